@@ -1,0 +1,21 @@
+# Debian packages that the torch-free part uses; tools/bootstrap installs them.
+find_package(fmt 9 REQUIRED)
+find_path(NLOHMANN_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
+find_path(CLI11_INCLUDE CLI/CLI.hpp REQUIRED)
+find_path(SENTENCEPIECE_INCLUDE sentencepiece_processor.h REQUIRED)
+find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
+
+add_library(json INTERFACE)
+target_include_directories(json SYSTEM INTERFACE ${NLOHMANN_JSON_INCLUDE})
+add_library(cli11 INTERFACE)
+target_include_directories(cli11 SYSTEM INTERFACE ${CLI11_INCLUDE})
+add_library(sentencepiece INTERFACE)
+target_include_directories(sentencepiece SYSTEM INTERFACE ${SENTENCEPIECE_INCLUDE})
+target_link_libraries(sentencepiece INTERFACE ${SENTENCEPIECE_LIBRARY})
+
+if(VRAMWISE_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(VRAMWISE_BENCH)
+  find_package(benchmark REQUIRED)
+endif()

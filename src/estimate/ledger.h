@@ -1,0 +1,49 @@
+// The ledger: what one training step of our decoder takes on one device, at its peak, and what that consists of.
+#pragma once
+
+#include "base/bytes.h"
+#include "estimate/step.h"
+#include "models/decoder.h"
+
+namespace vramwise {
+
+/// Where the step runs: the operators of the two backends save and allocate differently.
+enum class Backend { kCuda, kCpu };
+
+/// The phase in which the peak occurs.
+enum class Phase { kForward, kBackward, kOptimizerStep, kEvaluation };
+
+const char* phase_name(Phase phase);
+
+struct Target {
+  Backend backend = Backend::kCuda;
+  Bytes context;     ///< CUDA context and libraries, outside the caching allocator; 0 on the CPU
+  Bytes workspaces;  ///< cuBLAS workspaces; 0 on the CPU
+};
+
+/// Live bytes by owner at the moment of the peak; their sum is `allocated`.
+struct Breakdown {
+  Bytes weights;           ///< working weights, in the compute precision
+  Bytes gradients;         ///< the persistent gradient buffer
+  Bytes optimizer_states;  ///< fp32 master copy (16-bit runs) and the two Adam moments, where they are not offloaded
+  Bytes activations;       ///< saved for the backward pass
+  Bytes loss;              ///< the logits of one chunk and what the loss keeps
+  Bytes temporaries;       ///< everything else that lives only within an operator
+  Bytes workspaces;
+
+  Bytes total() const;
+};
+
+struct Ledger {
+  Bytes allocated;  ///< live tensors at the peak
+  Bytes reserved;   ///< what the caching allocator then holds; equals allocated on the CPU
+  Bytes device;     ///< reserved + context
+  Bytes offloaded;  ///< optimizer state one tier below the device
+  Phase phase = Phase::kForward;
+  Breakdown at_peak;
+};
+
+/// One step of `config` as the trainer carries it out (src/train). `config` must be valid.
+Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, const Target& target);
+
+}  // namespace vramwise
