@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/mapped_file.h"
+#include "io/mapped_file.h"
 
 namespace vramwise {
 

@@ -1,0 +1,50 @@
+// Mapping files. The mapping is shared and read-only: its pages are the system's cache, and cost this process nothing
+// that could not be taken back.
+#include "io/mapped_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "io/atomic_file.h"
+
+namespace vramwise {
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
+  // O_NONBLOCK: opening a named pipe would wait for its other end.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0)
+    return world_error(fmt::format("cannot read {}: {}", path, system_error_text(errno)),
+                       errno == EACCES ? "Give yourself permission to read it (chmod, chown)." : "");
+  struct stat status{};
+  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+  void* data = nullptr;
+  int failure = 0;
+  if (regular && status.st_size > 0) {
+    data = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_SHARED, descriptor, 0);
+    if (data == MAP_FAILED) failure = errno;
+  }
+  ::close(descriptor);
+  if (!regular) return world_error(fmt::format("cannot read {}: not a regular file", path));
+  if (failure != 0) return world_error(fmt::format("cannot map {}: {}", path, system_error_text(failure)));
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, static_cast<const std::byte*>(data), static_cast<std::size_t>(status.st_size)));
+}
+
+MappedFile::MappedFile(std::string path, const std::byte* data, std::size_t size)
+    : path_(std::move(path)), data_(data), size_(size) {}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release_pages() const {
+  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
+}  // namespace vramwise
