@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "io/mapped_file.h"
+#include "data/mapped_file.h"
 
 namespace vramwise {
 

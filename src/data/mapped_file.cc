@@ -1,6 +1,6 @@
 // Mapping files. The mapping is shared and read-only: its pages are the system's cache, and cost this process nothing
 // that could not be taken back.
-#include "io/mapped_file.h"
+#include "data/mapped_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "io/atomic_file.h"
+#include "io/files.h"
 
 namespace vramwise {
 
@@ -19,8 +19,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   // O_NONBLOCK: opening a named pipe would wait for its other end.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0)
-    return world_error(fmt::format("cannot read {}: {}", path, system_error_text(errno)),
-                       errno == EACCES ? "Give yourself permission to read it (chmod, chown)." : "");
+    return file_error("cannot read", path, errno);
   struct stat status{};
   const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
   void* data = nullptr;
@@ -31,7 +30,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   }
   ::close(descriptor);
   if (!regular) return world_error(fmt::format("cannot read {}: not a regular file", path));
-  if (failure != 0) return world_error(fmt::format("cannot map {}: {}", path, system_error_text(failure)));
+  if (failure != 0) return file_error("cannot map", path, failure);
   return std::shared_ptr<const MappedFile>(
       new MappedFile(path, static_cast<const std::byte*>(data), static_cast<std::size_t>(status.st_size)));
 }
