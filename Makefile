@@ -1,0 +1,39 @@
+# Every target is a thin name for a CMake workflow (CMakePresets.json) or a script of tools/; CI runs `make test`.
+# All of them set up what they need first: system packages, .venv, torch. Where nothing is missing that takes a moment.
+.DEFAULT_GOAL := build
+.PHONY: help build demo test bench sweep format tidy clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+build: ## build/release/bin/vramwise and vramwise-train
+	@tools/bootstrap
+	cmake --workflow --preset release
+
+demo: build ## a memory plan, a training run that learns, two steps of a larger model with its own plan
+	@tools/demo
+
+test: ## everything that is checked: both builds, all tests, style; the last line counts them
+	@tools/bootstrap --test
+	@tools/run_tests
+
+bench: ## build and run the benchmarks of bench/
+	@tools/bootstrap --test
+	cmake --workflow --preset bench
+	@tools/run_bench
+
+sweep: build ## plan every model size on every memory size and card; check what must hold between the answers
+	@tools/sweep
+
+format: ## format C++, Python and CMake's neighbours in place
+	@tools/bootstrap --test --lint
+	@tools/format
+
+tidy: ## tools/tidy, then clang-tidy on everything that changed since it was last clean
+	@tools/bootstrap --test --lint
+	@tools/tidy
+	cmake --workflow --preset tidy
+	@tools/clang_tidy build/tidy
+
+clean: ## remove build/; .venv and the data stay
+	rm -rf build
