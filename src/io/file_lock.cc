@@ -1,4 +1,5 @@
 // flock(2) rather than fcntl(2) locks: those belong to the process and are lost when any descriptor of the file closes.
+// The file stays: removing it on release would let two processes lock two files of one name.
 #include "io/file_lock.h"
 
 #include <fcntl.h>
@@ -9,52 +10,50 @@
 #include <cerrno>
 #include <utility>
 
-#include "io/atomic_file.h"
+#include "base/text.h"
+#include "io/files.h"
 
 namespace vramwise {
-namespace {
 
-/// The descriptor, or -1 when `operation` has LOCK_NB and the lock is taken.
-Result<int> open_and_lock(const std::string& path, int operation) {
+Result<FileLock> FileLock::acquire(const std::string& path, const std::string& holder_is) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor < 0)
-    return world_error(fmt::format("cannot lock {}: {}", path, system_error_text(errno)),
-                       "Choose a folder that you may write to.");
-  while (::flock(descriptor, operation) != 0) {
+  if (descriptor < 0) return file_error("lock", path, errno);
+  FileLock lock(descriptor);
+  while (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
-    const int failure = errno;
-    ::close(descriptor);
-    if (failure == EWOULDBLOCK) return -1;
-    return world_error(fmt::format("cannot lock {}: {}", path, system_error_text(failure)));
+    if (errno != EWOULDBLOCK) return file_error("lock", path, errno);
+    const Result<std::string> holder = read_file(path, 64);
+    const std::string id = holder.ok() ? std::string(trim(*holder)) : std::string();
+    return usage_error(fmt::format("{} is still going on{}", holder_is, id.empty() ? "" : " (process " + id + ")"),
+                       "Wait for it or stop it, or choose another output folder.");
   }
-  return descriptor;
+  // The id is only for the message above, so a full disk is no reason to fail.
+  const std::string id = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(descriptor, 0) == 0) {
+    [[maybe_unused]] const ssize_t ignored = ::write(descriptor, id.data(), id.size());
+  }
+  return lock;
 }
-
-}  // namespace
 
 Result<FileLock> FileLock::wait(const std::string& path) {
-  VRAMWISE_ASSIGN_OR_RETURN(const int descriptor, open_and_lock(path, LOCK_EX));
-  return FileLock(descriptor);
-}
-
-Result<std::optional<FileLock>> FileLock::attempt(const std::string& path) {
-  VRAMWISE_ASSIGN_OR_RETURN(const int descriptor, open_and_lock(path, LOCK_EX | LOCK_NB));
-  if (descriptor < 0) return std::optional<FileLock>();
-  return std::optional<FileLock>(FileLock(descriptor));
-}
-
-FileLock::~FileLock() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor < 0) return file_error("lock", path, errno);
+  FileLock lock(descriptor);
+  while (::flock(descriptor, LOCK_EX) != 0) {
+    if (errno != EINTR) return file_error("lock", path, errno);
+  }
+  return lock;
 }
 
 FileLock::FileLock(FileLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 FileLock& FileLock::operator=(FileLock&& other) noexcept {
-  if (this != &other) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    descriptor_ = std::exchange(other.descriptor_, -1);
-  }
+  std::swap(descriptor_, other.descriptor_);
   return *this;
+}
+
+FileLock::~FileLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 }  // namespace vramwise

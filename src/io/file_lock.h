@@ -1,8 +1,6 @@
-// FileLock: one process at a time, by a lock on a file. The system lets go of it when the process ends, however it
-// ends.
+// FileLock: one process at a time. The system releases it when the process ends, however it ends.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -11,14 +9,17 @@ namespace vramwise {
 
 class FileLock {
  public:
-  /// Waits until the lock is free. The file is made where it is missing, and stays. Errors: it cannot be made.
-  static Result<FileLock> wait(const std::string& path);
-  /// nullopt when somebody else holds it.
-  static Result<std::optional<FileLock>> attempt(const std::string& path);
+  /// Takes the lock `path` (made if it is missing; it stays) without waiting, and writes this process's id into it.
+  /// Errors: it cannot be made; another process holds it (kUsage): its id is named, and `holder_is` says what that
+  /// means ("a run in out/").
+  static Result<FileLock> acquire(const std::string& path, const std::string& holder_is);
 
-  ~FileLock();
+  /// Takes the lock, and waits for it as long as another process has it. Errors: it cannot be made.
+  static Result<FileLock> wait(const std::string& path);
+
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&& other) noexcept;
+  ~FileLock();
 
  private:
   explicit FileLock(int descriptor) : descriptor_(descriptor) {}

@@ -1,125 +1,161 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <span>
+#include <string>
 
-#include "io/atomic_file.h"
+#include "io/checksum.h"
 #include "io/file_lock.h"
-#include "io/mapped_file.h"
+#include "io/files.h"
+#include "io/output_file.h"
 
 namespace vramwise {
 namespace {
 
-namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
-class IoTest : public testing::Test {
+class Io : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "vramwise_io_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
+    folder_ = (std::filesystem::temp_directory_path() / "vramwise_io_XXXXXX").string();
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
   }
   void TearDown() override {
-    fs::permissions(folder_, fs::perms::owner_all);
-    fs::remove_all(folder_);
-  }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-  std::size_t files() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+    std::filesystem::permissions(folder_, std::filesystem::perms::owner_all);
+    EXPECT_TRUE(remove_path(folder_).ok());
   }
 
-  fs::path folder_;
+  std::string at(const std::string& name) const { return join_path(folder_, name); }
+
+  std::string folder_;
 };
 
-TEST_F(IoTest, AFileAppearsOnlyWhenCommitted) {
-  auto file = AtomicFile::create(path("a"));
-  ASSERT_TRUE(file.ok());
-  ASSERT_TRUE(file->append("one ").ok());
-  ASSERT_TRUE(file->append("two").ok());
-  EXPECT_FALSE(fs::exists(path("a")));
-  ASSERT_TRUE(file->commit().ok());
-  EXPECT_EQ(read_text_file(path("a")).value(), "one two");
-  EXPECT_EQ(files(), 1U);
+TEST_F(Io, ReplacesAFileAndLeavesNothingElse) {
+  ASSERT_TRUE(write_file_atomically(at("a"), "one").ok());
+  ASSERT_TRUE(write_file_atomically(at("a"), std::string(200'000, 'x')).ok());
+  EXPECT_EQ(read_file(at("a")).value(), std::string(200'000, 'x'));
+  EXPECT_THAT(list_folder(folder_).value(), ElementsAre("a"));
 }
 
-TEST_F(IoTest, WhatIsNotCommittedLeavesTheOldFileAndNoTrace) {
-  ASSERT_TRUE(write_file_atomically(path("a"), "old").ok());
-  {
-    auto file = AtomicFile::create(path("a"));
-    ASSERT_TRUE(file.ok());
-    ASSERT_TRUE(file->append("new").ok());
-  }
-  EXPECT_EQ(read_text_file(path("a")).value(), "old");
-  EXPECT_EQ(files(), 1U);
+TEST_F(Io, NamesTheFileAndTheReason) {
+  EXPECT_THAT(read_file(at("none")).error().what, HasSubstr(at("none") + ": No such file"));
+  EXPECT_THAT(read_file(folder_).error().what, HasSubstr("directory"));
+  EXPECT_THAT(write_file_atomically(at("none/a"), "x").error().what, HasSubstr("No such file"));
+  ASSERT_TRUE(write_file_atomically(at("a"), "12345").ok());
+  EXPECT_TRUE(read_file(at("a"), 5).ok());
+  EXPECT_THAT(read_file(at("a"), 4).error().what, HasSubstr("larger than 4 bytes"));
 }
 
-TEST_F(IoTest, AFullDiskIsAnErrorThatNamesTheFile) {
-  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
-  fs::create_symlink("/dev/full", path("full." + std::to_string(::getpid()) + ".tmp"));
-  auto file = AtomicFile::create(path("full"));
-  ASSERT_TRUE(file.ok());
-  const Status status = file->append("x");
+TEST_F(Io, FoldersAreMadeUnlessAFileIsInTheWay) {
+  EXPECT_TRUE(make_folders(at("a/b/c")).ok());
+  EXPECT_TRUE(make_folders(at("a/b/c")).ok());
+  ASSERT_TRUE(write_file_atomically(at("f"), "x").ok());
+  EXPECT_FALSE(make_folders(at("f")).ok());
+  EXPECT_FALSE(make_folders(at("f/")).ok());
+  EXPECT_FALSE(make_folders(at("f/g")).ok());
+}
+
+TEST_F(Io, ListRenameRemove) {
+  ASSERT_TRUE(make_folders(at("b")).ok());
+  ASSERT_TRUE(write_file_atomically(at("b/file"), "x").ok());
+  ASSERT_TRUE(write_file_atomically(at("a"), "x").ok());
+  EXPECT_THAT(list_folder(folder_).value(), ElementsAre("a", "b"));
+  EXPECT_TRUE(rename_path(at("b"), at("c")).ok());
+  EXPECT_TRUE(path_exists(at("c/file")));
+  // A folder that holds something is not replaced.
+  ASSERT_TRUE(make_folders(at("d")).ok());
+  EXPECT_THAT(rename_path(at("d"), at("c")).error().what, HasSubstr("not empty"));
+  EXPECT_TRUE(sync_folder(folder_).ok());
+  EXPECT_TRUE(remove_path(at("c")).ok());
+  EXPECT_TRUE(remove_path(at("c")).ok());
+  EXPECT_FALSE(path_exists(at("c")));
+  EXPECT_THAT(list_folder(at("c")).error().what, HasSubstr("No such file"));
+  EXPECT_THAT(sync_folder(at("c")).error().what, HasSubstr("No such file"));
+}
+
+TEST_F(Io, AFullDiskIsAnErrorAndKeepsTheOldFile) {
+  // /dev/full takes every open and answers every write with ENOSPC.
+  if (!path_exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  ASSERT_TRUE(write_file_atomically(at("a"), "old").ok());
+  std::filesystem::create_symlink("/dev/full", at("a.tmp-" + std::to_string(::getpid())));
+  const Status status = write_file_atomically(at("a"), "new");
   ASSERT_FALSE(status.ok());
-  EXPECT_EQ(status.error().what, "writing " + path("full") + ": No space left on device");
-  EXPECT_NE(status.error().remedy, "");
+  EXPECT_THAT(status.error().what, HasSubstr("No space left"));
+  EXPECT_THAT(status.error().remedy, HasSubstr("Free some space"));
+  EXPECT_EQ(status.error().code, ErrorCode::kWorld);
+  EXPECT_EQ(read_file(at("a")).value(), "old");
+  EXPECT_THAT(list_folder(folder_).value(), ElementsAre("a"));
 }
 
-TEST_F(IoTest, AFolderWithoutPermissionIsAnError) {
-  fs::permissions(folder_, fs::perms::owner_read | fs::perms::owner_exec);
+TEST_F(Io, AFolderWithoutPermissionIsAnError) {
+  using std::filesystem::perms;
+  std::filesystem::permissions(folder_, perms::owner_read | perms::owner_exec);
   // Root may write everywhere, so it becomes nobody for a moment.
   const bool root = ::geteuid() == 0;
   if (root && ::seteuid(65534) != 0) GTEST_SKIP() << "root here cannot become another user";
-  const Status status = write_file_atomically(path("a"), "x");
-  if (root) ASSERT_EQ(::seteuid(0), 0);
+  const Status status = write_file_atomically(at("a"), "x");
+  if (root) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
   ASSERT_FALSE(status.ok());
-  EXPECT_EQ(status.error().what, "cannot write " + path("a") + ": Permission denied");
+  EXPECT_THAT(status.error().what, HasSubstr("Permission denied"));
+  EXPECT_THAT(status.error().remedy, HasSubstr("permissions"));
 }
 
-TEST_F(IoTest, ReadingChecksTheSize) {
-  ASSERT_TRUE(write_file_atomically(path("a"), "12345").ok());
-  EXPECT_TRUE(read_text_file(path("a"), 5).ok());
-  EXPECT_FALSE(read_text_file(path("a"), 4).ok());
-  EXPECT_EQ(read_text_file(path("b")).error().what, "cannot read " + path("b") + ": No such file or directory");
-  EXPECT_FALSE(read_text_file(folder_.string()).ok());
+TEST_F(Io, ALockIsHeldByOneProcess) {
+  auto lock = FileLock::acquire(at("lock"), "a run in out");
+  ASSERT_TRUE(lock.ok());
+  // flock belongs to the open file, so a second open in this process stands for another process.
+  const auto second = FileLock::acquire(at("lock"), "a run in out");
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().what, "a run in out is still going on (process " + std::to_string(::getpid()) + ")");
+  EXPECT_EQ(second.error().code, ErrorCode::kUsage);
+  {
+    const FileLock gone = std::move(*lock);
+  }
+  EXPECT_TRUE(FileLock::acquire(at("lock"), "a run in out").ok());
+  EXPECT_TRUE(FileLock::wait(at("lock")).ok());
 }
 
-TEST_F(IoTest, FoldersAreMadeUnlessAFileIsInTheWay) {
-  EXPECT_TRUE(make_folder(path("a/b/c")).ok());
-  EXPECT_TRUE(make_folder(path("a/b/c")).ok());
-  ASSERT_TRUE(write_file_atomically(path("f"), "x").ok());
-  EXPECT_FALSE(make_folder(path("f")).ok());
-  EXPECT_FALSE(make_folder(path("f/")).ok());
-  EXPECT_FALSE(make_folder(path("f/g")).ok());
+TEST_F(Io, ALockEndsWithItsProcess) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto lock = FileLock::acquire(at("lock"), "x");
+    ::_exit(lock.ok() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(FileLock::acquire(at("lock"), "x").ok());
 }
 
-TEST_F(IoTest, MappedFilesShowTheirText) {
-  ASSERT_TRUE(write_file_atomically(path("a"), "hello").ok());
-  const auto mapped = MappedFile::open(path("a")).value();
-  EXPECT_EQ(mapped->text(), "hello");
-  mapped->release_pages();
-  EXPECT_EQ(mapped->text(), "hello");
+std::uint64_t checksum_in_pieces(const std::string& text, std::size_t piece) {
+  Checksum checksum;
+  for (std::span<const char> rest(text); !rest.empty();) {
+    const std::size_t count = std::min(piece, rest.size());
+    checksum.add(std::as_bytes(rest.first(count)));
+    rest = rest.subspan(count);
+  }
+  return checksum.value();
 }
 
-TEST_F(IoTest, AnEmptyFileMapsToNothing) {
-  ASSERT_TRUE(write_file_atomically(path("a"), "").ok());
-  EXPECT_EQ(MappedFile::open(path("a")).value()->text(), "");
-}
-
-TEST_F(IoTest, FoldersAndMissingFilesAreNotMapped) {
-  EXPECT_EQ(MappedFile::open(folder_.string()).error().what,
-            "cannot read " + folder_.string() + ": not a regular file");
-  EXPECT_FALSE(MappedFile::open(path("none")).ok());
-}
-
-TEST_F(IoTest, ALockIsHeldByOne) {
-  auto first = FileLock::attempt(path("lock"));
-  ASSERT_TRUE(first.ok());
-  ASSERT_TRUE(first->has_value());
-  EXPECT_FALSE(FileLock::attempt(path("lock"))->has_value());
-  *first = std::nullopt;
-  EXPECT_TRUE(FileLock::attempt(path("lock"))->has_value());
-  EXPECT_TRUE(FileLock::wait(path("lock")).ok());
+TEST(ChecksumTest, DependsOnEveryByteButNotOnThePieces) {
+  std::string text;
+  for (int i = 0; i < 1003; ++i) text.push_back(static_cast<char>(i * 37));
+  const std::uint64_t whole = checksum_in_pieces(text, text.size());
+  for (const std::size_t piece : {1U, 3U, 8U, 13U, 500U}) EXPECT_EQ(checksum_in_pieces(text, piece), whole) << piece;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    std::string damaged = text;
+    damaged[i] = static_cast<char>(damaged[i] ^ 0x80);
+    EXPECT_NE(checksum_in_pieces(damaged, 64), whole) << i;
+  }
+  EXPECT_NE(checksum_in_pieces(text + '\0', 64), whole);
 }
 
 }  // namespace
