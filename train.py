@@ -5,6 +5,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "python"))
-from vramwise.launcher import launch  # noqa: E402
+from vramwise.launcher import launch
 
 sys.exit(launch(["train", *sys.argv[1:]]))

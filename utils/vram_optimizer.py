@@ -5,6 +5,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
-from vramwise.launcher import launch  # noqa: E402
+from vramwise.launcher import launch
 
 sys.exit(launch(["plan", *(sys.argv[1:] or ["--vram_auto"])]))

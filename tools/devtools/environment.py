@@ -2,8 +2,8 @@
 
 Imports nothing from that environment: importing torch takes seconds, and a half-installed one fails.
 
-    environment.py describe                     key=value lines: python, site, pip, torch_root, torch_version, torch_cuda
-    environment.py missing FILE… [--any-version] the pinned requirements of FILE… that are not there, one a line
+    environment.py describe     key=value lines: python, site, pip, torch_root, torch_version, torch_cuda
+    environment.py missing FILE… [--any-version]     the pinned requirements of FILE… that are not there, one a line
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ pytorch/pytorch issues 157517, 172352, 190385; the list for 13.0 is what torch 2
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -181,10 +182,8 @@ def read_machine() -> Machine:
     """Reads this machine. VRAMWISE_NVIDIA_PROC and VRAMWISE_NVIDIA_SMI name other places to look (tests use them)."""
     proc = Path(os.environ.get("VRAMWISE_NVIDIA_PROC", "/proc/driver/nvidia/version"))
     driver = None
-    try:
+    with contextlib.suppress(OSError):
         driver = driver_from_proc(proc.read_text(errors="replace"))
-    except OSError:
-        pass
     smi = os.environ.get("VRAMWISE_NVIDIA_SMI", "nvidia-smi")
     # WSL has the program outside PATH.
     program = shutil.which(smi) or shutil.which("/usr/lib/wsl/lib/nvidia-smi") if smi else None
