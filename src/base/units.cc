@@ -57,4 +57,11 @@ std::string format_count(std::int64_t count) {
   return fmt::format("{:.2f} B", value / 1e9);
 }
 
+std::string grouped(std::int64_t count) {
+  std::string digits = fmt::format("{}", count);
+  const std::size_t first = count < 0 ? 2 : 1;  // no comma before the first digit
+  for (std::size_t i = digits.size(); i >= first + 3; i -= 3) digits.insert(i - 3, 1, ',');
+  return digits;
+}
+
 }  // namespace vramwise

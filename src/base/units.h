@@ -30,6 +30,9 @@ std::string format_mib(Bytes bytes);
 /// A size for people, with the unit that suits it: "512 B", "3.5 MiB", "23.64 GiB", "-1.20 GiB".
 std::string format_size(Bytes bytes);
 
+/// "-1,234,567": a count for people.
+std::string grouped(std::int64_t count);
+
 /// "135.5 M", "8.03 B": a count of parameters.
 std::string format_count(std::int64_t count);
 

@@ -27,5 +27,14 @@ TEST(Units, FormatsForPeople) {
   EXPECT_EQ(format_count(8030000000), "8.03 B");
 }
 
+TEST(Units, GroupsDigitsByThree) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1000), "1,000");
+  EXPECT_EQ(grouped(-123456), "-123,456");
+  EXPECT_EQ(grouped(-1234567), "-1,234,567");
+  EXPECT_EQ(grouped(9223372036854775807), "9,223,372,036,854,775,807");
+}
+
 }  // namespace
 }  // namespace vramwise

@@ -39,14 +39,15 @@ struct Dataset {
   TokenSource train;
   TokenSource val;
   std::int64_t vocab_size = 0;                 ///< what the model's vocabulary must at least be
+  std::optional<std::int64_t> largest_token;   ///< where opening had to look at every token
   std::shared_ptr<const Tokenizer> tokenizer;  ///< never null
   std::string description;  ///< one line for people: files, tokens, where vocab_size comes from, what is held out
   std::vector<std::string> warnings;  ///< what was assumed or left aside, a sentence each
 };
 
-/// Errors (ErrorCode::kWorld): missing (the remedy is exactly "vramwise synth --out <data_dir>"), unreadable, nothing
-/// in it that is understood (found and understood are listed), an empty file, a size that is no multiple of the
-/// token's, a broken line of .jsonl (file:line), a broken tokenizer.
+/// Errors (ErrorCode::kWorld): missing or empty folder (the remedy is exactly "vramwise synth --out <data_dir>"),
+/// unreadable, nothing in it that is understood (found and understood are listed), an empty file, a size that is no
+/// multiple of the token's, a broken line of .jsonl (file:line), a broken tokenizer.
 Result<Dataset> open_dataset(const DataOptions& options);
 
 /// Whether a model with `vocab_size` can be trained on sequences of `seq_len` tokens of it. Reads every token once

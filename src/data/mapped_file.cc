@@ -18,8 +18,7 @@ namespace vramwise {
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
   // O_NONBLOCK: opening a named pipe would wait for its other end.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0)
-    return file_error("cannot read", path, errno);
+  if (descriptor < 0) return file_error("read", path, errno);
   struct stat status{};
   const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
   void* data = nullptr;
@@ -30,7 +29,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   }
   ::close(descriptor);
   if (!regular) return world_error(fmt::format("cannot read {}: not a regular file", path));
-  if (failure != 0) return file_error("cannot map", path, failure);
+  if (failure != 0) return file_error("map", path, failure);
   return std::shared_ptr<const MappedFile>(
       new MappedFile(path, static_cast<const std::byte*>(data), static_cast<std::size_t>(status.st_size)));
 }
