@@ -39,5 +39,6 @@ target_precompile_headers(torch_pch PRIVATE <torch/torch.h>)
 vramwise_warnings(torch_pch)
 
 function(vramwise_torch_headers target)
+  target_compile_options(${target} PRIVATE -fPIC)  # programs too (not -fPIE): the precompiled header must match
   target_precompile_headers(${target} REUSE_FROM torch_pch)
 endfunction()

@@ -1,14 +1,15 @@
 // The decoder in libtorch: forward pass, loss and generation for weights that somebody else owns.
 //
-// It is built for training in little, predictable memory: every operator saves only what its backward pass needs, logits
-// exist for one chunk of tokens at a time, and blocks can be recomputed instead of kept. src/estimate/ledger.cc predicts
-// what it takes and has to change with it.
+// It is built for training in little, predictable memory: every operator saves only what its backward pass needs,
+// logits exist for one chunk of tokens at a time, and blocks can be recomputed instead of kept. src/estimate/ledger.cc
+// predicts what it takes and has to change with it.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <array>
 #include <cstdint>
-#include <optional>
+#include <functional>
 #include <vector>
 
 #include "models/decoder.h"
@@ -17,6 +18,8 @@ namespace vramwise {
 
 /// A target with this value takes no part in the loss.
 inline constexpr std::int64_t kIgnoredTarget = -100;
+
+struct RopeTables;
 
 struct LossSettings {
   std::int64_t checkpointed_blocks = 0;   ///< the first K blocks keep only their input (StepSettings)
@@ -64,16 +67,35 @@ class Decoder {
   const std::vector<torch::Tensor>& weights() const { return weights_; }
 
  private:
-  struct Block;  ///< the weights of one layer
+  /// Order within a layer, as parameters(config) has it.
+  enum BlockWeight : std::size_t {
+    kAttentionNorm,
+    kQuery,
+    kKey,
+    kValue,
+    kOutput,
+    kMlpNorm,
+    kGate,
+    kUp,
+    kDown,
+    kWeightsOfBlock
+  };
+  using Attention =
+      std::function<torch::Tensor(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v)>;
 
-  Block block(std::int64_t layer) const;
-  const torch::Tensor& output_embedding() const;
+  const torch::Tensor& weight(std::int64_t layer, BlockWeight which) const;
   const torch::Tensor& final_norm() const;
-  void reserve_positions(std::int64_t positions);
+  const torch::Tensor& output_embedding() const;
+  RopeTables rope_tables(std::int64_t first, std::int64_t count);
+  torch::Tensor run_block(std::int64_t layer, const torch::Tensor& x, const RopeTables& rope,
+                          const Attention& attention) const;
+  torch::Tensor run_blocks(const torch::Tensor& ids, std::int64_t checkpointed_blocks);
+  torch::Tensor attend_with_cache(std::int64_t layer, const std::array<torch::Tensor, 3>& qkv, KvCache& cache,
+                                  std::int64_t batch) const;
 
   DecoderConfig config_;
   std::vector<torch::Tensor> weights_;
-  torch::Tensor rope_;  ///< (2, positions, head_dim / 2) fp32: cosines, then sines
+  torch::Tensor rope_;  ///< (2, positions, head_dim / 2) fp32: cosines, then sines; grows
 };
 
 /// Fills `weights` (as for Decoder, but fp32) with a fresh start: normal(0, 0.02), projections into the residual stream
