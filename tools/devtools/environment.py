@@ -4,6 +4,7 @@ Imports nothing from that environment: importing torch takes seconds, and a half
 
     environment.py describe     key=value lines: python, site, pip, torch_root, torch_version, torch_cuda
     environment.py missing FILE… [--any-version]     the pinned requirements of FILE… that are not there, one a line
+    environment.py ruined FILE…     those that pip would take for installed, though files of theirs are missing
 """
 
 from __future__ import annotations
@@ -59,16 +60,18 @@ def requirements(path: Path, python: tuple[int, int]) -> list[tuple[str, str]]:
     return pinned
 
 
-def is_there(name: str, version: str, any_version: bool) -> bool:
-    if name == "torch" and torch_folder() is None:
-        return False
+def state(name: str, version: str, any_version: bool) -> str:
+    """ "there", "missing" (absent or of another version) or "ruined"."""
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    # "2.14.1" is also satisfied by the build "2.14.1+cu126". pip writes RECORD last; without it the package is a ruin.
-    same = distribution.version.split("+")[0] == version or distribution.version == version
-    return (any_version or same) and distribution.files is not None
+        return "missing"
+    # "2.14.1" is also satisfied by the build "2.14.1+cu126".
+    if not any_version and version not in (distribution.version, distribution.version.split("+")[0]):
+        return "missing"
+    # pip writes the list of files last.
+    whole = distribution.files is not None and (name != "torch" or torch_folder() is not None)
+    return "there" if whole else "ruined"
 
 
 def main(arguments: list[str]) -> int:
@@ -81,12 +84,12 @@ def main(arguments: list[str]) -> int:
             version, cuda = torch_version_file((folder / "version.py").read_text())
             print(f"torch_root={folder}\ntorch_version={version}\ntorch_cuda={cuda}")
         return 0
-    if arguments[:1] == ["missing"]:
+    if arguments[:1] in (["missing"], ["ruined"]):
         any_version = "--any-version" in arguments
         seen = set()
         for path in (Path(argument) for argument in arguments[1:] if not argument.startswith("--")):
             for name, version in requirements(path, sys.version_info[:2]):
-                if name not in seen and not is_there(name, version, any_version):
+                if name not in seen and state(name, version, any_version) == arguments[0]:
                     print(f"{name}=={version}" if version else name)
                 seen.add(name)
         return 0
