@@ -85,9 +85,11 @@ void note_hidden(Machine& machine) {
     const bool without_instance = gpu.mig == true && gpu.mig_instances.empty();
     if (gpu.hidden == true && !without_instance) names.push_back(fmt::format("GPU {} ({})", gpu.index, gpu.name));
   }
-  if (names.empty() || !machine.visibility.cuda_visible_devices) return;
-  machine.visibility.notes.push_back(fmt::format("CUDA_VISIBLE_DEVICES={} hides {}",
-                                                 *machine.visibility.cuda_visible_devices, fmt::join(names, ", ")));
+  const auto& variable = machine.visibility.cuda_visible_devices;
+  // An empty one is explained by visible_devices().
+  if (names.empty() || !variable || variable->empty()) return;
+  machine.visibility.notes.push_back(
+      fmt::format("CUDA_VISIBLE_DEVICES={} hides {}", *variable, fmt::join(names, ", ")));
 }
 
 Visibility read_visibility(System& system) {
