@@ -1,0 +1,15 @@
+# cmake -DOUT=file.cc -DSYMBOL=name -DIN=text -P embed.cmake
+# Writes a C++ source that holds the text of IN as `extern const char* const kParts[]`-style string literals. Literals
+# are cut into pieces, since compilers need take no more than 65,536 bytes in one; adjacent ones are one string.
+file(READ ${IN} text)
+set(source "// Made by src/gpus/embed.cmake out of ${NAME}.\n#include <string_view>\n\nnamespace vramwise::internal {\n\n")
+string(APPEND source "extern const std::string_view ${SYMBOL};\nconst std::string_view ${SYMBOL} =")
+string(LENGTH "${text}" length)
+set(at 0)
+while(at LESS length)
+  string(SUBSTRING "${text}" ${at} 8000 piece)
+  string(APPEND source "\n    R\"csv(${piece})csv\"")
+  math(EXPR at "${at} + 8000")
+endwhile()
+string(APPEND source ";\n\n}  // namespace vramwise::internal\n")
+file(WRITE ${OUT} "${source}")
