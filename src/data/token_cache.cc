@@ -105,7 +105,7 @@ Status encode_files(const CacheRequest& request, const Tokenizer& tokenizer, Tok
           return encoder.add(std::move(chunk));
         }));
     before += texts[i]->size();
-    texts[i]->release_pages();
+    texts[i]->release_pages(texts[i]->bytes());
   }
   return encoder.flush();
 }
