@@ -16,7 +16,7 @@ struct SynthArguments {
 };
 
 Outcome synth(SynthArguments arguments) {
-  if (arguments.size_bytes > std::uint64_t{1} << 50) return usage_error("--size is beyond a pebibyte");
+  if (arguments.size_bytes > std::uint64_t{1} << 50) return usage_error("--bytes is beyond a pebibyte");
   arguments.options.size = Bytes(static_cast<std::int64_t>(arguments.size_bytes));
   VRAMWISE_ASSIGN_OR_RETURN(const SynthReport report, write_synthetic_corpus(arguments.options));
   for (const std::string& warning : report.warnings) fmt::print(stderr, "warning: {}\n", warning);
@@ -36,7 +36,7 @@ void add_synth_command(CLI::App& app, Outcome& outcome) {
   arguments->options.out_dir = "synthetic_data";
   command->add_option("--out", arguments->options.out_dir, "The folder to write train.txt, val.txt and synth.json into")
       ->capture_default_str();
-  command->add_option("--size", arguments->size_bytes, "Size of train.txt: bytes, or a number with kb, mb or gb")
+  command->add_option("--bytes", arguments->size_bytes, "Size of train.txt: a number, also with kb, mb or gb")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->default_str("4mb");
   WordSourceOptions& source = arguments->options.source;
