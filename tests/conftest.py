@@ -1,4 +1,4 @@
-"""What the tests of the command line share: the built program, a synthetic corpus, and a machine whose cards are hidden."""
+"""What the tests of the command line share: the built program and a synthetic corpus."""
 
 import os
 import pathlib
@@ -14,7 +14,11 @@ SMALLEST = ("--hidden_size 32 --n_layers 2 --n_heads 2 --n_kv_heads 1 --head_dim
 
 def program_path():
     named = os.environ.get("VRAMWISE_BIN")
-    candidates = [pathlib.Path(named)] if named else [ROOT / "build" / preset / "bin" / "vramwise" for preset in ("dev", "release")]
+    candidates = (
+        [pathlib.Path(named)]
+        if named
+        else [ROOT / "build" / preset / "bin" / "vramwise" for preset in ("dev", "release")]
+    )
     for candidate in candidates:
         if candidate.exists():
             return candidate
@@ -32,8 +36,15 @@ def vramwise(program):
 
     def run(*arguments, cwd=None, env=None, timeout=300):
         words = [str(word) for word in arguments]
-        return subprocess.run([str(program), *words], cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True,
-                              timeout=timeout, check=False)
+        return subprocess.run(
+            [str(program), *words],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     return run
 

@@ -1,4 +1,5 @@
-// Json as a name only: for headers that pass it on. The whole of it (base/json.h) costs a second and a half a translation unit.
+// Json as a name only: for headers that pass it on. The whole of it (base/json.h) costs a second and a half a
+// translation unit.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -42,7 +42,8 @@ std::string cuda_of(const TorchBuild& build) {
 }
 
 std::string wheel_command(const TorchBuild& build) {
-  return fmt::format("pip install torch=={} --index-url https://download.pytorch.org/whl/{}", build.version, build.tag);
+  return fmt::format("install torch=={}+{} (PyTorch's own page for installing has the command for {})", build.version,
+                     build.tag, build.tag);
 }
 
 std::optional<DriverVersion> driver_version(const Machine& machine) {

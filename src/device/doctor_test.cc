@@ -102,9 +102,7 @@ TEST(Doctor, DriverTooOldNamesTheWheelThatWorks) {
   FakeSystem system = healthy();
   system.driver->version = "550.54.15";
   system.driver->cuda_version = 12040;
-  EXPECT_THAT(examined(system), Contains(finding(Severity::kError, "550.54.15 is too old",
-                                                 "torch==2.14.1 --index-url https://download."
-                                                 "pytorch.org/whl/cu126")));
+  EXPECT_THAT(examined(system), Contains(finding(Severity::kError, "550.54.15 is too old", "torch==2.14.1+cu126")));
   system.driver->cuda_version = std::nullopt;
   EXPECT_THAT(examined(system), Contains(finding(Severity::kError, "too old")));
   system.driver->version = "470.256.02";

@@ -19,12 +19,12 @@ namespace vramwise {
 struct Card {
   std::string name = {};  ///< "NVIDIA GeForce RTX 4090"; for the host the CPU's name
   Backend backend = Backend::kCuda;
-  std::string device = {};           ///< "cuda:0", "cpu": where the trainer would find it
-  Bytes shown_total = {};            ///< what nvidia-smi shows; on the CPU the host's memory
-  Bytes budget = {};                 ///< what may be planned with: CUDA's total less what others use; before the margin
+  std::string device = {};      ///< "cuda:0", "cpu": where the trainer would find it
+  Bytes shown_total = {};       ///< what nvidia-smi shows; on the CPU the host's memory
+  Bytes budget = {};            ///< what may be planned with: CUDA's total less what others use; before the margin
   bool has_bf16 = true;         ///< compute capability 8.0 or later
   double relative_speed = 1.0;  ///< against the other cards: micro-batches are shared out in this proportion
-  Target target = {};                ///< context and workspaces, for the estimate
+  Target target = {};           ///< context and workspaces, for the estimate
 };
 
 /// Where the cards of a plan come from.
@@ -45,6 +45,8 @@ struct Overrides {
   std::optional<bool> offload_optimizer = {};
   std::optional<std::int64_t> loss_chunk_tokens = {};
 };
+
+bool fixes_anything(const Overrides& overrides);
 
 struct PlanRequest {
   DecoderConfig model;
@@ -76,11 +78,11 @@ struct Plan {
   PlanRequest request;
   StepSettings step;  ///< micro_batch is that of the first card
   std::vector<CardPlan> cards;
-  Bytes total_target = {};               ///< the sum over cards of their targets
-  Bytes model_memory = {};               ///< weights, gradients and optimizer states on one device
+  Bytes total_target = {};          ///< the sum over cards of their targets
+  Bytes model_memory = {};          ///< weights, gradients and optimizer states on one device
   std::vector<Decision> decisions;  ///< empty: the table's row stands as it is
   std::vector<std::string> notes;   ///< things the user should know, one sentence each
-  std::string description = {};          ///< "Auto-optimized for 16.0GB VRAM"
+  std::string description = {};     ///< "Auto-optimized for 16.0GB VRAM"
 
   std::int64_t effective_batch_size() const;
 };

@@ -114,6 +114,11 @@ std::string description_of(const PlanRequest& request, Bytes total_target) {
 
 }  // namespace
 
+bool fixes_anything(const Overrides& o) {
+  return o.micro_batch || o.seq_len || o.gradient_accumulation_steps || o.precision || o.checkpointed_blocks ||
+         o.offload_optimizer || o.loss_chunk_tokens;
+}
+
 std::int64_t Plan::effective_batch_size() const {
   std::int64_t sequences = 0;
   for (const CardPlan& card : cards) sequences += card.micro_batch * step.gradient_accumulation_steps;

@@ -164,6 +164,8 @@ std::string checkpointing_line(const Plan& plan) {
 }
 
 std::string reasons(const Plan& plan) {
+  const bool by_flag = fixes_anything(plan.request.overrides);
+  if (plan.decisions.empty() && by_flag) return "Configuration: the row of the table for this memory, and the flags\n";
   if (plan.decisions.empty()) return "Configuration: the row of the table for this memory, unchanged\n";
   std::string text = "Changed from the row of the table:\n";
   for (const Decision& decision : plan.decisions) {

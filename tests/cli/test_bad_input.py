@@ -1,10 +1,9 @@
-"""Every kind of bad input ends with a message that says what, where and what to do, and with its documented exit code."""
+"""Bad input ends with a message that says what, where and what to do, and with its documented exit code."""
 
 import os
 import stat
 
 import pytest
-
 from conftest import SMALLEST
 
 USAGE, DOES_NOT_FIT, WORLD = 2, 3, 4
@@ -17,32 +16,49 @@ def assert_refused(process, code, *expected):
     assert process.stdout == ""
 
 
-@pytest.mark.parametrize("value, expected", [
-    ("abc", "is not an amount of memory"),
-    ("", "is not an amount of memory"),
-    ("0", "must be above 0"),
-    ("-3", "must be above 0"),
-    ("1e9", "more memory than any machine has"),
-    ("nan", "is not an amount of memory"),
-])
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ("abc", "is not an amount of memory"),
+        ("", "is not an amount of memory"),
+        ("0", "must be above 0"),
+        ("-3", "must be above 0"),
+        ("1e9", "more memory than any machine has"),
+        ("nan", "is not an amount of memory"),
+    ],
+)
 @pytest.mark.parametrize("command", ["plan", "train"])
 def test_vram_that_is_no_amount(vramwise, command, value, expected):
     assert_refused(vramwise(command, f"--vram={value}"), USAGE, "--vram", expected, "--vram 24")
 
 
 def test_vram_and_vram_auto_together(vramwise):
-    assert_refused(vramwise("plan", "--vram", "24", "--vram_auto"), USAGE, "--vram and --vram_auto contradict each other")
+    assert_refused(
+        vramwise("plan", "--vram", "24", "--vram_auto"), USAGE, "--vram and --vram_auto contradict each other"
+    )
 
 
 def test_margin_above_the_budget(vramwise):
-    assert_refused(vramwise("plan", "--vram", "8", "--vram_safety_margin", "9000"), USAGE, "9000 MB leaves nothing of 8.00 GB", "smaller --vram_safety_margin")
+    assert_refused(
+        vramwise("plan", "--vram", "8", "--vram_safety_margin", "9000"),
+        USAGE,
+        "9000 MB leaves nothing of 8.00 GB",
+        "smaller --vram_safety_margin",
+    )
 
 
 def test_margin_that_is_no_number(vramwise):
-    assert_refused(vramwise("plan", "--vram", "8", "--vram_safety_margin", "much"), USAGE, "--vram_safety_margin \"much\" is not a number of MB")
+    assert_refused(
+        vramwise("plan", "--vram", "8", "--vram_safety_margin", "much"),
+        USAGE,
+        '--vram_safety_margin "much" is not a number of MB',
+    )
 
 
-@pytest.mark.parametrize("flag, nearest", [("--vrma", "--vram"), ("--model_sise", "--model_size"), ("--vram-sefety-margin", "--vram_safety_margin")])
+@pytest.mark.parametrize(
+    "flag, nearest",
+    [("--vrma", "--vram"), ("--model_sise", "--model_size"), ("--vram-sefety-margin", "--vram_safety_margin")],
+)
 def test_unknown_flag_gets_a_suggestion(vramwise, flag, nearest):
     assert_refused(vramwise("plan", flag, "24"), USAGE, "unknown flag", f"Did you mean {nearest}?")
 
@@ -56,7 +72,12 @@ def test_no_command(vramwise):
 
 
 def test_unknown_model_size(vramwise):
-    assert_refused(vramwise("plan", "--vram", "24", "--model_size", "huge"), USAGE, 'unknown model size "huge"', "tiny, small, medium, large")
+    assert_refused(
+        vramwise("plan", "--vram", "24", "--model_size", "huge"),
+        USAGE,
+        'unknown model size "huge"',
+        "tiny, small, medium, large",
+    )
 
 
 def test_unknown_card_gets_a_suggestion(vramwise):
@@ -64,12 +85,20 @@ def test_unknown_card_gets_a_suggestion(vramwise):
 
 
 def test_dimensions_that_cannot_be(vramwise):
-    assert_refused(vramwise("plan", "--vram", "24", "--n_kv_heads", "3"), USAGE, "n_kv_heads 3 does not divide n_heads 16")
+    assert_refused(
+        vramwise("plan", "--vram", "24", "--n_kv_heads", "3"), USAGE, "n_kv_heads 3 does not divide n_heads 16"
+    )
     assert_refused(vramwise("plan", "--vram", "24", "--batch_size", "0"), USAGE, "--batch_size 0")
 
 
 def test_a_model_that_does_not_fit_says_how_much_is_missing(vramwise):
-    assert_refused(vramwise("plan", "--vram", "2", "--model_size", "large", "--cpu_offload", "off"), DOES_NOT_FIT, "does not fit", "more than the", "--model_size")
+    assert_refused(
+        vramwise("plan", "--vram", "2", "--model_size", "large", "--cpu_offload", "off"),
+        DOES_NOT_FIT,
+        "does not fit",
+        "more than the",
+        "--model_size",
+    )
 
 
 def test_a_preset_that_does_not_fit_says_what_would(vramwise):
@@ -85,7 +114,12 @@ def test_auto_without_a_gpu_says_so_and_plans_for_the_cpu(vramwise):
 
 
 def test_missing_data_names_the_command_that_makes_some(vramwise, tmp_path):
-    assert_refused(vramwise("train", "--data_dir", tmp_path / "none", cwd=tmp_path), WORLD, "none", f"vramwise synth --out {tmp_path / 'none'}")
+    assert_refused(
+        vramwise("train", "--data_dir", tmp_path / "none", cwd=tmp_path),
+        WORLD,
+        "none",
+        f"vramwise synth --out {tmp_path / 'none'}",
+    )
 
 
 def test_empty_broken_and_short_data(vramwise, tmp_path):

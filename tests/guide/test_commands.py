@@ -1,24 +1,37 @@
-"""Every training command of the documented workflow: planned as it stands, and trained for three steps with evaluation and a save.
+"""Every training command that is promised: planned as it stands, and trained for three steps, evaluated and saved.
 
-Training keeps the command's own plan (micro-batch, length, accumulation, checkpointing) but shrinks the decoder's dimensions: the named sizes
-would take minutes a step on a CPU. The demo trains named sizes.
+Training keeps the command's own plan (micro-batch, length, accumulation, checkpointing) but shrinks the decoder's
+dimensions: the named sizes would take minutes a step on a CPU. The demo trains named sizes.
 """
 
 import json
-
 import pathlib
 import shlex
 import subprocess
 import sys
 
 import pytest
-
 from conftest import ROOT, SMALLEST
 
-COMMANDS = [line for line in (pathlib.Path(__file__).parent / "commands.txt").read_text().splitlines() if line and not line.startswith("#")]
+COMMANDS = [
+    line
+    for line in (pathlib.Path(__file__).parent / "commands.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
 TRAINING = [line for line in COMMANDS if line.startswith("python train.py")]
 BACKGROUND = [line for line in COMMANDS if line.startswith("./train_background.sh")]
-THREE_STEPS = ["--max_steps", "3", "--eval_every", "3", "--eval_batches", "1", "--save_every", "3", "--sample_tokens", "16"]
+THREE_STEPS = [
+    "--max_steps",
+    "3",
+    "--eval_every",
+    "3",
+    "--eval_batches",
+    "1",
+    "--save_every",
+    "3",
+    "--sample_tokens",
+    "16",
+]
 
 
 @pytest.fixture
@@ -31,15 +44,22 @@ def workplace(tmp_path, corpus):
 
 def run_in(workplace, line, *more):
     program, *flags = shlex.split(line)
+    interpreter = []
     if program == "python":
-        words = [sys.executable, str(ROOT / flags[0]), *flags[1:]]
-    else:
-        words = [str(ROOT / program), *flags]
-    return subprocess.run([*words, *more], cwd=workplace, capture_output=True, text=True, timeout=600, check=False)
+        interpreter = [sys.executable]
+        program, *flags = flags
+    return subprocess.run(
+        [*interpreter, str(ROOT / program), *flags, *more],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
 
 
 def settings(report):
-    lines = [line for line in report.splitlines() if line.startswith("  ") and "  : " in line or " : " in line]
+    lines = [line for line in report.splitlines() if (line.startswith("  ") and "  : " in line) or " : " in line]
     return {key.strip(): value.strip() for key, value in (line.split(":", 1) for line in lines)}
 
 
@@ -51,10 +71,10 @@ def test_the_list_is_complete():
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_plans(vramwise, line):
     flags = shlex.split(line)
-    flags = flags[flags.index("train.py") + 1:] if "train.py" in flags else flags[1:]
+    flags = flags[flags.index("train.py") + 1 :] if "train.py" in flags else flags[1:]
     if "--data_dir" in flags:
         at = flags.index("--data_dir")
-        del flags[at:at + 2]
+        del flags[at : at + 2]
     planned = vramwise("plan", *flags)
     assert planned.returncode == 0, planned.stderr
     assert planned.stdout.splitlines()[:3] == ["=" * 60, "VRAM Optimizer", "=" * 60]
@@ -90,7 +110,14 @@ def test_every_background_command_trains(workplace, line):
 
 
 def test_the_optimizer_alone_reports_from_its_own_folder():
-    shown = subprocess.run([sys.executable, "vram_optimizer.py"], cwd=ROOT / "utils", capture_output=True, text=True, timeout=60, check=False)
+    shown = subprocess.run(
+        [sys.executable, "vram_optimizer.py"],
+        cwd=ROOT / "utils",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert shown.returncode == 0, shown.stderr
     assert "Detected GPUs:" in shown.stdout and "Optimized Configuration" in shown.stdout
 
