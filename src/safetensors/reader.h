@@ -31,7 +31,7 @@ class SafetensorsFile {
   std::span<const std::byte> bytes(const TensorInfo& tensor) const;
 
   /// Takes what was touched out of this process's resident memory.
-  void release_pages() const { file_->release_pages(); }
+  void release_pages() const { file_->release_pages(file_->bytes()); }
 
  private:
   SafetensorsFile(std::shared_ptr<const MappedFile> file, std::size_t data_start, TensorHeader header);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "io/files.h"
+#include "run/output_names.h"
 #include "train/tensor_files.h"
 
 namespace vramwise {
@@ -22,14 +23,15 @@ constexpr std::int64_t kFormat = 1;
 constexpr const char* kTemporary = ".unfinished-";
 
 std::string folder_name(std::int64_t step) {
-  char name[40];
-  std::snprintf(name, sizeof(name), "step-%06lld", static_cast<long long>(step));
-  return name;
+  char digits[32];
+  std::snprintf(digits, sizeof(digits), "%06lld", static_cast<long long>(step));
+  return kCheckpointPrefix + std::string(digits);
 }
 
 std::optional<std::int64_t> step_of(const std::string& name) {
-  if (!name.starts_with("step-")) return std::nullopt;
-  const auto step = parse_integer(std::string_view(name).substr(5));
+  const std::string_view prefix = kCheckpointPrefix;
+  if (!name.starts_with(prefix)) return std::nullopt;
+  const auto step = parse_integer(std::string_view(name).substr(prefix.size()));
   if (!step || *step < 0 || folder_name(*step) != name) return std::nullopt;
   return step;
 }
@@ -88,7 +90,8 @@ Json state_to_json(const RunSpec& spec, const RunState& state, const Seals& seal
           {"precision", precision_name(spec.step.precision)},
           {"planned_micro_batches", state.planned_micro_batches},
           {"micro_batches", state.micro_batches},
-          {"seed", spec.schedule.seed},
+          {"seed", state.seed},
+          {"train_tokens", state.train_tokens},
           {"loss_scaler", state.loss_scaler},
           {"model", to_json(spec.model)},
           {"files", {{"model.safetensors", to_json(seals.model)}, {"optimizer.safetensors", to_json(seals.optimizer)}}},
@@ -101,6 +104,8 @@ Result<RunState> state_from_json(const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(state.updates, json_get<std::int64_t>(json, "updates"));
   VRAMWISE_ASSIGN_OR_RETURN(state.sequences, json_get<std::int64_t>(json, "sequences"));
   VRAMWISE_ASSIGN_OR_RETURN(state.seconds, json_get<double>(json, "seconds"));
+  VRAMWISE_ASSIGN_OR_RETURN(state.seed, json_get<std::uint64_t>(json, "seed"));
+  VRAMWISE_ASSIGN_OR_RETURN(state.train_tokens, json_get<std::int64_t>(json, "train_tokens"));
   VRAMWISE_ASSIGN_OR_RETURN(state.planned_micro_batches,
                             json_get<std::vector<std::int64_t>>(json, "planned_micro_batches"));
   VRAMWISE_ASSIGN_OR_RETURN(state.micro_batches, json_get<std::vector<std::int64_t>>(json, "micro_batches"));
@@ -118,9 +123,10 @@ Status write_files(const std::string& folder, const RunSpec& spec, const FlatLay
   Seals seals;
   VRAMWISE_ASSIGN_OR_RETURN(seals.model,
                             write_flat(join_path(folder, "model.safetensors"), layout, {{"", tensors.weights}}));
-  std::vector<NamedFlat> buffers = {{"exp_avg.", optimizer.exp_avg}, {"exp_avg_sq.", optimizer.exp_avg_sq}};
+  std::vector<NamedFlat> buffers = {{"exp_avg.", optimizer.exp_avg, tensors.touched},
+                                    {"exp_avg_sq.", optimizer.exp_avg_sq, tensors.touched}};
   // In fp32 a master copy, where there is one, equals the weights.
-  if (spec.step.precision != Precision::kFp32) buffers.push_back({"master.", optimizer.master});
+  if (spec.step.precision != Precision::kFp32) buffers.push_back({"master.", optimizer.master, tensors.touched});
   VRAMWISE_ASSIGN_OR_RETURN(seals.optimizer, write_flat(join_path(folder, "optimizer.safetensors"), layout, buffers));
   const Json config = to_hugging_face_config(spec.model, spec.step.seq_len, torch_type_name(spec.step.precision));
   VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder, "config.json"), config.dump(2) + "\n"));
@@ -195,7 +201,7 @@ Result<std::string> write_checkpoint(const RunSpec& spec, const FlatLayout& layo
     VRAMWISE_RETURN_IF_ERROR(write_files(temporary, spec, layout, state, tensors));
     VRAMWISE_RETURN_IF_ERROR(sync_folder(temporary));
     VRAMWISE_RETURN_IF_ERROR(put_in_place(temporary, target));
-    return write_file_atomically(join_path(spec.out_dir, "latest"), name + "\n");
+    return write_file_atomically(join_path(spec.out_dir, kLatestFileName), name + "\n");
   };
   if (const Status written = write(); !written.ok()) {
     static_cast<void>(remove_path(temporary));
@@ -207,7 +213,7 @@ Result<std::string> write_checkpoint(const RunSpec& spec, const FlatLayout& layo
 
 Result<CheckpointSearch> find_checkpoint(const RunSpec& spec) {
   VRAMWISE_ASSIGN_OR_RETURN(std::vector<std::int64_t> steps, list_steps(spec.out_dir));
-  if (const auto latest = read_file(join_path(spec.out_dir, "latest"), 256); latest.ok()) {
+  if (const auto latest = read_file(join_path(spec.out_dir, kLatestFileName), 256); latest.ok()) {
     // A newer one than `latest` names was complete, but the run died before it said so: as good as the other.
     const auto named = step_of(std::string(trim(*latest)));
     if (named && std::find(steps.begin(), steps.end(), *named) == steps.end()) steps.push_back(*named);
@@ -241,12 +247,13 @@ bool has_checkpoints(const std::string& out_dir) {
 Status load_checkpoint(const Checkpoint& checkpoint, const FlatLayout& layout, const CheckpointTensors& tensors) {
   const OptimizerState& optimizer = tensors.optimizer;
   VRAMWISE_RETURN_IF_ERROR(read_flat(checkpoint.model, layout, {"", tensors.weights}));
-  VRAMWISE_RETURN_IF_ERROR(read_flat(checkpoint.optimizer, layout, {"exp_avg.", optimizer.exp_avg}));
-  VRAMWISE_RETURN_IF_ERROR(read_flat(checkpoint.optimizer, layout, {"exp_avg_sq.", optimizer.exp_avg_sq}));
+  VRAMWISE_RETURN_IF_ERROR(read_flat(checkpoint.optimizer, layout, {"exp_avg.", optimizer.exp_avg, tensors.touched}));
+  VRAMWISE_RETURN_IF_ERROR(
+      read_flat(checkpoint.optimizer, layout, {"exp_avg_sq.", optimizer.exp_avg_sq, tensors.touched}));
   if (!optimizer.master.defined()) return Done{};
   if (tensors.weights.scalar_type() == torch::kFloat)
-    return read_flat(checkpoint.model, layout, {"", optimizer.master});
-  return read_flat(checkpoint.optimizer, layout, {"master.", optimizer.master});
+    return read_flat(checkpoint.model, layout, {"", optimizer.master, tensors.touched});
+  return read_flat(checkpoint.optimizer, layout, {"master.", optimizer.master, tensors.touched});
 }
 
 void remove_leftovers(const std::string& out_dir) {

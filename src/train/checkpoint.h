@@ -13,6 +13,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ struct RunState {
   std::int64_t updates = 0;                         ///< steps that changed the weights
   std::int64_t sequences = 0;                       ///< taken from the training text: the data position
   double seconds = 0;                               ///< spent so far
+  std::uint64_t seed = 0;                           ///< with train_tokens, what the order of the data follows from
+  std::int64_t train_tokens = 0;                    ///< in the training text
   std::vector<std::int64_t> planned_micro_batches;  ///< a replica each
   std::vector<std::int64_t> micro_batches;          ///< what became of them where memory ran out
   Json loss_scaler;
@@ -42,6 +45,7 @@ struct RunState {
 struct CheckpointTensors {
   torch::Tensor weights;
   OptimizerState optimizer;
+  std::function<void()> touched = {};  ///< called when a piece of the optimizer's was read or written
 };
 
 /// Writes <out_dir>/step-N and removes all but the last two. Returns its path. Errors: the disk is full or fails; what

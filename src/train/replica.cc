@@ -54,12 +54,12 @@ Replica::Replica(const DecoderConfig& config, const FlatLayout& layout, const St
     : settings_(settings),
       device_(device),
       flat_(make_model(layout, settings.precision, device)),
+      gradients_(layout.views(flat_.gradients)),
       parameters_(make_parameters(layout)),
       decoder_(config, parameters_) {}
 
-std::vector<torch::Tensor> Replica::make_parameters(const FlatLayout& layout) {
+std::vector<torch::Tensor> Replica::make_parameters(const FlatLayout& layout) const {
   std::vector<torch::Tensor> parameters = layout.views(flat_.weights);
-  gradients_ = layout.views(flat_.gradients);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     parameters[i].set_requires_grad(true);
     if (settings_.precision == Precision::kFp32) {

@@ -51,14 +51,14 @@ class Replica {
     torch::Tensor targets;
   };
 
-  std::vector<torch::Tensor> make_parameters(const FlatLayout& layout);
+  std::vector<torch::Tensor> make_parameters(const FlatLayout& layout) const;
   Tokens load(const SequenceBatch& batch) const;
 
   StepSettings settings_;
   torch::Device device_;
   FlatModel flat_;
-  std::vector<torch::Tensor> parameters_;  ///< views into flat_.weights
   std::vector<torch::Tensor> gradients_;   ///< views into flat_.gradients
+  std::vector<torch::Tensor> parameters_;  ///< views into flat_.weights
   Decoder decoder_;
 };
 

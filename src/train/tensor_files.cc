@@ -1,6 +1,7 @@
-// Parameter by parameter: what lies on a GPU comes down through one host copy of a single parameter at a time.
+// In pieces of 16 MiB: what lies on a GPU, or in a file, passes through little host memory.
 #include "train/tensor_files.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -35,7 +36,17 @@ TensorType tensor_type(torch::ScalarType type) {
   return TensorType::kF32;
 }
 
-torch::Tensor part(const torch::Tensor& flat, const FlatSlot& slot) { return flat.narrow(0, slot.offset, slot.count); }
+constexpr std::int64_t kPiece = std::int64_t{1} << 22;  // elements
+
+/// Calls visit(first element, the piece of `buffer` from there on) for all pieces of one parameter.
+template <typename Visit>
+Status for_each_piece(const NamedFlat& buffer, const FlatSlot& slot, const Visit& visit) {
+  for (std::int64_t at = 0; at < slot.count; at += kPiece) {
+    VRAMWISE_RETURN_IF_ERROR(visit(at, buffer.flat.narrow(0, slot.offset + at, std::min(kPiece, slot.count - at))));
+    if (buffer.touched) buffer.touched();
+  }
+  return Done{};
+}
 
 std::string shape_text(const std::vector<std::int64_t>& shape) { return c10::str("(", c10::Join(", ", shape), ")"); }
 
@@ -52,9 +63,11 @@ Result<FileSeal> write_flat(const std::string& path, const FlatLayout& layout, c
   VRAMWISE_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path, tensors, {{"format", "pt"}}));
   for (const NamedFlat& buffer : buffers) {
     for (const FlatSlot& slot : layout.slots()) {
-      const torch::Tensor host = part(buffer.flat, slot).cpu();
-      VRAMWISE_RETURN_IF_ERROR(writer.append(
-          {static_cast<const std::byte*>(host.const_data_ptr()), static_cast<std::size_t>(host.nbytes())}));
+      VRAMWISE_RETURN_IF_ERROR(for_each_piece(buffer, slot, [&](std::int64_t /*at*/, const torch::Tensor& piece) {
+        const torch::Tensor host = piece.cpu();
+        return writer.append(
+            {static_cast<const std::byte*>(host.const_data_ptr()), static_cast<std::size_t>(host.nbytes())});
+      }));
     }
   }
   VRAMWISE_RETURN_IF_ERROR(writer.finish());
@@ -76,10 +89,14 @@ Status read_flat(const SafetensorsFile& file, const FlatLayout& layout, const Na
                                   shape_text(info->shape), ", ", shape_text(slot.shape), " was expected"),
                          "Give the model the dimensions of the file.");
     }
-    torch::Tensor host = torch::empty({slot.count}, *type);
     const auto bytes = file.bytes(*info);
-    std::memcpy(host.mutable_data_ptr(), bytes.data(), bytes.size());
-    part(buffer.flat, slot).copy_(host);
+    VRAMWISE_RETURN_IF_ERROR(for_each_piece(buffer, slot, [&](std::int64_t at, torch::Tensor piece) -> Status {
+      torch::Tensor host = torch::empty({piece.numel()}, *type);
+      const auto begin = static_cast<std::size_t>(at) * host.element_size();
+      std::memcpy(host.mutable_data_ptr(), bytes.data() + begin, host.nbytes());
+      piece.copy_(host);
+      return Done{};
+    }));
   }
   file.release_pages();
   return Done{};
@@ -92,7 +109,7 @@ Status check_seal(const std::string& path, const FileSeal& seal) {
   }
   Checksum checksum;
   checksum.add(file->bytes());
-  file->release_pages();
+  file->release_pages(file->bytes());
   if (checksum.value() != seal.checksum) return world_error(path + ": its content is not what was written");
   return Done{};
 }

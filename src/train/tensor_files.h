@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace vramwise {
 struct NamedFlat {
   std::string prefix;
   torch::Tensor flat;
+  std::function<void()> touched = {};  ///< called when a piece of it was read or written; lets go of mapped pages
 };
 
 /// What a file was when it was written.

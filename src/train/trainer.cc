@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "io/file_lock.h"
 #include "io/files.h"
+#include "run/output_names.h"
 #include "train/batch_order.h"
 #include "train/checkpoint.h"
 #include "train/engine.h"
@@ -48,7 +49,10 @@ class Run {
   void report_step(const StepOutcome& outcome, double learning_rate);
   void report_out_of_memory(const OutOfMemoryEvent& event);
   void log(const Json& line);
-  CheckpointTensors tensors() { return {engine_->first().flat().weights, engine_->optimizer().state()}; }
+  CheckpointTensors tensors() {
+    return {engine_->first().flat().weights, engine_->optimizer().state(),
+            [this] { engine_->optimizer().release_pages(); }};
+  }
   bool over() const { return outcome_.steps >= spec_.schedule.max_steps || outcome_.reached_target || outcome_.signal; }
 
   const RunSpec& spec_;
@@ -84,7 +88,8 @@ Status Run::open_data() {
 
 Status Run::open_folder() {
   VRAMWISE_RETURN_IF_ERROR(make_folders(spec_.out_dir));
-  VRAMWISE_ASSIGN_OR_RETURN(lock_, FileLock::acquire(join_path(spec_.out_dir, ".lock"), "a run in " + spec_.out_dir));
+  VRAMWISE_ASSIGN_OR_RETURN(lock_,
+                            FileLock::acquire(join_path(spec_.out_dir, kLockFileName), "a run in " + spec_.out_dir));
   remove_leftovers(spec_.out_dir);
   const bool has_some = has_checkpoints(spec_.out_dir);
   if (has_some && !spec_.resume) {
@@ -116,7 +121,7 @@ Status Run::begin() {
   } else {
     engine_->initialize_weights(spec_.schedule.seed);
   }
-  VRAMWISE_ASSIGN_OR_RETURN(metrics_, MetricsLog::open(join_path(spec_.out_dir, "metrics.jsonl"), outcome_.steps));
+  VRAMWISE_ASSIGN_OR_RETURN(metrics_, MetricsLog::open(join_path(spec_.out_dir, kMetricsFileName), outcome_.steps));
   return Done{};
 }
 
@@ -137,6 +142,10 @@ Status Run::begin_from_checkpoint(const Checkpoint& checkpoint) {
   outcome_.checkpoint = checkpoint.path;
   sequences_ = state.sequences;
   progress_.on_note("going on from " + checkpoint.path);
+  if (state.seed != spec_.schedule.seed || state.train_tokens != data_->train.size()) {
+    progress_.on_warning(
+        "the seed or the training text is not that of the checkpoint, so sequences come in another order");
+  }
   return Done{};
 }
 
@@ -200,12 +209,13 @@ Status Run::save() {
   state.updates = engine_->updates();
   state.sequences = sequences_;
   state.seconds = outcome_.seconds;
+  state.seed = spec_.schedule.seed;
+  state.train_tokens = data_->train.size();
   state.micro_batches = engine_->micro_batches();
   state.loss_scaler = engine_->scaler().to_json();
   state.random_state = RandomState::capture(spec_.replicas);
   for (const ReplicaSpec& replica : spec_.replicas) state.planned_micro_batches.push_back(replica.micro_batch);
   VRAMWISE_ASSIGN_OR_RETURN(outcome_.checkpoint, write_checkpoint(spec_, engine_->layout(), state, tensors()));
-  engine_->optimizer().release_pages();
   saved_at_ = outcome_.steps;
   return Done{};
 }
