@@ -65,12 +65,12 @@ void PlanOptions::add_to(CLI::App& command) {
 }
 
 Result<VramTarget> PlanOptions::target() const {
-  if (vram_auto && !vram.empty()) {
+  if (vram_auto && vram) {
     return usage_error("--vram and --vram_auto contradict each other",
                        "Give --vram with an amount, or --vram_auto to detect it.");
   }
-  if (vram.empty()) return VramTarget{};
-  return parse_vram(vram);
+  if (!vram) return VramTarget{};
+  return parse_vram(*vram);
 }
 
 Result<Bytes> PlanOptions::margin() const { return parse_safety_margin(safety_margin); }

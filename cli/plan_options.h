@@ -12,7 +12,7 @@
 namespace vramwise::cli {
 
 struct PlanOptions {
-  std::string vram;  ///< --vram; empty: automatic
+  std::optional<std::string> vram;  ///< --vram; absent: automatic
   bool vram_auto = false;
   std::string safety_margin = "1024";
   std::string gpu;  ///< --gpu; empty: the machine's cards

@@ -5,11 +5,7 @@ import pathlib
 import subprocess
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-# A decoder that trains in a blink: where a test is about the way through the program, not about the size of the model.
-SMALLEST = ("--hidden_size 32 --n_layers 2 --n_heads 2 --n_kv_heads 1 --head_dim 16 --intermediate_size 64").split()
+from support import ROOT
 
 
 def program_path():

@@ -40,8 +40,14 @@ class Machine {
     return value;
   }
 
-  bool push(PickleValue value) {
-    stack_.push_back(std::move(value));
+  /// `value` is one of the types that PickleValue holds.
+  bool push(const PickleValue& value) {
+    stack_.push_back(value);
+    return true;
+  }
+  template <typename T>
+  bool push(T value) {
+    stack_.emplace_back().value = std::move(value);
     return true;
   }
 
@@ -49,7 +55,7 @@ class Machine {
     const auto value = number(width);
     if (!value) return false;
     // Only the four-byte form is signed.
-    return push({width == 4 ? std::int64_t{static_cast<std::int32_t>(*value)} : static_cast<std::int64_t>(*value)});
+    return push(width == 4 ? std::int64_t{static_cast<std::int32_t>(*value)} : static_cast<std::int64_t>(*value));
   }
 
   bool push_long() {
@@ -58,8 +64,8 @@ class Machine {
     const auto value = number(*width);
     if (!value) return false;
     const int unused_bits = 64 - 8 * static_cast<int>(*width);
-    if (*width == 0) return push({std::int64_t{0}});
-    return push({static_cast<std::int64_t>(*value << unused_bits) >> unused_bits});
+    if (*width == 0) return push(std::int64_t{0});
+    return push(static_cast<std::int64_t>(*value << unused_bits) >> unused_bits);
   }
 
   bool push_double() {
@@ -67,7 +73,7 @@ class Machine {
     std::uint64_t bits = 0;  // the one big-endian field
     for (std::size_t i = 0; i < 8; ++i) bits = bits << 8 | static_cast<unsigned char>(rest_[i]);
     rest_.remove_prefix(8);
-    return push({std::bit_cast<double>(bits)});
+    return push(std::bit_cast<double>(bits));
   }
 
   bool push_text(std::size_t length_width) {
@@ -75,7 +81,7 @@ class Machine {
     if (!length || *length > rest_.size()) return false;
     std::string text(rest_.substr(0, *length));
     rest_.remove_prefix(*length);
-    return push({std::move(text)});
+    return push(std::move(text));
   }
 
   bool keep(std::uint64_t key) {
@@ -86,7 +92,9 @@ class Machine {
 
   bool fetch(std::optional<std::uint64_t> key) {
     const auto found = key ? memo_.find(*key) : memo_.end();
-    return found != memo_.end() && push(found->second);
+    if (found == memo_.end()) return false;
+    stack_.push_back(found->second);
+    return true;
   }
 
   /// Takes what was pushed since the last mark.
@@ -106,7 +114,7 @@ class Machine {
   }
 
   bool push_list(std::optional<std::vector<PickleValue>> items) {
-    return items && push({std::make_shared<PickleList>(std::move(*items))});
+    return items && push(std::make_shared<PickleList>(std::move(*items)));
   }
 
   bool extend_list(std::optional<std::vector<PickleValue>> items) {
@@ -135,9 +143,9 @@ class Machine {
       case 0x95: return number(8).has_value();                  // FRAME
       case '.': stopped_ = true; return true;                   // STOP
       case '(': marks_.push_back(stack_.size()); return true;   // MARK
-      case 'N': return push({});                                // NONE
-      case 0x88: return push({true});                           // NEWTRUE
-      case 0x89: return push({false});                          // NEWFALSE
+      case 'N': return push(std::monostate());                  // NONE
+      case 0x88: return push(true);                             // NEWTRUE
+      case 0x89: return push(false);                            // NEWFALSE
       case 'K': return push_integer(1);                         // BININT1
       case 'M': return push_integer(2);                         // BININT2
       case 'J': return push_integer(4);                         // BININT
@@ -146,7 +154,7 @@ class Machine {
       case 0x8c: return push_text(1);                           // SHORT_BINUNICODE
       case 'X': return push_text(4);                            // BINUNICODE
       case 0x8d: return push_text(8);                           // BINUNICODE8
-      case '}': return push({std::make_shared<PickleDict>()});  // EMPTY_DICT
+      case '}': return push(std::make_shared<PickleDict>());    // EMPTY_DICT
       case 's': return extend_dict(take(2));                    // SETITEM
       case 'u': return extend_dict(take_marked());              // SETITEMS
       case ']': case ')': return push_list(take(0));            // EMPTY_LIST, EMPTY_TUPLE

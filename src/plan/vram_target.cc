@@ -27,7 +27,7 @@ Result<VramTarget> parse_vram(const std::string& text) {
     return usage_error(fmt::format("--vram {} leaves nothing to plan for; it must be above 0", text), kVramRemedy);
   if (*gib > kLargestTargetGib) {
     return usage_error(fmt::format("--vram {} is more memory than any machine has", text),
-                       "The number is in GB: 24 means 24 GB, 0.5 means 512 MB.");
+                       fmt::format("The number is in GB. {}", kVramRemedy));
   }
   VramTarget target;
   target.kind = VramTarget::Kind::kCustom;

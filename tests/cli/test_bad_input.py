@@ -2,9 +2,10 @@
 
 import os
 import stat
+import subprocess
 
 import pytest
-from conftest import SMALLEST
+from support import SMALLEST
 
 USAGE, DOES_NOT_FIT, WORLD = 2, 3, 4
 
@@ -139,22 +140,30 @@ def test_empty_broken_and_short_data(vramwise, tmp_path):
 def test_a_token_beyond_the_vocabulary(vramwise, tmp_path):
     folder = tmp_path / "tokens"
     folder.mkdir()
-    tokens = b"\x01\x00" * 8000 + (500).to_bytes(2, "little") + b"\x01\x00" * 8000
+    ordinary = b"".join((i * 37 % 250).to_bytes(2, "little") for i in range(8000))
+    tokens = ordinary + (500).to_bytes(2, "little") + ordinary
     for name in ("train.bin", "val.bin"):
         (folder / name).write_bytes(tokens)
     refused = vramwise("train", "--data_dir", folder, "--vocab_size", "256", *SMALLEST, cwd=tmp_path)
     assert_refused(refused, WORLD, "500", "train.bin")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_unreadable_data(vramwise, tmp_path):
+def test_unreadable_data(program, tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
     folder.chmod(0)
+    # Root reads every folder, so root runs this as somebody else, from a folder that anybody can enter.
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    for parent in [tmp_path, *tmp_path.parents][:3] if nobody else []:
+        parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
     try:
-        assert_refused(vramwise("train", "--data_dir", folder, cwd=tmp_path), WORLD, "closed")
+        words = [str(program), "train", "--data_dir", str(folder)]
+        refused = subprocess.run(words, cwd="/", capture_output=True, text=True, check=False, **nobody)
+    except PermissionError:
+        pytest.skip(f"{program} cannot be run by another user")
     finally:
         folder.chmod(stat.S_IRWXU)
+    assert_refused(refused, WORLD, "closed", "Permission denied")
 
 
 def test_an_output_folder_that_cannot_be(vramwise, corpus, tmp_path):

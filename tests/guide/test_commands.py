@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SMALLEST
+from support import ROOT, SMALLEST
 
 COMMANDS = [
     line
