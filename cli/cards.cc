@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
+#include <thread>
 
 #include "base/text.h"
 #include "base/units.h"
@@ -47,6 +49,14 @@ void equalize_unless_known(std::vector<Card>& cards, const std::vector<const Gpu
                                  [](const GpuModel* model) { return model != nullptr && model->tflops.fp16; });
   if (known) return;
   for (Card& card : cards) card.relative_speed = 1.0;
+}
+
+/// As many as torch will use: OMP_NUM_THREADS, else the processors that this process may run on.
+std::int64_t compute_threads() {
+  const char* asked = std::getenv("OMP_NUM_THREADS");
+  const std::optional<std::int64_t> count = asked != nullptr ? parse_integer(asked) : std::nullopt;
+  if (count && *count >= 1) return *count;
+  return std::max<std::int64_t>(1, std::thread::hardware_concurrency());
 }
 
 std::string cpu_name(const Machine& machine) { return machine.host.cpu_name.value_or("unknown CPU"); }
@@ -187,7 +197,7 @@ Result<CardSet> host_card(const Machine& machine) {
                        .device = "cpu",
                        .shown_total = machine.host.total.value_or(*budget),
                        .budget = *budget,
-                       .target = {.backend = Backend::kCpu}});
+                       .target = {.backend = Backend::kCpu, .threads = compute_threads()}});
   return set;
 }
 

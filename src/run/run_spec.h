@@ -21,9 +21,9 @@ namespace vramwise {
 struct ReplicaSpec {
   std::string device = "cpu";  ///< "cpu" or "cuda:N", N as CUDA counts the visible cards
   std::int64_t micro_batch = 1;
-  Bytes predicted_peak;  ///< memory of this device at the peak of a step, beyond what was taken before the model was
-                         ///< built
-  Bytes budget;          ///< what the plan may take there
+  Bytes predicted_peak{};  ///< memory of this device at the peak of a step, beyond what was taken before the model was
+                           ///< built
+  Bytes budget{};          ///< what the plan may take there
 
   bool operator==(const ReplicaSpec&) const = default;
 };
