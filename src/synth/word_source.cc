@@ -88,6 +88,7 @@ void WordSource::draw_chain(std::mt19937_64& random) {
     double sum = 0;
     for (std::size_t rank = 0; rank < count; ++rank) sum += 1.0 / static_cast<double>(rank + 1);
     std::vector<Choice> choices;
+    choices.reserve(count);
     for (std::size_t rank = 0; rank < count; ++rank)
       choices.push_back({order[rank], 1.0 / static_cast<double>(rank + 1) / sum});
     return choices;
