@@ -78,3 +78,7 @@ VRAMWISE_ENTRY int cublasGetVersion_v2(void* handle, int* version) {
 #define VRAMWISE_LISTED(name) VRAMWISE_COMPUTED(name)
 #include "emulator/blas/cublas_computed.def"
 #undef VRAMWISE_LISTED
+#define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, 15)  // CUBLAS_STATUS_NOT_SUPPORTED
+#include "emulator/blas/cublas_rest.def"
+#include "emulator/blas/cublaslt_rest.def"
+#undef VRAMWISE_LISTED

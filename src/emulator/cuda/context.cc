@@ -102,4 +102,29 @@ VRAMWISE_ENTRY int cuCtxGetFlags(unsigned* flags) {
 VRAMWISE_ENTRY int cuCtxCreate_v2(Context**, unsigned, int) { return refuse("cuCtxCreate", kNotSupported); }
 VRAMWISE_ENTRY int cuCtxCreate_v4(Context**, void*, unsigned, int) { return refuse("cuCtxCreate", kNotSupported); }
 VRAMWISE_ENTRY int cuCtxDestroy_v2(Context*) { return refuse("cuCtxDestroy", kNotSupported); }
-VRAMWISE_ENTRY int cuCtxSetLimit(int, std::size_t) { return refuse("cuCtxSetLimit", kNotSupported); }
+
+namespace {
+
+// CUlimit: the driver's defaults, which a context's size includes.
+constexpr std::size_t kDefaultLimits[] = {1024, std::size_t{1} << 20,
+                                          std::size_t{8} << 20};  // stack, printf, heap of device code
+
+int get_limit(std::size_t* value, int limit) {
+  *value = limit >= 0 && limit < 3 ? kDefaultLimits[limit] : 0;
+  return kSuccess;
+}
+
+/// More than the default would take device memory by rules that are not published.
+int set_limit(const char* name, int limit, std::size_t value) {
+  return limit >= 3 || (limit >= 0 && value <= kDefaultLimits[limit]) ? static_cast<int>(kSuccess)
+                                                                      : refuse(name, kNotSupported);
+}
+
+}  // namespace
+
+VRAMWISE_ENTRY int cuCtxGetLimit(std::size_t* value, int limit) { return get_limit(value, limit); }
+VRAMWISE_ENTRY int cudaDeviceGetLimit(std::size_t* value, int limit) { return get_limit(value, limit); }
+VRAMWISE_ENTRY int cuCtxSetLimit(int limit, std::size_t value) { return set_limit("cuCtxSetLimit", limit, value); }
+VRAMWISE_ENTRY int cudaDeviceSetLimit(int limit, std::size_t value) {
+  return set_limit("cudaDeviceSetLimit", limit, value);
+}

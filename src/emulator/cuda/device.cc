@@ -147,7 +147,6 @@ VRAMWISE_ENTRY int cudaDeviceSynchronize() {
 }
 
 VRAMWISE_ENTRY int cudaDeviceReset() { return refuse("cudaDeviceReset", kNotSupported); }
-VRAMWISE_ENTRY int cudaDeviceSetLimit(int, std::size_t) { return refuse("cudaDeviceSetLimit", kNotSupported); }
 VRAMWISE_ENTRY int cudaSetDeviceFlags(unsigned) { return kSuccess; }
 VRAMWISE_ENTRY int cudaDeviceSetCacheConfig(int) { return kSuccess; }
 VRAMWISE_ENTRY int cudaProfilerStart() { return kSuccess; }

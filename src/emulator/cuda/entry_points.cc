@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "emulator/cuda/rest.h"
 #include "emulator/process.h"
 
 using namespace vramwise::emulator;
@@ -17,6 +18,8 @@ void* find(const char* name) {
   // cuMemAlloc means cuMemAlloc_v2 to every program of this century; nothing here has a form that only a plain name
   // denotes.
   for (const char* suffix : {"_v4", "_v3", "_v2", ""}) {
+    // A function that would only refuse is better not found: programs then take another way.
+    if (is_refused_driver_function(base + suffix)) continue;
     if (void* function = own_symbol(base + suffix)) return function;
   }
   const std::lock_guard lock(state_mutex());
@@ -50,5 +53,9 @@ VRAMWISE_ENTRY int cuGetProcAddress(const char* name, void** function, int versi
   return cuGetProcAddress_v2(name, function, version, flags, nullptr);
 }
 
-// Private tables between NVIDIA's own libraries.
-VRAMWISE_ENTRY int cuGetExportTable(const void**, const void*) { return refuse("cuGetExportTable", kNotSupported); }
+// Private tables between NVIDIA's own libraries (profilers ask for them). They allocate nothing.
+VRAMWISE_ENTRY int cuGetExportTable(const void**, const void*) {
+  const std::lock_guard lock(state_mutex());
+  if (Machine* machine = machine_or_null()) ++machine->recorder().absent["cuGetExportTable"];
+  return kNotSupported;
+}

@@ -240,6 +240,13 @@ VRAMWISE_ENTRY int cuPointerGetAttribute(void* data, int attribute, void* pointe
   });
 }
 
+VRAMWISE_ENTRY int cuPointerGetAttributes(unsigned count, const int* attributes, void** data, void* pointer) {
+  for (unsigned i = 0; i < count; ++i) {
+    if (const int code = cuPointerGetAttribute(data[i], attributes[i], pointer); code != kSuccess) return code;
+  }
+  return kSuccess;
+}
+
 VRAMWISE_ENTRY int cuPointerSetAttribute(const void*, int, void*) { return kSuccess; }
 
 // Sharing memory between processes: there is no other process that could map it.

@@ -170,4 +170,5 @@ VRAMWISE_ENTRY int cudnnGetBatchNormalizationTrainingExReserveSpaceSize(void*, i
 
 #define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kNotSupportedByDnn)
 #include "emulator/dnn/cudnn_refused.def"
+#include "emulator/dnn/cudnn_rest.def"
 #undef VRAMWISE_LISTED

@@ -244,4 +244,5 @@ VRAMWISE_LISTED(ncclPutSignal)
 VRAMWISE_LISTED(ncclSignal)
 VRAMWISE_LISTED(ncclWaitSignal)
 VRAMWISE_LISTED(ncclWinGetUserPtr)
+#include "emulator/nccl/nccl_rest.def"
 #undef VRAMWISE_LISTED

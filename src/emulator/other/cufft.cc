@@ -17,3 +17,6 @@ VRAMWISE_IGNORED(cufftSetStream)
 VRAMWISE_IGNORED(cufftSetWorkArea)
 VRAMWISE_REFUSED(cufftXtMakePlanMany, kNotSupportedByFft)
 VRAMWISE_COMPUTED(cufftXtExec)
+#define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kNotSupportedByFft)
+#include "emulator/other/cufft_rest.def"
+#undef VRAMWISE_LISTED

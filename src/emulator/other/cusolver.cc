@@ -38,5 +38,6 @@ VRAMWISE_IGNORED(cusolverDnXgesvdjSetTolerance)
 #include "emulator/other/cusolver_computed.def"
 #undef VRAMWISE_LISTED
 #define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kNotSupportedBySolver)
+#include "emulator/other/cusolver_rest.def"
 #include "emulator/other/cusolver_sizes.def"
 #undef VRAMWISE_LISTED

@@ -60,5 +60,7 @@ VRAMWISE_IGNORED(cusparseSpMatSetAttribute)
 #undef VRAMWISE_LISTED
 #define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kNotSupportedBySparse)
 #include "emulator/other/cusparse_refused.def"
+#include "emulator/other/cusparse_rest.def"
 #include "emulator/other/cusparselt_refused.def"
+#include "emulator/other/cusparselt_rest.def"
 #undef VRAMWISE_LISTED
