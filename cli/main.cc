@@ -1,1 +1,61 @@
-int main() { return 0; }
+// vramwise: the torch-free command line. It parses, calls one subcommand, prints an Error and turns it into the exit
+// code.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "cli/arguments.h"
+#include "cli/command.h"
+
+namespace vramwise::cli {
+namespace {
+
+void report_bug(const std::string& message) {
+  fmt::print(stderr, "vramwise: this is a bug of ours, please report it:\n{}", message);
+  std::fflush(nullptr);
+  _exit(kExitBug);
+}
+
+int print_error(const Error& error) {
+  fmt::print(stderr, "vramwise: {}\n", error.what);
+  if (!error.remedy.empty()) fmt::print(stderr, "  {}\n", error.remedy);
+  return static_cast<int>(error.code);
+}
+
+int run(int argc, const char* const* argv) {
+  CLI::App app("Knows what a training run takes of a GPU's memory, plans what fits, and trains within it.", "vramwise");
+  app.set_version_flag("--version", VRAMWISE_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(44);
+  Outcome outcome = kExitDone;
+  add_detect_command(app, outcome);
+  add_plan_command(app, outcome);
+  add_train_command(app, outcome);
+  add_synth_command(app, outcome);
+  add_doctor_command(app, outcome);
+
+  const std::vector<std::string> arguments = normalized_arguments(argc, argv);
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    return print_error(explain_parse_error(app, error, arguments));
+  }
+  return outcome.ok() ? outcome.value() : print_error(outcome.error());
+}
+
+}  // namespace
+}  // namespace vramwise::cli
+
+int main(int argc, char** argv) {
+  vramwise::set_check_handler(vramwise::cli::report_bug);
+  try {
+    return vramwise::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    vramwise::cli::report_bug(fmt::format("unexpected exception: {}\n", error.what()));
+  }
+  return vramwise::cli::kExitBug;
+}

@@ -5,10 +5,12 @@ itself. exec, not a child process: signals, the terminal and the exit code are t
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILD = f"make -C {shlex.quote(str(ROOT))} build"
 EXIT_WORLD = 4  # the same code that the program uses when something outside it is missing
 
 
@@ -32,12 +34,12 @@ def launch(arguments):
         if chosen:
             print(f"VRAMWISE_BIN is {chosen}, which is no program that can be run.", file=sys.stderr)
         else:
-            print(f"vramwise isn't built yet. Build it with:\n  make -C {ROOT} build", file=sys.stderr)
+            print(f"vramwise isn't built yet. Build it with:\n  {BUILD}", file=sys.stderr)
         return EXIT_WORLD
     sys.stdout.flush()
     sys.stderr.flush()
     try:
         os.execv(str(binary), ["vramwise", *arguments])
     except OSError as error:
-        print(f"{binary} could not be started: {error.strerror}. Rebuild it: make -C {ROOT} build", file=sys.stderr)
+        print(f"{binary} could not be started: {error.strerror}. Rebuild it with:\n  {BUILD}", file=sys.stderr)
     return EXIT_WORLD

@@ -5,12 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_fwd.h"
 #include "base/result.h"
 
 namespace vramwise {
-
-/// Keys keep the order in which they were written: our JSON is read by people too.
-using Json = nlohmann::ordered_json;
 
 /// Parses `text`; `where` (a file name) begins the message of an error.
 Result<Json> parse_json(std::string_view text, const std::string& where);

@@ -25,24 +25,26 @@ struct EncodeProgress {
   Bytes total;
 };
 
+/// Members have initialisers so that `{.data_dir = "data"}` is enough.
 struct DataOptions {
-  std::string data_dir;   ///< a folder, or one file
-  std::string tokenizer;  ///< a SentencePiece model; empty: bytes, or the ids of a token file
-  std::string cache_dir;  ///< where encoded text is kept; empty: "<data folder>/.vramwise"
+  std::string data_dir{};   ///< a folder, or one file
+  std::string tokenizer{};  ///< a SentencePiece model; empty: bytes, or the ids of a token file
+  std::string cache_dir{};  ///< where encoded text is kept; empty: "<data folder>/.vramwise"
   /// How token files are read. nullopt: as "dtype" of meta.json beside them says, else uint16.
-  std::optional<TokenType> token_type;
+  std::optional<TokenType> token_type{};
   std::int64_t min_val_tokens = 4096;  ///< held out where there is no val file: 5 %, at least this, at most half
-  std::function<void(const EncodeProgress&)> on_progress;  ///< called now and then while text is encoded; may be empty
+  /// Called now and then while text is encoded, with a source file's name and how far it all is; may be empty.
+  std::function<void(const EncodeProgress&)> on_progress{};
 };
 
 struct Dataset {
-  TokenSource train;
-  TokenSource val;
-  std::int64_t vocab_size = 0;                 ///< what the model's vocabulary must at least be
-  std::optional<std::int64_t> largest_token;   ///< where opening had to look at every token
-  std::shared_ptr<const Tokenizer> tokenizer;  ///< never null
-  std::string description;  ///< one line for people: files, tokens, where vocab_size comes from, what is held out
-  std::vector<std::string> warnings;  ///< what was assumed or left aside, a sentence each
+  TokenSource train{};
+  TokenSource val{};
+  std::int64_t vocab_size = 0;                   ///< what the model's vocabulary must at least be
+  std::optional<std::int64_t> largest_token{};   ///< where opening had to look at every token
+  std::shared_ptr<const Tokenizer> tokenizer{};  ///< never null
+  std::string description{};  ///< one line for people: files, tokens, where vocab_size comes from, what is held out
+  std::vector<std::string> warnings{};  ///< what was assumed or left aside, a sentence each
 };
 
 /// Errors (ErrorCode::kWorld): missing or empty folder (the remedy is exactly "vramwise synth --out <data_dir>"),

@@ -41,8 +41,13 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-void MappedFile::release_pages() const {
-  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+void MappedFile::release_pages(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  VRAMWISE_CHECK(part.data() >= data_ && part.data() + part.size() <= data_ + size_);
+  // madvise wants the start of a page; a page that reaches beyond `part` is released too, and comes back when touched.
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = static_cast<std::size_t>(part.data() - data_) % page;
+  ::madvise(const_cast<std::byte*>(part.data() - before), part.size() + before, MADV_DONTNEED);
 }
 
 }  // namespace vramwise

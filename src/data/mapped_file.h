@@ -27,9 +27,9 @@ class MappedFile {
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   std::int64_t size() const { return static_cast<std::int64_t>(size_); }
 
-  /// Takes the pages out of this process's resident memory; they stay in the system's cache, and come back when
-  /// touched.
-  void release_pages() const;
+  /// Takes the pages of `part`, which lies within bytes(), out of this process's resident memory. They stay in the
+  /// system's cache, and come back when touched.
+  void release_pages(std::span<const std::byte> part) const;
 
  private:
   MappedFile(std::string path, const std::byte* data, std::size_t size);

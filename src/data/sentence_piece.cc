@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "data/sentence_piece_plugin.h"
@@ -23,16 +24,39 @@ constexpr int kLoadFlags = RTLD_NOW | RTLD_LOCAL;
 constexpr int kLoadFlags = RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND;
 #endif
 
+const VramwiseSentencePieceApi* api_of(void* library) {
+  void* symbol = ::dlsym(library, "vramwise_sentence_piece_api");
+  VRAMWISE_CHECK(symbol != nullptr);
+  return reinterpret_cast<const VramwiseSentencePieceApi* (*)()>(symbol)();
+}
+
+/// Beside the program or the library that this code is part of, or in the lib folder of an installation.
+std::vector<std::string> plugin_paths() {
+  std::vector<std::string> paths;
+  const auto add = [&](const std::filesystem::path& folder) {
+    // Absolute, because dlopen looks for a bare name elsewhere.
+    for (const char* place : {".", "../lib"})
+      paths.push_back(std::filesystem::absolute(folder / place / kPlugin).lexically_normal().string());
+  };
+  Dl_info self{};
+  if (::dladdr(kPlugin, &self) != 0 && self.dli_fname != nullptr)
+    add(std::filesystem::path(self.dli_fname).parent_path());
+  std::error_code failure;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failure);
+  if (!failure) add(program.parent_path());
+  return paths;
+}
+
 Result<const VramwiseSentencePieceApi*> sentence_piece_api() {
   // Never closed: tokenizers hold its code.
-  void* library = ::dlopen(kPlugin, kLoadFlags);
-  const char* failure = library == nullptr ? ::dlerror() : nullptr;
-  void* symbol = library != nullptr ? ::dlsym(library, "vramwise_sentence_piece_api") : nullptr;
-  if (symbol == nullptr)
-    return world_error(
-        fmt::format("--tokenizer needs SentencePiece, which cannot be loaded: {}", failure ? failure : kPlugin),
-        "Install Debian's package libsentencepiece0 and keep libvramwise_sentencepiece.so beside the program.");
-  return reinterpret_cast<const VramwiseSentencePieceApi* (*)()>(symbol)();
+  for (const std::string& path : plugin_paths()) {
+    if (!path_exists(path)) continue;
+    if (void* library = ::dlopen(path.c_str(), kLoadFlags)) return api_of(library);
+    return world_error(fmt::format("--tokenizer needs SentencePiece, which cannot be loaded: {}", ::dlerror()),
+                       "Install Debian's package libsentencepiece0.");
+  }
+  return world_error(fmt::format("--tokenizer needs {} beside the program, and it is not there", kPlugin),
+                     "Build or install vramwise again.");
 }
 
 class SentencePieceTokenizer final : public Tokenizer {

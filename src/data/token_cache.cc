@@ -105,7 +105,7 @@ Status encode_files(const CacheRequest& request, const Tokenizer& tokenizer, Tok
           return encoder.add(std::move(chunk));
         }));
     before += texts[i]->size();
-    texts[i]->release_pages();
+    texts[i]->release_pages(texts[i]->bytes());
   }
   return encoder.flush();
 }
@@ -120,7 +120,9 @@ struct EntryName {
 Result<EntryName> entry_name(const CacheRequest& request, TokenType type) {
   Checksum texts;
   Checksum state;
-  const auto add = [](Checksum& sum, const std::string& part) { sum.add(std::as_bytes(std::span(part.c_str(), part.size() + 1))); };
+  const auto add = [](Checksum& sum, const std::string& part) {
+    sum.add(std::as_bytes(std::span(part.c_str(), part.size() + 1)));
+  };
   for (const SourceFile& source : request.files) {
     struct stat status{};
     if (::stat(source.path.c_str(), &status) != 0) return file_error("read", source.path, errno);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
@@ -14,7 +15,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "token files are little-endian and mapped as they lie");
 
-// Tokens looked at between two looks at the limit. After a scan the pages go back: it shall not look like memory taken.
+// Scanned in blocks, whose pages are given back at once: a scan shall not look like memory taken.
 constexpr std::int64_t kScanBlock = std::int64_t{1} << 22;
 
 /// Calls use(pointer to tokens of the right type) for the type that is known only at run time.
@@ -41,6 +42,10 @@ T largest_in(const T* tokens, std::int64_t count) {
 std::int64_t block_largest(TokenType type, const std::byte* data, std::int64_t count) {
   return with_type(type, data,
                    [&](const auto* tokens) { return static_cast<std::int64_t>(largest_in(tokens, count)); });
+}
+
+std::span<const std::byte> block_bytes(TokenType type, const std::byte* data, std::int64_t count) {
+  return {data, static_cast<std::size_t>(count * token_type_bytes(type))};
 }
 
 }  // namespace
@@ -134,8 +139,8 @@ std::optional<std::int64_t> TokenSource::largest() const {
       const std::int64_t count = std::min(kScanBlock, piece.count - done);
       const std::byte* block = piece.data + done * token_type_bytes(piece.type);
       largest = std::max(largest.value_or(0), block_largest(piece.type, block, count));
+      if (piece.file) piece.file->release_pages(block_bytes(piece.type, block, count));
     }
-    if (piece.file) piece.file->release_pages();
   }
   return largest;
 }
@@ -146,7 +151,9 @@ std::optional<StrayToken> TokenSource::first_at_least(std::int64_t limit) const 
     for (std::int64_t done = 0; done < piece.count; done += kScanBlock) {
       const std::int64_t count = std::min(kScanBlock, piece.count - done);
       const std::byte* block = piece.data + done * token_type_bytes(piece.type);
-      if (block_largest(piece.type, block, count) < limit) continue;
+      const bool fine = block_largest(piece.type, block, count) < limit;
+      if (piece.file) piece.file->release_pages(block_bytes(piece.type, block, count));
+      if (fine) continue;
       return with_type(piece.type, block, [&](const auto* tokens) {
         const auto* found =
             std::find_if(tokens, tokens + count, [&](auto token) { return static_cast<std::int64_t>(token) >= limit; });
@@ -157,7 +164,6 @@ std::optional<StrayToken> TokenSource::first_at_least(std::int64_t limit) const 
                           static_cast<std::int64_t>(*found)};
       });
     }
-    if (piece.file) piece.file->release_pages();
   }
   return std::nullopt;
 }

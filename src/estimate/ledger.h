@@ -1,6 +1,8 @@
 // The ledger: what one training step of our decoder takes on one device, at its peak, and what that consists of.
 #pragma once
 
+#include <cstdint>
+
 #include "base/bytes.h"
 #include "estimate/step.h"
 #include "models/decoder.h"
@@ -17,28 +19,30 @@ const char* phase_name(Phase phase);
 
 struct Target {
   Backend backend = Backend::kCuda;
-  Bytes context;     ///< CUDA context and libraries, outside the caching allocator; 0 on the CPU
-  Bytes workspaces;  ///< cuBLAS workspaces; 0 on the CPU
+  Bytes context{};     ///< CUDA context and libraries, outside the caching allocator; 0 on the CPU
+  Bytes workspaces{};  ///< cuBLAS workspaces; 0 on the CPU
+  /// Threads that the CPU's operators run on: each has scratch of its own. Not used for CUDA.
+  std::int64_t threads = 1;
 };
 
 /// Live bytes by owner at the moment of the peak; their sum is `allocated`.
 struct Breakdown {
-  Bytes weights;           ///< working weights, in the compute precision
-  Bytes gradients;         ///< the persistent gradient buffer
-  Bytes optimizer_states;  ///< fp32 master copy (16-bit runs) and the two Adam moments, where they are not offloaded
-  Bytes activations;       ///< saved for the backward pass
-  Bytes loss;              ///< the logits of one chunk and what the loss keeps
-  Bytes temporaries;       ///< everything else that lives only within an operator
+  Bytes weights{};           ///< working weights, in the compute precision
+  Bytes gradients{};         ///< the persistent gradient buffer
+  Bytes optimizer_states{};  ///< fp32 master copy (16-bit runs) and the two Adam moments, where they are not offloaded
+  Bytes activations{};       ///< saved for the backward pass, and the batch
+  Bytes loss{};              ///< the logits of one chunk, and the gradients that the loss forms with them
+  Bytes temporaries{};       ///< everything else that lives only within an operator
   Bytes workspaces;
 
   Bytes total() const;
 };
 
 struct Ledger {
-  Bytes allocated;  ///< live tensors at the peak
-  Bytes reserved;   ///< what the caching allocator then holds; equals allocated on the CPU
-  Bytes device;     ///< reserved + context
-  Bytes offloaded;  ///< optimizer state one tier below the device
+  Bytes allocated{};  ///< live tensors at the peak
+  Bytes reserved{};   ///< what the caching allocator then holds, with an allowance for its gaps; on the CPU: allocated
+  Bytes device{};     ///< reserved + context
+  Bytes offloaded{};  ///< optimizer state one tier below the device
   Phase phase = Phase::kForward;
   Breakdown at_peak;
 };

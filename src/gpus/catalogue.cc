@@ -17,8 +17,8 @@
 
 namespace vramwise {
 namespace internal {
-extern const std::string_view gpus_csv;     // made by embed.cmake
-extern const std::string_view sources_csv;  // made by embed.cmake
+extern const std::string_view kGpusCsv;     // made by embed.cmake
+extern const std::string_view kSourcesCsv;  // made by embed.cmake
 }  // namespace internal
 
 namespace {
@@ -36,6 +36,9 @@ constexpr std::array<std::pair<std::string_view, GpuClass>, 6> kClasses = {{
     {"jetson", GpuClass::kJetson},
     {"soc", GpuClass::kSoc},
 }};
+
+// GT/s a lane by generation (PCI Express Base Specification).
+constexpr std::array<double, 6> kTransfers = {2.5, 5, 8, 16, 32, 64};
 
 /// One row, read by column name; the first error is kept and later reads yield nothing.
 class Row {
@@ -135,7 +138,7 @@ Result<GpuModel> model_of(Row& row) {
                    .matrix = row.text("src_matrix"),
                    .link = row.text("src_link")};
   if (model.id.empty() || model.name.empty()) row.fail("id", "id and name must not be empty");
-  if (row.error()) return *row.error();
+  if (const std::optional<Error>& error = row.error()) return *error;
   return model;
 }
 
@@ -153,8 +156,6 @@ std::optional<ComputeCapability> parse_compute_capability(std::string_view text)
 std::string to_string(ComputeCapability capability) { return fmt::format("{}.{}", capability.major, capability.minor); }
 
 double PcieLink::gb_s() const {
-  // GT/s a lane: 2.5, 5, 8, 16, 32, 64 (PCI Express Base Specification).
-  constexpr std::array<double, 6> kTransfers = {2.5, 5, 8, 16, 32, 64};
   VRAMWISE_CHECK(generation >= 1 && generation <= 6);
   const double coding = generation <= 2 ? 8.0 / 10 : 128.0 / 130;
   return kTransfers[static_cast<std::size_t>(generation) - 1] * coding * lanes / 8;
@@ -185,12 +186,12 @@ Result<std::vector<GpuSource>> parse_gpu_sources(std::string_view csv) {
 }
 
 const std::vector<GpuModel>& gpu_catalogue() {
-  static const std::vector<GpuModel> models = parse_gpu_table(internal::gpus_csv).value();
+  static const std::vector<GpuModel> models = parse_gpu_table(internal::kGpusCsv).value();
   return models;
 }
 
 const std::vector<GpuSource>& gpu_sources() {
-  static const std::vector<GpuSource> sources = parse_gpu_sources(internal::sources_csv).value();
+  static const std::vector<GpuSource> sources = parse_gpu_sources(internal::kSourcesCsv).value();
   return sources;
 }
 

@@ -26,13 +26,11 @@ Result<std::vector<std::vector<std::string>>> parse_csv(std::string_view text) {
       } else {
         quoted = !quoted;
       }
-    } else if (quoted) {
-      field += c;
-    } else if (c == ',') {
+    } else if (!quoted && c == ',') {
       row.push_back(std::exchange(field, {}));
-    } else if (c == '\n') {
+    } else if (!quoted && c == '\n') {
       end_row();
-    } else if (c != '\r') {
+    } else if (quoted || c != '\r') {
       field += c;
     }
   }

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 
 #include "base/text.h"
 #include "base/units.h"
@@ -21,6 +20,9 @@ namespace {
 constexpr Bytes kReportedContext = Bytes::mib(426);
 constexpr ComputeCapability kReportedOn = {8, 9};
 constexpr int kReportedCudaMajor = 13;
+
+// The largest workspace worth believing (KiB); a value beyond it would only overflow the sum.
+constexpr std::int64_t kMostKib = std::int64_t{1} << 40;
 
 /// The numbers of one ":SIZE:COUNT" at the start of `text`, or nullopt. `length`: characters that it took.
 struct SizeCount {
@@ -72,8 +74,6 @@ CublasWorkspace cublas_workspace(ComputeCapability capability, std::optional<std
   const bool large = capability.major >= 9 && capability.major <= 12;
   const Bytes standard = large ? Bytes::mib(32) : Bytes::kib(4096 * 2 + 16 * 8);
   if (!config) return {standard, false};
-  // The largest workspace worth believing; a value beyond it would only overflow the sum.
-  constexpr std::int64_t kMostKib = std::int64_t{1} << 40;
   std::int64_t total_kib = 0;
   bool found = false;
   for (std::size_t at = 0; at < config->size();) {

@@ -1,6 +1,6 @@
 # cmake -DOUT=file.cc -DSYMBOL=name -DIN=text -P embed.cmake
-# Writes a C++ source that holds the text of IN as `extern const char* const kParts[]`-style string literals. Literals
-# are cut into pieces, since compilers need take no more than 65,536 bytes in one; adjacent ones are one string.
+# Writes a C++ source that defines SYMBOL, a std::string_view of the text of IN (ASCII, whose name is NAME). It stands in
+# pieces, since a compiler need take no more than 65,536 characters in one literal; adjacent ones are one string.
 file(READ ${IN} text)
 set(source "// Made by src/gpus/embed.cmake out of ${NAME}.\n#include <string_view>\n\nnamespace vramwise::internal {\n\n")
 string(APPEND source "extern const std::string_view ${SYMBOL};\nconst std::string_view ${SYMBOL} =")

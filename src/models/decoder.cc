@@ -9,6 +9,7 @@
 #include <array>
 #include <utility>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace vramwise {

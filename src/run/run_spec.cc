@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/json.h"
+
 namespace vramwise {
 namespace {
 
@@ -95,7 +97,8 @@ Json to_json(const RunSpec& spec) {
           {"schedule", to_json(spec.schedule)},
           {"data", {{"data_dir", spec.data.data_dir}, {"tokenizer", spec.data.tokenizer}}},
           {"out_dir", spec.out_dir},
-          {"resume", spec.resume}};
+          {"resume", spec.resume},
+          {"init_from", spec.init_from}};
 }
 
 Result<RunSpec> run_spec_from_json(const Json& json) {
@@ -119,6 +122,7 @@ Result<RunSpec> run_spec_from_json(const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(spec.data.tokenizer, json_get<std::string>(data, "tokenizer"));
   VRAMWISE_ASSIGN_OR_RETURN(spec.out_dir, json_get<std::string>(json, "out_dir"));
   VRAMWISE_ASSIGN_OR_RETURN(spec.resume, json_get<bool>(json, "resume"));
+  VRAMWISE_ASSIGN_OR_RETURN(spec.init_from, json_get_or<std::string>(json, "init_from", ""));
   return spec;
 }
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/result.h"
 #include "estimate/step.h"
 #include "models/decoder.h"
@@ -69,7 +69,9 @@ struct RunSpec {
   ScheduleSpec schedule;
   DataSpec data;
   std::string out_dir;
-  bool resume = false;  ///< continue from <out_dir>'s newest checkpoint
+  bool resume = false;    ///< continue from <out_dir>'s newest checkpoint
+  std::string init_from;  ///< begin with the weights of this safetensors file, or of a folder with model.safetensors;
+                          ///< empty: a fresh start from the seed
 
   /// Sequences an optimizer step: the sum over replicas of micro-batch x accumulation.
   std::int64_t effective_batch_size() const;

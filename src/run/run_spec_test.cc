@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/json.h"
+
 namespace vramwise {
 namespace {
 
@@ -17,6 +19,7 @@ RunSpec two_unequal_cards() {
   spec.schedule.stop_at_val_loss = 1.25;
   spec.data.data_dir = "data";
   spec.out_dir = "out";
+  spec.init_from = "weights.safetensors";
   return spec;
 }
 

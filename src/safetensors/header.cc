@@ -57,7 +57,8 @@ bool has_duplicate_keys(std::string_view json) {
 }
 
 Result<TensorInfo> decode_tensor(const std::string& name, const Json& json) {
-  TensorInfo info{.name = name};
+  TensorInfo info;
+  info.name = name;
   VRAMWISE_ASSIGN_OR_RETURN(const std::string type, json_get<std::string>(json, "dtype"));
   const auto known = parse_tensor_type(type);
   if (!known) return world_error(fmt::format("unknown dtype \"{}\"", type));

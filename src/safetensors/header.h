@@ -42,8 +42,8 @@ std::int64_t tensor_type_bytes(TensorType type);  ///< of one element
 struct TensorInfo {
   std::string name;
   TensorType type = TensorType::kF32;
-  std::vector<std::int64_t> shape;  ///< empty: a scalar
-  std::int64_t offset = 0;          ///< bytes from the start of the data
+  std::vector<std::int64_t> shape = {};  ///< empty: a scalar
+  std::int64_t offset = 0;               ///< bytes from the start of the data
 
   std::int64_t elements() const;
   std::int64_t bytes() const { return elements() * tensor_type_bytes(type); }

@@ -54,7 +54,8 @@ class Safetensors : public ::testing::Test {
     ASSERT_TRUE(writer->finish().ok());
     EXPECT_EQ(writer->file_bytes(), static_cast<std::int64_t>(std::filesystem::file_size(path_)));
     Checksum checksum;
-    checksum.add(std::as_bytes(std::span(read_file(path_).value())));
+    const std::string text = read_file(path_).value();
+    checksum.add(std::as_bytes(std::span(text)));
     EXPECT_EQ(writer->file_checksum(), checksum.value());
   }
 

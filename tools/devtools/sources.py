@@ -152,4 +152,5 @@ def module_of(path: str) -> str | None:
 
 
 def is_test(path: str) -> bool:
-    return path.endswith(("_test.cc", "_testing.h", "_testing.cc")) or path.startswith("tests/")
+    name = posixpath.basename(path)
+    return path.startswith("tests/") or name.endswith("_test.cc") or name.startswith(("test_", "fake_"))

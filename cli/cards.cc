@@ -1,0 +1,221 @@
+// Cards of three origins brought to one form: what may be planned with, what the estimate must add, how fast they are
+// against each other.
+#include "cli/cards.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/text.h"
+#include "base/units.h"
+#include "gpus/catalogue.h"
+#include "gpus/cuda_facts.h"
+#include "gpus/gpu_spec.h"
+
+namespace vramwise::cli {
+namespace {
+
+// The CUDA of the torch build that vramwise installs.
+constexpr int kCudaMajor = 13;
+// What a card that nobody named is taken for: Ampere's consumer cards have the largest share of those that people train
+// on.
+constexpr ComputeCapability kAssumedCapability{8, 6};
+constexpr ComputeCapability kFirstWithBf16{8, 0};
+// The forward and the backward thread have a cuBLAS handle each, and each handle its workspace (torch 2.14,
+// CublasHandlePool.cpp).
+constexpr std::int64_t kCublasHandles = 2;
+
+Target cuda_target(std::optional<ComputeCapability> capability) {
+  const ComputeCapability known = capability.value_or(kAssumedCapability);
+  return {.backend = Backend::kCuda,
+          .context = cuda_context(known, kCudaMajor).bytes,
+          .workspaces = cublas_workspace(known).bytes * kCublasHandles};
+}
+
+/// Cards are compared by 16-bit matrix rate, else fp32 rate, else bandwidth; unknown cards count as equal.
+double speed_of(const GpuModel* model) {
+  if (model == nullptr) return 1.0;
+  if (model->tflops.fp16) return *model->tflops.fp16;
+  if (model->tflops.fp32) return *model->tflops.fp32;
+  return model->bandwidth_gb_s.value_or(1.0);
+}
+
+// Speeds of different kinds (TFLOP/s, GB/s, none) do not compare: unless all cards are known, all count as equal.
+void equalize_unless_known(std::vector<Card>& cards, const std::vector<const GpuModel*>& models) {
+  const bool known = std::all_of(models.begin(), models.end(),
+                                 [](const GpuModel* model) { return model != nullptr && model->tflops.fp16; });
+  if (known) return;
+  for (Card& card : cards) card.relative_speed = 1.0;
+}
+
+std::string cpu_name(const Machine& machine) { return machine.host.cpu_name.value_or("unknown CPU"); }
+
+Card card_of(const CudaDevice& device, Bytes budget) {
+  const GpuModel* model = find_by_nvml_name(device.name, device.memory.nvml_total);
+  return {.name = device.name,
+          .backend = Backend::kCuda,
+          .device = fmt::format("cuda:{}", device.cuda_index),
+          .shown_total = device.memory.nvml_total.value_or(device.memory.cuda_total.value_or(budget)),
+          .budget = budget,
+          .has_bf16 = device.capability.value_or(kAssumedCapability) >= kFirstWithBf16,
+          .relative_speed = speed_of(model),
+          .target = cuda_target(device.capability)};
+}
+
+/// Unified memory has no total of its own: what the host may still give is what the card may take.
+std::optional<Bytes> budget_of(const CudaDevice& device, const HostMemory& host) {
+  const std::optional<Bytes> own = device.memory.available();
+  if (!device.unified_memory) return own;
+  const std::optional<Bytes> shared = host.budget();
+  if (own && shared) return std::min(*own, *shared);
+  return own ? own : shared;
+}
+
+Result<CardSet> cuda_cards(const Machine& machine) {
+  CardSet set;
+  std::vector<const GpuModel*> models;
+  for (const CudaDevice& device : machine.cuda_devices()) {
+    const std::optional<Bytes> budget = budget_of(device, machine.host);
+    if (!budget) {
+      return world_error(fmt::format("the memory of {} (cuda:{}) is not known", device.name, device.cuda_index),
+                         "`vramwise doctor` says why; CUDA_VISIBLE_DEVICES can leave that card out.");
+    }
+    set.cards.push_back(card_of(device, *budget));
+    models.push_back(find_by_nvml_name(device.name, device.memory.nvml_total));
+  }
+  equalize_unless_known(set.cards, models);
+  for (const std::string& note : machine.visibility.notes) set.notes.push_back(note);
+  return set;
+}
+
+bool is_card_of_its_own(const Gpu& gpu) { return !gpu.integrated && !gpu.unified_memory; }
+
+/// AMD and Intel cards: estimated as if they were CUDA devices, and said to be so.
+CardSet unverified_cards(const Machine& machine) {
+  CardSet set;
+  for (const Gpu& gpu : machine.gpus) {
+    const std::optional<Bytes> budget = gpu.memory.available();
+    if (gpu.vendor == GpuVendor::kNvidia || !is_card_of_its_own(gpu) || !budget) continue;
+    set.cards.push_back({.name = gpu.name,
+                         .device = fmt::format("gpu:{}", gpu.index),
+                         .shown_total = gpu.memory.nvml_total.value_or(*budget),
+                         .budget = *budget,
+                         .target = cuda_target(std::nullopt)});
+    set.notes.push_back(fmt::format(
+        "{}: estimated with the operators of CUDA; not verified on this vendor's cards, and training on it is refused",
+        gpu.name));
+  }
+  return set;
+}
+
+Status require_usable(const Machine& machine, const CudaDevice& device) {
+  const std::optional<DriverVersion> driver = parse_driver_version(machine.driver.nvidia_version.value_or(""));
+  const TorchBuild& build = default_torch_build();
+  const bool old_driver = driver && *driver < build.lowest_driver;
+  const bool old_card = device.capability && !build.runs_on(*device.capability);
+  if (!old_driver && !old_card) return Done{};
+  std::string what = fmt::format("torch {}+{} cannot use {}", build.version, build.tag, device.name);
+  if (old_driver)
+    what += fmt::format(": it needs driver {} or later, and this is {}", to_string(build.lowest_driver),
+                        to_string(*driver));
+  if (old_card) what += fmt::format(": it has no code for compute capability {}", to_string(*device.capability));
+  std::string remedy = old_driver && !old_card ? "Update the driver, or train on the CPU: --device cpu."
+                                               : "Train on the CPU: --device cpu.";
+  const TorchBuild* other = device.capability ? torch_build_for(*device.capability, driver) : nullptr;
+  if (other != nullptr && other != &build) {
+    remedy += fmt::format(" torch {}+{} would run on it, in an environment of your own.", other->version, other->tag);
+  }
+  return world_error(what, remedy);
+}
+
+}  // namespace
+
+Result<CardSet> chosen_cards(const std::string& gpu_spec) {
+  VRAMWISE_ASSIGN_OR_RETURN(const std::vector<GpuModel> models, parse_gpu_spec(gpu_spec));
+  CardSet set;
+  set.origin = CardOrigin::kChosen;
+  std::vector<const GpuModel*> known;
+  for (const GpuModel& model : models) {
+    if (!model.cuda_total) {
+      return usage_error(
+          fmt::format("{} shares the host's memory, so the catalogue cannot know what it has", model.name),
+          fmt::format("Say how much: --gpu {}:64gb.", model.id));
+    }
+    const bool bf16 =
+        model.vendor != GpuVendor::kNvidia || model.compute_capability.value_or(kAssumedCapability) >= kFirstWithBf16;
+    set.cards.push_back({.name = model.name,
+                         .device = fmt::format("cuda:{}", set.cards.size()),
+                         .shown_total = model.nvml_total.value_or(*model.cuda_total),
+                         .budget = *model.cuda_total,
+                         .has_bf16 = bf16,
+                         .relative_speed = speed_of(&model),
+                         .target = cuda_target(model.compute_capability)});
+    known.push_back(&model);
+    if (model.vendor != GpuVendor::kNvidia && model.vendor != GpuVendor::kUnknown) {
+      set.notes.push_back(
+          fmt::format("{}: estimated with the operators of CUDA; not verified on this vendor's cards", model.name));
+    }
+  }
+  equalize_unless_known(set.cards, known);
+  return set;
+}
+
+CardSet assumed_card(Bytes total) {
+  CardSet set;
+  set.origin = CardOrigin::kAssumed;
+  set.cards.push_back({.name = fmt::format("a card with {} GB", format_gib(total)),
+                       .device = "cuda:0",
+                       .shown_total = total,
+                       .budget = total,
+                       .target = cuda_target(std::nullopt)});
+  set.notes.push_back(fmt::format(
+      "No GPU was found: planned for one card with CUDA's context as of compute capability {}; --gpu names a card",
+      to_string(kAssumedCapability)));
+  return set;
+}
+
+Result<CardSet> host_card(const Machine& machine) {
+  const std::optional<Bytes> budget = machine.host.budget();
+  if (!budget)
+    return world_error("the memory of this host is not known: /proc/meminfo cannot be read",
+                       "Give --vram, and --gpu for a card.");
+  CardSet set;
+  set.origin = CardOrigin::kHost;
+  set.cards.push_back({.name = cpu_name(machine),
+                       .backend = Backend::kCpu,
+                       .device = "cpu",
+                       .shown_total = machine.host.total.value_or(*budget),
+                       .budget = *budget,
+                       .target = {.backend = Backend::kCpu}});
+  return set;
+}
+
+Result<CardSet> detected_cards(const Machine& machine) {
+  VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cuda_cards(machine));
+  if (!set.cards.empty()) return set;
+  CardSet others = unverified_cards(machine);
+  if (!others.cards.empty()) return others;
+  VRAMWISE_ASSIGN_OR_RETURN(CardSet host, host_card(machine));
+  host.notes = set.notes;
+  host.notes.push_back("No GPU was found: planned for the CPU and the host's memory");
+  return host;
+}
+
+Result<CardSet> trainable_cards(const Machine& machine) {
+  for (const CudaDevice& device : machine.cuda_devices()) VRAMWISE_RETURN_IF_ERROR(require_usable(machine, device));
+  VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cuda_cards(machine));
+  if (!set.cards.empty()) return set;
+  const CardSet others = unverified_cards(machine);
+  if (!others.cards.empty()) {
+    return world_error(
+        fmt::format("training on {} is not supported: only NVIDIA cards were tried", others.cards.front().name),
+        "Train on the CPU: --device cpu.");
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(CardSet host, host_card(machine));
+  host.notes = set.notes;
+  host.notes.push_back("No GPU was found: training on the CPU, with the host's memory as the budget");
+  return host;
+}
+
+}  // namespace vramwise::cli

@@ -1,0 +1,94 @@
+#include "cli/plan_options.h"
+
+#include <fmt/format.h>
+
+#include "base/units.h"
+
+namespace vramwise::cli {
+namespace {
+
+Status require_at_least_one(const char* flag, const std::optional<std::int64_t>& value) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
+  if (!value || (*value >= 1 && *value <= kMost)) return Done{};
+  return usage_error(fmt::format("{} {} is out of range", flag, *value), "It must be between 1 and 2147483648.");
+}
+
+Result<std::optional<std::int64_t>> parse_blocks(const std::string& text, std::int64_t n_layers) {
+  if (text.empty()) return std::optional<std::int64_t>();
+  if (text == "none") return std::optional<std::int64_t>(0);
+  if (text == "all") return std::optional<std::int64_t>(n_layers);
+  const std::optional<std::int64_t> blocks = parse_integer(text);
+  if (!blocks || *blocks < 0 || *blocks > n_layers) {
+    return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", text),
+                       fmt::format("Give none, all, or how many blocks from the first on (0 to {}).", n_layers));
+  }
+  return blocks;
+}
+
+Result<std::optional<bool>> parse_switch(const char* flag, const std::string& text) {
+  if (text.empty()) return std::optional<bool>();
+  if (text == "on" || text == "true") return std::optional<bool>(true);
+  if (text == "off" || text == "false") return std::optional<bool>(false);
+  return usage_error(fmt::format("{} \"{}\" is neither on nor off", flag, text));
+}
+
+}  // namespace
+
+void PlanOptions::add_to(CLI::App& command) {
+  constexpr const char* kMemory = "Memory";
+  command
+      .add_option("--vram", vram,
+                  "GB to plan for, over all cards (24, 20.5), or a preset (8gb 12gb 16gb 24gb 32gb 48gb)")
+      ->group(kMemory);
+  command.add_flag("--vram_auto", vram_auto, "Plan for the memory that the cards have free (the default)")
+      ->group(kMemory);
+  command.add_option("--vram_safety_margin", safety_margin, "MB kept free on each card")
+      ->capture_default_str()
+      ->group(kMemory);
+  command
+      .add_option("--gpu", gpu, "Cards of the catalogue: rtx-4090, rtx-3090,rtx-3080, 2xa100-80gb, 24gb, rtx-2060:8gb")
+      ->group(kMemory);
+
+  constexpr const char* kFixed = "Configuration (what is given stays; the rest is chosen)";
+  command.add_option("--batch_size,--micro_batch", batch_size, "Sequences a forward pass on the fastest card")
+      ->group(kFixed);
+  command.add_option("--seq_len,--max_seq_len", seq_len, "Tokens a sequence")->group(kFixed);
+  command.add_option("--gradient_accumulation_steps", gradient_accumulation_steps, "Micro-batches an optimizer step")
+      ->group(kFixed);
+  command.add_option("--precision", precision, "fp32, bf16 or fp16")->group(kFixed);
+  command
+      .add_option("--gradient_checkpointing", gradient_checkpointing, "none, all, or how many blocks from the first on")
+      ->group(kFixed);
+  command.add_option("--cpu_offload", cpu_offload, "on: optimizer states leave the device; off: they don't")
+      ->group(kFixed);
+  command.add_option("--loss_chunk_tokens", loss_chunk_tokens, "Tokens whose logits exist at a time")->group(kFixed);
+}
+
+Result<VramTarget> PlanOptions::target() const {
+  if (vram_auto && !vram.empty()) {
+    return usage_error("--vram and --vram_auto contradict each other",
+                       "Give --vram with an amount, or --vram_auto to detect it.");
+  }
+  if (vram.empty()) return VramTarget{};
+  return parse_vram(vram);
+}
+
+Result<Bytes> PlanOptions::margin() const { return parse_safety_margin(safety_margin); }
+
+Result<Overrides> PlanOptions::overrides(std::int64_t n_layers) const {
+  VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--batch_size", batch_size));
+  VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--seq_len", seq_len));
+  VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--gradient_accumulation_steps", gradient_accumulation_steps));
+  VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--loss_chunk_tokens", loss_chunk_tokens));
+  Overrides fixed{
+      .micro_batch = batch_size, .seq_len = seq_len, .gradient_accumulation_steps = gradient_accumulation_steps};
+  fixed.loss_chunk_tokens = loss_chunk_tokens;
+  if (!precision.empty()) {
+    VRAMWISE_ASSIGN_OR_RETURN(fixed.precision, parse_precision(precision));
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(fixed.checkpointed_blocks, parse_blocks(gradient_checkpointing, n_layers));
+  VRAMWISE_ASSIGN_OR_RETURN(fixed.offload_optimizer, parse_switch("--cpu_offload", cpu_offload));
+  return fixed;
+}
+
+}  // namespace vramwise::cli

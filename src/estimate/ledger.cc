@@ -1,0 +1,107 @@
+// What lasts (weights, gradients, optimizer states: flat buffers of src/train) is put down here; the step itself is
+// walked through in step_walk.cc.
+#include "estimate/ledger.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "estimate/step_walk.h"
+#include "estimate/timeline.h"
+
+namespace vramwise {
+namespace {
+
+using Block = Timeline::Block;
+
+constexpr std::int64_t kFp32 = 4;
+
+// Each parameter starts at a multiple of so many elements (src/train/flat_parameters.cc).
+constexpr std::int64_t kParameterAlignment = 64;
+
+// PyTorch's CUDA caching allocator (c10/cuda/CUDACachingAllocator.cpp): blocks are multiples of 512 bytes; requests of
+// 10 MiB and more are reserved in multiples of 2 MiB, smaller ones share segments of 20 MiB and of 2 MiB.
+constexpr std::int64_t kCudaGranule = 512;
+constexpr Bytes kLargeSegment = Bytes::mib(2);
+constexpr Bytes kSharedSegments = Bytes::mib(20) + Bytes::mib(2);
+// What comes and goes leaves gaps that cannot be used again: an allowance of 4 % of it, until the allocator itself is
+// replayed.
+constexpr std::int64_t kGapsDivisor = 25;
+
+// PyTorch aligns CPU tensors to 64 bytes, but a request is counted as it stands.
+constexpr std::int64_t kCpuGranule = 1;
+
+// One piece of each offloaded buffer is resident during the optimizer step on the CPU (src/train/offload.cc), in
+// elements.
+constexpr std::int64_t kOffloadPiece = std::int64_t{1} << 22;
+
+std::int64_t flat_size(const DecoderConfig& config) {
+  std::int64_t elements = 0;
+  for (const ParameterShape& shape : parameters(config))
+    elements += (shape.count() + kParameterAlignment - 1) / kParameterAlignment * kParameterAlignment;
+  return elements;
+}
+
+void walk_optimizer_step(Timeline& timeline, std::int64_t elements, std::int64_t buffers, const StepSettings& settings,
+                         Backend backend) {
+  timeline.enter(Phase::kOptimizerStep);
+  if (!settings.offload_optimizer || backend != Backend::kCpu) return;
+  const Block pieces =
+      timeline.take(Owner::kOptimizerStates, Bytes(std::min(elements, kOffloadPiece) * buffers * kFp32));
+}
+
+Bytes reserved_on_cuda(Bytes allocated, Bytes lasting) {
+  const Bytes passing = allocated - lasting;
+  return (allocated + passing / kGapsDivisor + kSharedSegments).rounded_up(kLargeSegment);
+}
+
+}  // namespace
+
+const char* phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::kForward:
+      return "forward";
+    case Phase::kBackward:
+      return "backward";
+    case Phase::kOptimizerStep:
+      return "optimizer step";
+    case Phase::kEvaluation:
+      return "evaluation";
+  }
+  return "";
+}
+
+Bytes Breakdown::total() const {
+  return weights + gradients + optimizer_states + activations + loss + temporaries + workspaces;
+}
+
+Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, const Target& target) {
+  const bool cuda = target.backend == Backend::kCuda;
+  const std::int64_t elements = flat_size(config);
+  const std::int64_t e = precision_bytes(settings.precision);
+  // fp32 weights are their own master copy, except where the optimizer works on another device.
+  const std::int64_t states = e == kFp32 && !(cuda && settings.offload_optimizer) ? 2 : 3;
+
+  Timeline timeline(cuda ? kCudaGranule : kCpuGranule);
+  const Block weights = timeline.take(Owner::kWeights, Bytes(elements) * e);
+  const Block gradients = timeline.take(Owner::kGradients, Bytes(elements) * kFp32);
+  const Bytes optimizer = Bytes(elements) * (states * kFp32);
+  Block on_device;
+  if (!settings.offload_optimizer) on_device = timeline.take(Owner::kOptimizerStates, optimizer);
+  const Block workspaces = timeline.take(Owner::kWorkspaces, target.workspaces);
+  const Bytes lasting = timeline.live();
+
+  walk_step(timeline, config, settings, target);
+  walk_optimizer_step(timeline, elements, states, settings, target.backend);
+  VRAMWISE_CHECK(timeline.live() == lasting);
+
+  Ledger ledger;
+  ledger.allocated = timeline.peak();
+  ledger.phase = timeline.peak_phase();
+  ledger.at_peak = timeline.at_peak();
+  ledger.reserved = cuda ? reserved_on_cuda(ledger.allocated, lasting) : ledger.allocated;
+  ledger.device = ledger.reserved + target.context;
+  if (settings.offload_optimizer) ledger.offloaded = optimizer;
+  return ledger;
+}
+
+}  // namespace vramwise

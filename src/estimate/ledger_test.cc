@@ -1,0 +1,143 @@
+// What must hold of every estimate, and one small case by hand. Against a real run: tests/memory.
+#include "estimate/ledger.h"
+
+#include <gtest/gtest.h>
+
+#include "estimate/timeline.h"
+
+namespace vramwise {
+namespace {
+
+constexpr Target kCpu{.backend = Backend::kCpu, .threads = 1};
+constexpr Target kCuda{.backend = Backend::kCuda, .context = Bytes::mib(400), .workspaces = Bytes::mib(32)};
+
+DecoderConfig medium() { return model_preset("medium").value(); }
+
+TEST(Timeline, KeepsTheMomentOfThePeak) {
+  Timeline timeline(512);
+  const Timeline::Block weights = timeline.take(Owner::kWeights, Bytes(1000));
+  {
+    timeline.enter(Phase::kBackward);
+    const Timeline::Block a = timeline.take(Owner::kTemporaries, Bytes(512));
+    const Timeline::Block none = timeline.take(Owner::kLoss, Bytes(0));
+    EXPECT_EQ(timeline.live(), Bytes(1536));
+  }
+  timeline.enter(Phase::kOptimizerStep);
+  const Timeline::Block b = timeline.take(Owner::kLoss, Bytes(1));
+  EXPECT_EQ(timeline.live(), Bytes(1536));
+  EXPECT_EQ(timeline.peak(), Bytes(1536));
+  EXPECT_EQ(timeline.peak_phase(), Phase::kBackward);
+  EXPECT_EQ(timeline.at_peak().weights, Bytes(1024));
+  EXPECT_EQ(timeline.at_peak().temporaries, Bytes(512));
+  EXPECT_EQ(timeline.at_peak().total(), timeline.peak());
+}
+
+TEST(Timeline, ABlockMovesAndIsGivenBackOnce) {
+  Timeline timeline(1);
+  Timeline::Block a = timeline.take(Owner::kLoss, Bytes(5));
+  Timeline::Block b = std::move(a);
+  EXPECT_EQ(timeline.live(), Bytes(5));
+  b = timeline.take(Owner::kLoss, Bytes(7));
+  EXPECT_EQ(timeline.live(), Bytes(7));
+  b.release();
+  b.release();
+  EXPECT_EQ(timeline.live(), Bytes(0));
+  EXPECT_EQ(timeline.peak(), Bytes(12));
+}
+
+// One block, one sequence of 4 tokens, fp32, all widths 2, vocabulary 2, one chunk, one thread: everything can be
+// counted.
+TEST(Ledger, ByHand) {
+  const DecoderConfig config{.vocab_size = 2,
+                             .hidden_size = 2,
+                             .n_layers = 1,
+                             .n_heads = 1,
+                             .n_kv_heads = 1,
+                             .head_dim = 2,
+                             .intermediate_size = 2};
+  const StepSettings settings{.micro_batch = 1, .seq_len = 4, .loss_chunk_tokens = 4};
+  const Ledger ledger = estimate_step(config, settings, kCpu);
+  // 11 parameters in slots of 64 elements: weights, gradients and two moments of 2,816 bytes.
+  EXPECT_EQ(ledger.at_peak.weights, Bytes(2816));
+  EXPECT_EQ(ledger.at_peak.gradients, Bytes(2816));
+  EXPECT_EQ(ledger.at_peak.optimizer_states, Bytes(5632));
+  // A (4, 2) tensor has 32 bytes. Batch 64, tables 32, embedding 32; norm 16, q k v 96, attention 32 + 16, middle 32,
+  // norm 16, gate and up 64.
+  constexpr std::int64_t kLasting = 64 + 32 + 32 + 16 + 96 + 48 + 32 + 16 + 64;
+  // On top the head: its input and the gradient of that (32 each), gradients of norm and table in fp32 (8, 16), norm of
+  // the chunk (32 + 16), logits (32), gradient of the norm's output (32), two partial sums of the norm's (16).
+  constexpr std::int64_t kHead = 32 + 32 + 8 + 16 + 32 + 16 + 32 + 32 + 16;
+  EXPECT_EQ(ledger.phase, Phase::kForward);
+  EXPECT_EQ(ledger.allocated, Bytes(2816 + 2816 + 5632 + kLasting + kHead));
+  EXPECT_EQ(ledger.reserved, ledger.allocated);
+  EXPECT_EQ(ledger.device, ledger.allocated);
+}
+
+TEST(Ledger, EveryKnobSaves) {
+  const StepSettings plain{.micro_batch = 4, .seq_len = 1024, .loss_chunk_tokens = 4096};
+  for (const Target& target : {kCpu, kCuda}) {
+    const auto peak = [&](auto change) {
+      StepSettings settings = plain;
+      change(settings);
+      return estimate_step(medium(), settings, target).device;
+    };
+    const Bytes before = peak([](StepSettings&) {});
+    EXPECT_LT(peak([](StepSettings& s) { s.micro_batch = 3; }), before);
+    EXPECT_LT(peak([](StepSettings& s) { s.seq_len = 1023; }), before);
+    EXPECT_LT(peak([](StepSettings& s) { s.checkpointed_blocks = 1; }), before);
+    // The last block saves nothing: it is computed again at once, when its activations are wanted anyway.
+    EXPECT_LT(peak([](StepSettings& s) { s.checkpointed_blocks = 11; }),
+              peak([](StepSettings& s) { s.checkpointed_blocks = 10; }));
+    EXPECT_LT(peak([](StepSettings& s) { s.offload_optimizer = true; }), before);
+    EXPECT_LT(peak([](StepSettings& s) { s.precision = Precision::kBf16; }), before);
+    EXPECT_EQ(peak([](StepSettings& s) { s.gradient_accumulation_steps = 8; }), before);
+  }
+}
+
+TEST(Ledger, ChunksSaveWhereTheVocabularyIsLarge) {
+  DecoderConfig config = medium();
+  config.vocab_size = 128256;
+  StepSettings settings{.micro_batch = 4, .seq_len = 1024, .loss_chunk_tokens = 4096};
+  const Ledger whole = estimate_step(config, settings, kCuda);
+  settings.loss_chunk_tokens = 256;
+  const Ledger chunks = estimate_step(config, settings, kCuda);
+  EXPECT_EQ(whole.phase, Phase::kForward);
+  EXPECT_GT((whole.allocated - chunks.allocated).in_gib(), 1.0);
+}
+
+TEST(Ledger, OffloadMovesTheStates) {
+  StepSettings settings{.micro_batch = 1, .seq_len = 256, .precision = Precision::kBf16};
+  const Ledger here = estimate_step(medium(), settings, kCuda);
+  settings.offload_optimizer = true;
+  const Ledger away = estimate_step(medium(), settings, kCuda);
+  EXPECT_EQ(here.offloaded, Bytes(0));
+  EXPECT_EQ(away.offloaded, here.at_peak.optimizer_states);
+  EXPECT_EQ(away.at_peak.optimizer_states, Bytes(0));
+  EXPECT_EQ(here.allocated - away.allocated, here.at_peak.optimizer_states);
+  EXPECT_GE(here.at_peak.optimizer_states, Bytes(12) * parameter_count(medium()));
+}
+
+TEST(Ledger, PartsAddUp) {
+  for (const Target& target : {kCpu, kCuda}) {
+    const Ledger ledger = estimate_step(medium(), {.micro_batch = 3, .seq_len = 777, .checkpointed_blocks = 5}, target);
+    EXPECT_EQ(ledger.at_peak.total(), ledger.allocated);
+    EXPECT_GE(ledger.reserved, ledger.allocated);
+    EXPECT_EQ(ledger.device, ledger.reserved + target.context);
+    EXPECT_EQ(ledger.at_peak.workspaces, target.workspaces);
+  }
+}
+
+TEST(Ledger, AbsurdSizesAreOnlyLarge) {
+  DecoderConfig config = medium();
+  config.vocab_size = 1 << 24;
+  const StepSettings settings{.micro_batch = std::int64_t{1} << 40, .seq_len = std::int64_t{1} << 40};
+  EXPECT_GT(estimate_step(config, settings, kCuda).device, Bytes::gib(1 << 20));
+}
+
+TEST(Ledger, PhasesHaveNames) {
+  for (const Phase phase : {Phase::kForward, Phase::kBackward, Phase::kOptimizerStep, Phase::kEvaluation})
+    EXPECT_STRNE(phase_name(phase), "");
+}
+
+}  // namespace
+}  // namespace vramwise

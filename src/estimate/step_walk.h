@@ -1,0 +1,17 @@
+// The memory of one training step of our decoder, walked through operator by operator.
+//
+// This is the decoder of src/nn (and the optimizer step of src/train) with blocks of memory in place of tensors: same
+// operators, same order, same lifetimes. Whoever changes one changes the other; tests/memory compares them byte by
+// byte.
+#pragma once
+
+#include "estimate/ledger.h"
+#include "estimate/timeline.h"
+
+namespace vramwise {
+
+/// Runs forward, backward and optimizer step of one micro-batch on `timeline`, whose live blocks are what lasts
+/// (weights, gradients, optimizer states).
+void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target);
+
+}  // namespace vramwise

@@ -1,0 +1,40 @@
+// Totals are cut off at 2^61 bytes: an absurd request is then simply too large, not an overflow.
+#include "estimate/timeline.h"
+
+#include <algorithm>
+
+namespace vramwise {
+namespace {
+constexpr Bytes kMost(std::int64_t{1} << 61);
+}  // namespace
+
+Timeline::Block Timeline::take(Owner owner, Bytes bytes) {
+  const std::int64_t granules = (bytes.count() + granule_ - 1) / granule_;
+  const Bytes rounded = std::min(Bytes(granule_) * granules, kMost - live_);
+  live_ += rounded;
+  live_by_owner_[static_cast<std::size_t>(owner)] += rounded;
+  if (live_ > peak_) {
+    peak_ = live_;
+    peak_phase_ = phase_;
+    peak_by_owner_ = live_by_owner_;
+  }
+  return {this, owner, rounded};
+}
+
+void Timeline::give_back(Owner owner, Bytes bytes) {
+  live_ -= bytes;
+  live_by_owner_[static_cast<std::size_t>(owner)] -= bytes;
+}
+
+Breakdown Timeline::at_peak() const {
+  const auto of = [&](Owner owner) { return peak_by_owner_[static_cast<std::size_t>(owner)]; };
+  return {.weights = of(Owner::kWeights),
+          .gradients = of(Owner::kGradients),
+          .optimizer_states = of(Owner::kOptimizerStates),
+          .activations = of(Owner::kActivations),
+          .loss = of(Owner::kLoss),
+          .temporaries = of(Owner::kTemporaries),
+          .workspaces = of(Owner::kWorkspaces)};
+}
+
+}  // namespace vramwise

@@ -1,0 +1,74 @@
+// A small simulation of memory over time: blocks are taken and given back, and the moment when most was live is kept.
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "base/bytes.h"
+#include "estimate/ledger.h"
+
+namespace vramwise {
+
+/// What a block is for; the fields of Breakdown.
+enum class Owner { kWeights, kGradients, kOptimizerStates, kActivations, kLoss, kTemporaries, kWorkspaces };
+inline constexpr int kOwners = 7;
+
+class Timeline {
+ public:
+  /// Every block is rounded up to a multiple of `granule` bytes, as the allocator of the device does.
+  explicit Timeline(std::int64_t granule) : granule_(granule) {}
+  Timeline(const Timeline&) = delete;
+  Timeline& operator=(const Timeline&) = delete;
+
+  /// A live block; given back when it goes out of scope, like a tensor.
+  class Block {
+   public:
+    Block() = default;
+    Block(Block&& other) noexcept
+        : timeline_(std::exchange(other.timeline_, nullptr)), owner_(other.owner_), bytes_(other.bytes_) {}
+    Block& operator=(Block&& other) noexcept {
+      if (this == &other) return *this;
+      release();
+      timeline_ = std::exchange(other.timeline_, nullptr);
+      owner_ = other.owner_;
+      bytes_ = other.bytes_;
+      return *this;
+    }
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+    ~Block() { release(); }
+
+    void release() {
+      if (timeline_ != nullptr) std::exchange(timeline_, nullptr)->give_back(owner_, bytes_);
+    }
+
+   private:
+    friend class Timeline;
+    Block(Timeline* timeline, Owner owner, Bytes bytes) : timeline_(timeline), owner_(owner), bytes_(bytes) {}
+
+    Timeline* timeline_ = nullptr;
+    Owner owner_ = Owner::kTemporaries;
+    Bytes bytes_;
+  };
+
+  [[nodiscard]] Block take(Owner owner, Bytes bytes);
+  void enter(Phase phase) { phase_ = phase; }
+
+  Bytes live() const { return live_; }
+  Bytes peak() const { return peak_; }
+  Phase peak_phase() const { return peak_phase_; }
+  Breakdown at_peak() const;
+
+ private:
+  void give_back(Owner owner, Bytes bytes);
+
+  std::int64_t granule_;
+  Phase phase_ = Phase::kForward;
+  Bytes live_;
+  std::array<Bytes, kOwners> live_by_owner_{};
+  Bytes peak_;
+  Phase peak_phase_ = Phase::kForward;
+  std::array<Bytes, kOwners> peak_by_owner_{};
+};
+
+}  // namespace vramwise

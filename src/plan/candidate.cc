@@ -1,0 +1,33 @@
+#include "plan/candidate.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace vramwise {
+
+std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, const std::vector<CardPlan>& cards) {
+  double fastest = 0;
+  for (const CardPlan& card : cards) fastest = std::max(fastest, card.card.relative_speed);
+  std::vector<std::int64_t> shares;
+  for (const CardPlan& card : cards) {
+    const double share = static_cast<double>(reference_micro_batch) * card.card.relative_speed / fastest;
+    shares.push_back(std::max<std::int64_t>(1, std::llround(share)));
+  }
+  return shares;
+}
+
+Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const CardPlan& card, std::size_t index) {
+  StepSettings step = candidate.step;
+  step.micro_batch = candidate.micro_batches.at(index);
+  return estimate_step(model, step, card.card.target);
+}
+
+Bytes shortage(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards) {
+  Bytes worst = ledger_of(model, candidate, cards.front(), 0).device - cards.front().usable;
+  for (std::size_t i = 1; i < cards.size(); ++i) {
+    worst = std::max(worst, ledger_of(model, candidate, cards[i], i).device - cards[i].usable);
+  }
+  return worst;
+}
+
+}  // namespace vramwise

@@ -1,0 +1,30 @@
+// A configuration under consideration: the shared settings, a micro-batch for each card, and whether they fit.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace vramwise {
+
+struct Candidate {
+  StepSettings step;                        ///< micro_batch is that of the reference (fastest) card
+  std::vector<std::int64_t> micro_batches;  ///< per card
+};
+
+/// Shares `reference_micro_batch` out: the fastest card gets it whole, the others in proportion to their speed, at
+/// least 1.
+std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, const std::vector<CardPlan>& cards);
+
+Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const CardPlan& card, std::size_t index);
+
+/// Bytes missing on the card that is worst off; zero or less: it fits everywhere.
+Bytes shortage(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards);
+
+inline bool fits(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards) {
+  return shortage(model, candidate, cards) <= Bytes(0);
+}
+
+}  // namespace vramwise

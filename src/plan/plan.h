@@ -1,0 +1,100 @@
+// The plan: what the user asked for and has, the configuration that was chosen, what it takes, and why.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "estimate/ledger.h"
+#include "estimate/step.h"
+#include "models/decoder.h"
+#include "plan/vram_target.h"
+
+namespace vramwise {
+
+/// One device that a replica could run on: a real card, one out of the catalogue, or the host.
+struct Card {
+  std::string name = {};  ///< "NVIDIA GeForce RTX 4090"; for the host the CPU's name
+  Backend backend = Backend::kCuda;
+  std::string device = {};           ///< "cuda:0", "cpu": where the trainer would find it
+  Bytes shown_total = {};            ///< what nvidia-smi shows; on the CPU the host's memory
+  Bytes budget = {};                 ///< what may be planned with: CUDA's total less what others use; before the margin
+  bool has_bf16 = true;         ///< compute capability 8.0 or later
+  double relative_speed = 1.0;  ///< against the other cards: micro-batches are shared out in this proportion
+  Target target = {};                ///< context and workspaces, for the estimate
+};
+
+/// Where the cards of a plan come from.
+enum class CardOrigin {
+  kDetected,  ///< probed on this machine
+  kChosen,    ///< named with --gpu
+  kAssumed,   ///< no card here and none named: one card with the memory of --vram
+  kHost,      ///< the CPU with the host's memory
+};
+
+/// What the user fixed; absent: the planner decides.
+struct Overrides {
+  std::optional<std::int64_t> micro_batch = {};
+  std::optional<std::int64_t> seq_len = {};
+  std::optional<std::int64_t> gradient_accumulation_steps = {};
+  std::optional<Precision> precision = {};
+  std::optional<std::int64_t> checkpointed_blocks = {};
+  std::optional<bool> offload_optimizer = {};
+  std::optional<std::int64_t> loss_chunk_tokens = {};
+};
+
+struct PlanRequest {
+  DecoderConfig model;
+  std::string model_name = {};   ///< "medium", or "custom" where dimensions were given
+  std::vector<Card> cards = {};  ///< at least one
+  CardOrigin origin = CardOrigin::kDetected;
+  VramTarget target = {};
+  Bytes safety_margin = kDefaultSafetyMargin;
+  Overrides overrides;
+};
+
+/// One replica of the plan.
+struct CardPlan {
+  Card card = {};
+  Bytes target = {};  ///< this card's share of the target
+  Bytes usable = {};  ///< target less the safety margin
+  std::int64_t micro_batch = 1;
+  Ledger ledger = {};
+};
+
+/// One choice and what it was made for: data, so that text and JSON tell the same.
+struct Decision {
+  std::string knob = {};    ///< "micro_batch", "activation_checkpointing", …
+  std::string change = {};  ///< "4 → 2"
+  std::string reason = {};
+};
+
+struct Plan {
+  PlanRequest request;
+  StepSettings step;  ///< micro_batch is that of the first card
+  std::vector<CardPlan> cards;
+  Bytes total_target = {};               ///< the sum over cards of their targets
+  Bytes model_memory = {};               ///< weights, gradients and optimizer states on one device
+  std::vector<Decision> decisions;  ///< empty: the table's row stands as it is
+  std::vector<std::string> notes;   ///< things the user should know, one sentence each
+  std::string description = {};          ///< "Auto-optimized for 16.0GB VRAM"
+
+  std::int64_t effective_batch_size() const;
+};
+
+/// The guide strategy: the table's row for the card; if that does not fit, a smaller micro-batch with more
+/// accumulation, then activation checkpointing, then optimizer states off the device, then a shorter sequence. What the
+/// user fixed stays fixed. Errors: kUsage where the margin leaves nothing; kDoesNotFit where no configuration fits (the
+/// message says how much is missing).
+Result<Plan> make_plan(const PlanRequest& request);
+
+/// The target divided over the cards in proportion to their budgets; never more than 2^63 bytes.
+std::vector<Bytes> spread_target(Bytes total, const std::vector<Card>& cards);
+
+/// The largest micro-batch of the first card with which the plan, otherwise unchanged, still fits.
+std::int64_t largest_micro_batch_that_fits(const Plan& plan);
+
+}  // namespace vramwise

@@ -1,0 +1,187 @@
+// The guide strategy: row of the table, passes until it fits, then the ledger of each card.
+//
+// A replica must fit on one card: with several cards the target is shared out, each card loses the safety margin once,
+// and the row is that of the card with the largest share. Unequal cards share settings but not micro-batches.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/units.h"
+#include "plan/candidate.h"
+#include "plan/guide_table.h"
+#include "plan/passes/passes.h"
+#include "plan/plan.h"
+
+namespace vramwise {
+namespace {
+
+Result<std::vector<CardPlan>> budget_cards(const PlanRequest& request) {
+  std::vector<Bytes> targets;
+  if (request.target.kind == VramTarget::Kind::kAuto) {
+    for (const Card& card : request.cards) targets.push_back(card.budget);
+  } else {
+    targets = spread_target(request.target.total, request.cards);
+  }
+  std::vector<CardPlan> cards;
+  for (std::size_t i = 0; i < request.cards.size(); ++i) {
+    CardPlan card{.card = request.cards[i], .target = targets[i], .usable = targets[i] - request.safety_margin};
+    if (card.usable <= Bytes(0)) {
+      return usage_error(fmt::format("a safety margin of {} MB leaves nothing of {} GB ({})",
+                                     format_mib(request.safety_margin), format_gib(card.target), card.card.name),
+                         "Give a smaller --vram_safety_margin or more --vram.");
+    }
+    cards.push_back(std::move(card));
+  }
+  return cards;
+}
+
+Precision default_precision(const std::vector<CardPlan>& cards) {
+  const bool on_cpu =
+      std::any_of(cards.begin(), cards.end(), [](const CardPlan& c) { return c.card.backend == Backend::kCpu; });
+  if (on_cpu) return Precision::kFp32;
+  const bool all_bf16 = std::all_of(cards.begin(), cards.end(), [](const CardPlan& c) { return c.card.has_bf16; });
+  return all_bf16 ? Precision::kBf16 : Precision::kFp16;
+}
+
+Candidate starting_candidate(const PlanRequest& request, const std::vector<CardPlan>& cards) {
+  Bytes largest_target = cards.front().target;
+  for (const CardPlan& card : cards) largest_target = std::max(largest_target, card.target);
+  const GuideRow& row = guide_row(largest_target);
+  const Overrides& fixed = request.overrides;
+  const std::int64_t row_blocks = row.activation_checkpointing ? request.model.n_layers : 0;
+
+  Candidate candidate;
+  StepSettings& step = candidate.step;
+  step.micro_batch = fixed.micro_batch.value_or(row.micro_batch);
+  step.seq_len = fixed.seq_len.value_or(row.seq_len);
+  step.gradient_accumulation_steps = fixed.gradient_accumulation_steps.value_or(row.gradient_accumulation_steps);
+  step.precision = fixed.precision.value_or(default_precision(cards));
+  step.checkpointed_blocks = std::min(fixed.checkpointed_blocks.value_or(row_blocks), request.model.n_layers);
+  step.offload_optimizer = fixed.offload_optimizer.value_or(false);
+  step.loss_chunk_tokens = fixed.loss_chunk_tokens.value_or(step.loss_chunk_tokens);
+  candidate.micro_batches = share_micro_batch(step.micro_batch, cards);
+  return candidate;
+}
+
+std::string describe_settings(const StepSettings& step) {
+  return fmt::format("batch_size {}, gradient_accumulation_steps {}, seq_len {}, {} checkpointed blocks{}",
+                     step.micro_batch, step.gradient_accumulation_steps, step.seq_len, step.checkpointed_blocks,
+                     step.offload_optimizer ? ", optimizer states offloaded" : "");
+}
+
+Error preset_does_not_fit(const PlanRequest& request, const std::vector<CardPlan>& cards, const Candidate& row) {
+  std::vector<Decision> decisions;
+  PassContext context{request, cards, decisions};
+  Candidate smaller = row;
+  for (const Pass& pass : guide_passes()) pass.run(smaller, context);
+  std::string remedy = "No smaller configuration of it fits either; take a smaller --model_size.";
+  if (context.fits(smaller)) {
+    remedy = fmt::format("With --vram {} it is shrunk until it fits: {}.", format_gib(request.target.total, 0),
+                         describe_settings(smaller.step));
+  }
+  return does_not_fit(fmt::format("the preset's row as it stands does not fit {}: {} more would be needed",
+                                  request.model_name, format_size(shortage(request.model, row, cards))),
+                      remedy);
+}
+
+Error nothing_fits(const PlanRequest& request, const std::vector<CardPlan>& cards, const Candidate& smallest) {
+  return does_not_fit(
+      fmt::format("{} ({} parameters) does not fit: even {} needs {} more than the {} that are usable",
+                  request.model_name, format_count(parameter_count(request.model)), describe_settings(smallest.step),
+                  format_size(shortage(request.model, smallest, cards)), format_size(cards.front().usable)),
+      "Take a smaller --model_size, more --vram, or let the planner choose what you fixed by flag.");
+}
+
+void finish(Plan& plan, const Candidate& candidate) {
+  plan.step = candidate.step;
+  plan.step.micro_batch = candidate.micro_batches.front();
+  for (std::size_t i = 0; i < plan.cards.size(); ++i) {
+    plan.cards[i].micro_batch = candidate.micro_batches[i];
+    plan.cards[i].ledger = ledger_of(plan.request.model, candidate, plan.cards[i], i);
+    plan.total_target += plan.cards[i].target;
+  }
+  const Breakdown& parts = plan.cards.front().ledger.at_peak;
+  plan.model_memory = parts.weights + parts.gradients + parts.optimizer_states;
+}
+
+std::string description_of(const PlanRequest& request, Bytes total_target) {
+  if (request.target.kind == VramTarget::Kind::kPreset)
+    return fmt::format("Preset for {}GB VRAM", format_gib(total_target, 0));
+  return fmt::format("Auto-optimized for {}GB VRAM", format_gib(total_target, 1));
+}
+
+}  // namespace
+
+std::int64_t Plan::effective_batch_size() const {
+  std::int64_t sequences = 0;
+  for (const CardPlan& card : cards) sequences += card.micro_batch * step.gradient_accumulation_steps;
+  return sequences;
+}
+
+std::vector<Bytes> spread_target(Bytes total, const std::vector<Card>& cards) {
+  double sum = 0;
+  for (const Card& card : cards) sum += static_cast<double>(card.budget.count());
+  std::vector<Bytes> shares;
+  Bytes given;
+  for (std::size_t i = 0; i + 1 < cards.size(); ++i) {
+    const double part =
+        sum > 0 ? static_cast<double>(cards[i].budget.count()) / sum : 1.0 / static_cast<double>(cards.size());
+    shares.emplace_back(std::llround(static_cast<double>(total.count()) * part));
+    given += shares.back();
+  }
+  shares.push_back(total - given);
+  return shares;
+}
+
+Result<Plan> make_plan(const PlanRequest& request) {
+  VRAMWISE_CHECK(!request.cards.empty());
+  Plan plan;
+  plan.request = request;
+  VRAMWISE_ASSIGN_OR_RETURN(plan.cards, budget_cards(request));
+  if (!request.target.note.empty()) plan.notes.push_back(request.target.note);
+
+  Candidate candidate = starting_candidate(request, plan.cards);
+  PassContext context{request, plan.cards, plan.decisions};
+  if (request.target.kind == VramTarget::Kind::kPreset && !context.fits(candidate)) {
+    return preset_does_not_fit(request, plan.cards, candidate);
+  }
+  const std::int64_t wanted_seq_len = candidate.step.seq_len;
+  for (const Pass& pass : guide_passes()) pass.run(candidate, context);
+  if (!context.fits(candidate)) return nothing_fits(request, plan.cards, candidate);
+
+  if (candidate.step.seq_len < wanted_seq_len) {
+    plan.notes.push_back(fmt::format(
+        "ATTENTION: the sequence was cut from {} to {} tokens, because nothing else made it fit. This changes what the "
+        "model can learn.",
+        wanted_seq_len, candidate.step.seq_len));
+  }
+  finish(plan, candidate);
+  plan.description = description_of(request, plan.total_target);
+  return plan;
+}
+
+std::int64_t largest_micro_batch_that_fits(const Plan& plan) {
+  Candidate candidate{.step = plan.step, .micro_batches = {}};
+  const auto fits_with = [&](std::int64_t micro_batch) {
+    candidate.step.micro_batch = micro_batch;
+    candidate.micro_batches = share_micro_batch(micro_batch, plan.cards);
+    return fits(plan.request.model, candidate, plan.cards);
+  };
+  std::int64_t low = 0;
+  for (const CardPlan& card : plan.cards) low = std::max(low, card.micro_batch);
+  std::int64_t high = low * 2;
+  constexpr std::int64_t kMost = std::int64_t{1} << 20;
+  while (high < kMost && fits_with(high)) {
+    low = high;
+    high *= 2;
+  }
+  while (high - low > 1) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits_with(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+}  // namespace vramwise

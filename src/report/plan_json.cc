@@ -1,0 +1,107 @@
+// Adding a key is a compatible change; renaming or removing one is not: raise kSchemaVersion then.
+#include "report/plan_json.h"
+
+#include "base/json.h"
+
+namespace vramwise {
+namespace {
+
+constexpr int kSchemaVersion = 1;
+
+const char* origin_name(CardOrigin origin) {
+  switch (origin) {
+    case CardOrigin::kDetected:
+      return "detected";
+    case CardOrigin::kChosen:
+      return "chosen";
+    case CardOrigin::kAssumed:
+      return "assumed";
+    case CardOrigin::kHost:
+      return "host";
+  }
+  return "?";
+}
+
+const char* target_kind(VramTarget::Kind kind) {
+  switch (kind) {
+    case VramTarget::Kind::kAuto:
+      return "auto";
+    case VramTarget::Kind::kCustom:
+      return "custom";
+    case VramTarget::Kind::kPreset:
+      return "preset";
+  }
+  return "?";
+}
+
+Json ledger_json(const Ledger& ledger) {
+  const Breakdown& parts = ledger.at_peak;
+  return {{"allocated_bytes", ledger.allocated.count()},
+          {"reserved_bytes", ledger.reserved.count()},
+          {"device_bytes", ledger.device.count()},
+          {"offloaded_bytes", ledger.offloaded.count()},
+          {"phase", phase_name(ledger.phase)},
+          {"at_peak",
+           {{"weights_bytes", parts.weights.count()},
+            {"gradients_bytes", parts.gradients.count()},
+            {"optimizer_states_bytes", parts.optimizer_states.count()},
+            {"activations_bytes", parts.activations.count()},
+            {"loss_bytes", parts.loss.count()},
+            {"temporaries_bytes", parts.temporaries.count()},
+            {"workspaces_bytes", parts.workspaces.count()}}}};
+}
+
+Json card_json(const CardPlan& plan) {
+  return {{"name", plan.card.name},
+          {"device", plan.card.device},
+          {"backend", plan.card.backend == Backend::kCuda ? "cuda" : "cpu"},
+          {"shown_total_bytes", plan.card.shown_total.count()},
+          {"budget_bytes", plan.card.budget.count()},
+          {"target_bytes", plan.target.count()},
+          {"usable_bytes", plan.usable.count()},
+          {"micro_batch", plan.micro_batch},
+          {"peak", ledger_json(plan.ledger)}};
+}
+
+}  // namespace
+
+Json plan_json(const Plan& plan) {
+  Json cards = Json::array();
+  for (const CardPlan& card : plan.cards) cards.push_back(card_json(card));
+  Json decisions = Json::array();
+  for (const Decision& d : plan.decisions)
+    decisions.push_back({{"knob", d.knob}, {"change", d.change}, {"reason", d.reason}});
+  const StepSettings& step = plan.step;
+  return {{"schema", "vramwise.plan"},
+          {"schema_version", kSchemaVersion},
+          {"fits", true},
+          {"strategy", "guide"},
+          {"model",
+           {{"name", plan.request.model_name},
+            {"parameters", parameter_count(plan.request.model)},
+            {"config", to_json(plan.request.model)}}},
+          {"target",
+           {{"kind", target_kind(plan.request.target.kind)},
+            {"total_bytes", plan.total_target.count()},
+            {"safety_margin_bytes", plan.request.safety_margin.count()}}},
+          {"cards_from", origin_name(plan.request.origin)},
+          {"cards", cards},
+          {"configuration",
+           {{"batch_size", step.micro_batch},
+            {"gradient_accumulation_steps", step.gradient_accumulation_steps},
+            {"max_seq_len", step.seq_len},
+            {"precision", precision_name(step.precision)},
+            {"use_fp16", step.precision != Precision::kFp32},
+            {"use_gradient_checkpointing", step.checkpointed_blocks > 0},
+            {"checkpointed_blocks", step.checkpointed_blocks},
+            {"use_cpu_offload", step.offload_optimizer},
+            {"loss_chunk_tokens", step.loss_chunk_tokens},
+            {"effective_batch_size", plan.effective_batch_size()},
+            {"description", plan.description}}},
+          {"model_memory_bytes", plan.model_memory.count()},
+          {"largest_batch_size_that_fits", largest_micro_batch_that_fits(plan)},
+          {"decisions", decisions},
+          {"notes", plan.notes}};
+}
+
+}  // namespace vramwise

@@ -1,0 +1,119 @@
+// vramwise-train RUN.json [--json]: carries out one run. `vramwise train` plans it, writes RUN.json and starts this.
+//
+// stdout: the result (text, or JSON with --json). stderr: progress. Exit codes: those of ErrorCode, 128 + signal after
+// an interrupt that was saved, 70 for a bug of ours.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "io/files.h"
+#include "run/run_spec.h"
+#include "train/interrupt.h"
+#include "train/progress.h"
+#include "train/trainer.h"
+
+namespace vramwise {
+namespace {
+
+constexpr const char* kUsage = "Usage: vramwise-train RUN.json [--json]\n";
+
+struct Arguments {
+  std::string run_file;
+  bool json = false;
+  bool help = false;
+};
+
+Result<Arguments> parse(int argc, char** argv) {
+  Arguments arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--json") {
+      arguments.json = true;
+    } else if (word == "--help" || word == "-h") {
+      arguments.help = true;
+    } else if (word.starts_with("-")) {
+      return usage_error("unknown flag " + word, kUsage);
+    } else if (arguments.run_file.empty()) {
+      arguments.run_file = word;
+    } else {
+      return usage_error("one run at a time: " + word, kUsage);
+    }
+  }
+  if (arguments.run_file.empty() && !arguments.help) return usage_error("no run was given", kUsage);
+  return arguments;
+}
+
+Result<RunSpec> read_run(const std::string& path) {
+  VRAMWISE_ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, path));
+  Result<RunSpec> spec = run_spec_from_json(json);
+  if (!spec.ok()) return Error{spec.error().code, path + ": " + spec.error().what, spec.error().remedy};
+  return spec;
+}
+
+std::unique_ptr<ProgressSink> make_progress(std::int64_t log_every) {
+  winsize size{};
+  if (::isatty(STDERR_FILENO) != 0 && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return std::make_unique<BarProgress>(std::cerr, size.ws_col);
+  return std::make_unique<LineProgress>(std::cerr, log_every);
+}
+
+void print_outcome(const TrainOutcome& outcome) {
+  if (outcome.signal != 0) std::cout << "Interrupted; go on with --resume.\n";
+  if (outcome.reached_target) std::cout << "The validation loss that was asked for is reached.\n";
+  std::cout << "Steps: " << outcome.steps << "\n";
+  if (outcome.val_loss) std::cout << "Validation loss: " << *outcome.val_loss << "\n";
+  if (outcome.tokens_per_s) std::cout << "Tokens/s: " << static_cast<std::int64_t>(*outcome.tokens_per_s) << "\n";
+  std::cout << "Checkpoint: " << outcome.checkpoint << "\n";
+  if (!outcome.sample.empty()) std::cout << "\n--- sample ---\n" << outcome.prompt << "|" << outcome.sample << "\n";
+}
+
+int fail(const Error& error) {
+  std::cerr << "error: " << error.what << "\n";
+  if (!error.remedy.empty()) std::cerr << error.remedy << (error.remedy.ends_with('\n') ? "" : "\n");
+  return static_cast<int>(error.code);
+}
+
+[[noreturn]] void on_bug(const std::string& message) {
+  std::cerr << "vramwise-train: a bug, please report it: " << message << std::endl;
+  std::_Exit(70);
+}
+
+int run(int argc, char** argv) {
+  const Result<Arguments> arguments = parse(argc, argv);
+  if (!arguments.ok()) return fail(arguments.error());
+  if (arguments->help) {
+    std::cout << kUsage;
+    return 0;
+  }
+  const Result<RunSpec> spec = read_run(arguments->run_file);
+  if (!spec.ok()) return fail(spec.error());
+  const Interrupt interrupt;
+  TrainerHooks hooks;
+  hooks.stop_signal = Interrupt::signal_received;
+  std::unique_ptr<ProgressSink> progress = make_progress(spec->schedule.log_every);
+  const Result<TrainOutcome> outcome = train(*spec, *progress, hooks);
+  progress.reset();
+  if (!outcome.ok()) return fail(outcome.error());
+  if (arguments->json) {
+    std::cout << to_json(*outcome).dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+  } else {
+    print_outcome(*outcome);
+  }
+  return outcome->signal == 0 ? 0 : 128 + outcome->signal;
+}
+
+}  // namespace
+}  // namespace vramwise
+
+int main(int argc, char** argv) {
+  vramwise::set_check_handler(vramwise::on_bug);
+  return vramwise::run(argc, argv);
+}

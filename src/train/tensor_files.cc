@@ -1,0 +1,100 @@
+// Parameter by parameter: what lies on a GPU comes down through one host copy of a single parameter at a time.
+#include "train/tensor_files.h"
+
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "data/mapped_file.h"
+#include "io/checksum.h"
+#include "safetensors/writer.h"
+
+namespace vramwise {
+namespace {
+
+std::optional<torch::ScalarType> scalar_type(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+      return torch::kFloat;
+    case TensorType::kBF16:
+      return torch::kBFloat16;
+    case TensorType::kF16:
+      return torch::kHalf;
+    default:
+      return std::nullopt;
+  }
+}
+
+TensorType tensor_type(torch::ScalarType type) {
+  for (const TensorType candidate : {TensorType::kF32, TensorType::kBF16, TensorType::kF16}) {
+    if (scalar_type(candidate) == type) return candidate;
+  }
+  VRAMWISE_CHECK_THAT(false, "a type that no buffer has");
+  return TensorType::kF32;
+}
+
+torch::Tensor part(const torch::Tensor& flat, const FlatSlot& slot) { return flat.narrow(0, slot.offset, slot.count); }
+
+std::string shape_text(const std::vector<std::int64_t>& shape) { return c10::str("(", c10::Join(", ", shape), ")"); }
+
+}  // namespace
+
+Result<FileSeal> write_flat(const std::string& path, const FlatLayout& layout, const std::vector<NamedFlat>& buffers) {
+  const torch::NoGradGuard no_grad;
+  std::vector<TensorInfo> tensors;
+  for (const NamedFlat& buffer : buffers) {
+    const TensorType type = tensor_type(buffer.flat.scalar_type());
+    for (const FlatSlot& slot : layout.slots()) tensors.push_back({buffer.prefix + slot.name, type, slot.shape});
+  }
+  // transformers insists on a "format".
+  VRAMWISE_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path, tensors, {{"format", "pt"}}));
+  for (const NamedFlat& buffer : buffers) {
+    for (const FlatSlot& slot : layout.slots()) {
+      const torch::Tensor host = part(buffer.flat, slot).cpu();
+      VRAMWISE_RETURN_IF_ERROR(writer.append(
+          {static_cast<const std::byte*>(host.const_data_ptr()), static_cast<std::size_t>(host.nbytes())}));
+    }
+  }
+  VRAMWISE_RETURN_IF_ERROR(writer.finish());
+  return FileSeal{writer.file_bytes(), writer.file_checksum()};
+}
+
+Status read_flat(const SafetensorsFile& file, const FlatLayout& layout, const NamedFlat& buffer) {
+  const torch::NoGradGuard no_grad;
+  for (const FlatSlot& slot : layout.slots()) {
+    const std::string name = buffer.prefix + slot.name;
+    const TensorInfo* info = file.find(name);
+    if (info == nullptr) {
+      return world_error(file.path() + ": there is no tensor \"" + name + "\"",
+                         "Is it a model of the same architecture?");
+    }
+    const auto type = scalar_type(info->type);
+    if (!type || info->shape != slot.shape) {
+      return world_error(c10::str(file.path(), ": tensor \"", name, "\" is ", tensor_type_name(info->type), " ",
+                                  shape_text(info->shape), ", ", shape_text(slot.shape), " was expected"),
+                         "Give the model the dimensions of the file.");
+    }
+    torch::Tensor host = torch::empty({slot.count}, *type);
+    const auto bytes = file.bytes(*info);
+    std::memcpy(host.mutable_data_ptr(), bytes.data(), bytes.size());
+    part(buffer.flat, slot).copy_(host);
+  }
+  file.release_pages();
+  return Done{};
+}
+
+Status check_seal(const std::string& path, const FileSeal& seal) {
+  VRAMWISE_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::open(path));
+  if (file->size() != seal.bytes) {
+    return world_error(c10::str(path, ": ", file->size(), " bytes, ", seal.bytes, " were written"));
+  }
+  Checksum checksum;
+  checksum.add(file->bytes());
+  file->release_pages();
+  if (checksum.value() != seal.checksum) return world_error(path + ": its content is not what was written");
+  return Done{};
+}
+
+}  // namespace vramwise

@@ -1,0 +1,136 @@
+"""Every kind of bad input ends with a message that says what, where and what to do, and with its documented exit code."""
+
+import os
+import stat
+
+import pytest
+
+from conftest import SMALLEST
+
+USAGE, DOES_NOT_FIT, WORLD = 2, 3, 4
+
+
+def assert_refused(process, code, *expected):
+    assert process.returncode == code, process.stdout + process.stderr
+    for text in expected:
+        assert text in process.stderr, process.stderr
+    assert process.stdout == ""
+
+
+@pytest.mark.parametrize("value, expected", [
+    ("abc", "is not an amount of memory"),
+    ("", "is not an amount of memory"),
+    ("0", "must be above 0"),
+    ("-3", "must be above 0"),
+    ("1e9", "more memory than any machine has"),
+    ("nan", "is not an amount of memory"),
+])
+@pytest.mark.parametrize("command", ["plan", "train"])
+def test_vram_that_is_no_amount(vramwise, command, value, expected):
+    assert_refused(vramwise(command, f"--vram={value}"), USAGE, "--vram", expected, "--vram 24")
+
+
+def test_vram_and_vram_auto_together(vramwise):
+    assert_refused(vramwise("plan", "--vram", "24", "--vram_auto"), USAGE, "--vram and --vram_auto contradict each other")
+
+
+def test_margin_above_the_budget(vramwise):
+    assert_refused(vramwise("plan", "--vram", "8", "--vram_safety_margin", "9000"), USAGE, "9000 MB leaves nothing of 8.00 GB", "smaller --vram_safety_margin")
+
+
+def test_margin_that_is_no_number(vramwise):
+    assert_refused(vramwise("plan", "--vram", "8", "--vram_safety_margin", "much"), USAGE, "--vram_safety_margin \"much\" is not a number of MB")
+
+
+@pytest.mark.parametrize("flag, nearest", [("--vrma", "--vram"), ("--model_sise", "--model_size"), ("--vram-sefety-margin", "--vram_safety_margin")])
+def test_unknown_flag_gets_a_suggestion(vramwise, flag, nearest):
+    assert_refused(vramwise("plan", flag, "24"), USAGE, "unknown flag", f"Did you mean {nearest}?")
+
+
+def test_unknown_command_gets_a_suggestion(vramwise):
+    assert_refused(vramwise("trian"), USAGE, 'unknown command "trian"', 'Did you mean "train"?')
+
+
+def test_no_command(vramwise):
+    assert_refused(vramwise(), USAGE, "no command was given", "detect, plan, train")
+
+
+def test_unknown_model_size(vramwise):
+    assert_refused(vramwise("plan", "--vram", "24", "--model_size", "huge"), USAGE, 'unknown model size "huge"', "tiny, small, medium, large")
+
+
+def test_unknown_card_gets_a_suggestion(vramwise):
+    assert_refused(vramwise("plan", "--gpu", "rtx-4900"), USAGE, "rtx-4900", "rtx-4090")
+
+
+def test_dimensions_that_cannot_be(vramwise):
+    assert_refused(vramwise("plan", "--vram", "24", "--n_kv_heads", "3"), USAGE, "n_kv_heads 3 does not divide n_heads 16")
+    assert_refused(vramwise("plan", "--vram", "24", "--batch_size", "0"), USAGE, "--batch_size 0")
+
+
+def test_a_model_that_does_not_fit_says_how_much_is_missing(vramwise):
+    assert_refused(vramwise("plan", "--vram", "2", "--model_size", "large", "--cpu_offload", "off"), DOES_NOT_FIT, "does not fit", "more than the", "--model_size")
+
+
+def test_a_preset_that_does_not_fit_says_what_would(vramwise):
+    refused = vramwise("plan", "--vram", "24gb", "--model_size", "large", "--vram_safety_margin", "18000")
+    assert_refused(refused, DOES_NOT_FIT, "the preset's row as it stands does not fit", "With --vram 24")
+
+
+def test_auto_without_a_gpu_says_so_and_plans_for_the_cpu(vramwise):
+    planned = vramwise("plan", "--vram_auto", env={"CUDA_VISIBLE_DEVICES": ""})
+    assert planned.returncode == 0, planned.stderr
+    assert "Detected GPUs: 0\n  CPU: " in planned.stdout
+    assert "No GPU was found" in planned.stdout
+
+
+def test_missing_data_names_the_command_that_makes_some(vramwise, tmp_path):
+    assert_refused(vramwise("train", "--data_dir", tmp_path / "none", cwd=tmp_path), WORLD, "none", f"vramwise synth --out {tmp_path / 'none'}")
+
+
+def test_empty_broken_and_short_data(vramwise, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert vramwise("train", "--data_dir", empty, cwd=tmp_path).returncode == WORLD
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "train.jsonl").write_text('{"text": "fine"}\n{"text": \n')
+    assert_refused(vramwise("train", "--data_dir", broken, cwd=tmp_path), WORLD, "train.jsonl:2")
+    short = tmp_path / "short"
+    short.mkdir()
+    (short / "train.txt").write_text("too short")
+    assert vramwise("train", "--data_dir", short, cwd=tmp_path).returncode == WORLD
+
+
+def test_a_token_beyond_the_vocabulary(vramwise, tmp_path):
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    tokens = b"\x01\x00" * 8000 + (500).to_bytes(2, "little") + b"\x01\x00" * 8000
+    for name in ("train.bin", "val.bin"):
+        (folder / name).write_bytes(tokens)
+    refused = vramwise("train", "--data_dir", folder, "--vocab_size", "256", *SMALLEST, cwd=tmp_path)
+    assert_refused(refused, WORLD, "500", "train.bin")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_unreadable_data(vramwise, tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0)
+    try:
+        assert_refused(vramwise("train", "--data_dir", folder, cwd=tmp_path), WORLD, "closed")
+    finally:
+        folder.chmod(stat.S_IRWXU)
+
+
+def test_an_output_folder_that_cannot_be(vramwise, corpus, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused = vramwise("train", "--data_dir", corpus, "--out_dir", tmp_path / "file", "--max_steps", 1, *SMALLEST)
+    assert refused.returncode == WORLD
+    assert "file" in refused.stderr
+
+
+def test_resume_without_a_run(vramwise, corpus, tmp_path):
+    refused = vramwise("train", "--data_dir", corpus, "--out_dir", tmp_path / "new", "--resume", *SMALLEST)
+    assert refused.returncode == WORLD
+    assert "new" in refused.stderr and "resume" in refused.stderr
