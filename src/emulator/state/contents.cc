@@ -1,3 +1,5 @@
+// Whether a copy is done depends on its size, its direction, and whether its source was ever written; see
+// docs/emulator.md for the limits.
 #include "emulator/state/contents.h"
 
 #include <cstring>

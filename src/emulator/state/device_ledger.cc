@@ -1,3 +1,4 @@
+// Sums and comparisons only: what is live, what was the most, and what was refused.
 #include "emulator/state/device_ledger.h"
 
 namespace vramwise::emulator {

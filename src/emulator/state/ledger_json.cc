@@ -1,3 +1,4 @@
+// The keys are part of the interface to src/dryrun and are documented in docs/emulator.md.
 #include "emulator/state/ledger_json.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Cards become devices here: in the order of CUDA_VISIBLE_DEVICES, each with a default stream, a context and a pool.
 #include "emulator/state/machine.h"
 
 #include <utility>

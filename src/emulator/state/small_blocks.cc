@@ -1,3 +1,4 @@
+// First fit by address, over chunks in the order of their addresses: simple, and the same in every run.
 #include "emulator/state/small_blocks.h"
 
 #include "emulator/state/device_ledger.h"
