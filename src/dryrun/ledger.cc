@@ -44,7 +44,8 @@ Status add_emulator_ledger(DryRun& run, const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(pinned, "peak_bytes"));
   run.pinned_host_peak += peak;
   const auto add_counts = [&](const char* key, std::map<std::string, std::int64_t>& into) {
-    for (const auto& [name, count] : json.value(key, Json::object()).items()) into[name] += count.get<std::int64_t>();
+    const Json counts = json.value(key, Json::object());
+    for (const auto& [name, count] : counts.items()) into[name] += count.get<std::int64_t>();
   };
   add_counts("unmodelled", run.unmodelled);
   add_counts("assumed", run.assumed);
