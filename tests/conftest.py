@@ -42,6 +42,6 @@ def vramwise(program):
 def corpus(vramwise, tmp_path_factory):
     """The folder of a small synthetic corpus."""
     folder = tmp_path_factory.mktemp("corpus") / "synthetic_data"
-    made = vramwise("synth", "--out", folder, "--size", 400_000)
+    made = vramwise("synth", "--out", folder, "--bytes", 400_000)
     assert made.returncode == 0, made.stderr
     return folder

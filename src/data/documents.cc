@@ -74,7 +74,8 @@ Status read_lines(const MappedFile& file, const ChunkSink& sink, std::size_t chu
 }  // namespace
 
 Status read_documents(const MappedFile& file, SourceKind kind, const ChunkSink& sink, std::size_t chunk_bytes) {
-  VRAMWISE_CHECK(kind != SourceKind::kTokens && chunk_bytes > 4);
+  VRAMWISE_CHECK(kind != SourceKind::kTokens);
+  VRAMWISE_CHECK(chunk_bytes > 4);  // the longest character, and progress beyond it
   if (kind == SourceKind::kJsonl) return read_lines(file, sink, chunk_bytes);
   return send_document(file.text(), chunk_bytes, 0, /*counts_text=*/true, sink);
 }

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <map>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "device/doctor.h"
 
@@ -174,12 +175,6 @@ Json files_json(System& system, Redactor& redactor) {
   Json files = Json::object();
   for (const char* path : kFiles) {
     if (const auto content = system.read_file(path)) files[path] = redactor.text(content->substr(0, kLongestExcerpt));
-  }
-  // Only the model: the rest of cpuinfo is long and says nothing about memory.
-  for (const std::string& line : split(system.read_file("/proc/cpuinfo").value_or(""), '\n')) {
-    if (line.rfind("model name", 0) != 0) continue;
-    files["/proc/cpuinfo"] = std::string(trim(line));
-    break;
   }
   return files;
 }

@@ -22,19 +22,19 @@ std::string size_or(std::optional<Bytes> bytes, const char* otherwise) {
   return bytes ? both_units(*bytes) : otherwise;
 }
 
-const char* source_text(TotalSource source) {
+std::string source_text(TotalSource source) {
   switch (source) {
     case TotalSource::kReserve:
       return "the total less what the driver keeps for itself";
     case TotalSource::kCatalogue:
-      return "as measured on other cards of this model";
+      return "the total less what the driver keeps on other cards of this model";
     case TotalSource::kHost:
       return "unified memory: the host's";
     case TotalSource::kSysfs:
     case TotalSource::kUnknown:
       break;
   }
-  return "";
+  return {};
 }
 
 std::string processes_text(const Gpu& gpu) {
@@ -127,6 +127,7 @@ std::string driver_text(const DriverInfo& driver) {
 void add_host(Lines& lines, const Machine& machine) {
   const HostMemory& host = machine.host;
   lines.push_back(fmt::format("Host memory{}", machine.container ? " (in a container)" : ""));
+  if (host.cpu_name) add_line(lines, "processor", *host.cpu_name);
   add_line(lines, "total", size_or(host.total, "not known"));
   add_line(lines, "available", size_or(host.available, "not known"));
   if (host.limits.empty()) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "device/fake_system.h"
 #include "device/machine.h"
 
@@ -108,6 +109,7 @@ TEST(Describe, VendorsThatWereNotTried) {
 TEST(ToJson, KeysAreThereAndUnknownIsNull) {
   FakeSystem system = workstation();
   system.driver->devices[0].memory->reserved = std::nullopt;
+  system.driver->devices[0].name = "NVIDIA Something New";
   const Json json = to_json(*probe(system));
   const Json& gpu = json.at("gpus").at(0);
   EXPECT_EQ(gpu.at("vendor"), "nvidia");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "base/units.h"
 
@@ -34,9 +35,19 @@ struct Examination {
 
 std::string cuda_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
 
-std::string wheel_command(const WheelNeeds& wheel) {
-  return fmt::format("pip install torch=={} --index-url https://download.pytorch.org/whl/{}", wheel.torch,
-                     wheel.older_wheel);
+// "13.0" of "cu130"
+std::string cuda_of(const TorchBuild& build) {
+  const std::string digits = build.tag.substr(2);
+  return digits.substr(0, digits.size() - 1) + "." + digits.back();
+}
+
+std::string wheel_command(const TorchBuild& build) {
+  return fmt::format("pip install torch=={} --index-url https://download.pytorch.org/whl/{}", build.version, build.tag);
+}
+
+std::optional<DriverVersion> driver_version(const Machine& machine) {
+  if (!machine.driver.nvidia_version) return std::nullopt;
+  return parse_driver_version(*machine.driver.nvidia_version);
 }
 
 void examine_missing_driver(Examination& exam) {
@@ -97,24 +108,36 @@ void examine_failed_driver(Examination& exam) {
   }
 }
 
+// Another build of PyTorch that runs on the first card with the driver as it is.
+const TorchBuild* build_for_this_driver(const Machine& machine) {
+  for (const Gpu& gpu : machine.gpus) {
+    if (gpu.capability) return torch_build_for(*gpu.capability, driver_version(machine));
+  }
+  return nullptr;
+}
+
 void examine_driver_version(Examination& exam) {
   const DriverInfo& driver = exam.machine.driver;
-  const WheelNeeds& wheel = exam.context.wheel;
-  const std::string version = driver.nvidia_version.value_or("of unknown version");
-  const auto major = parse_integer(split(version, '.').front());
-  const bool too_old = driver.cuda_version ? *driver.cuda_version / 1000 < wheel.cuda_version / 1000
-                                           : major && *major < wheel.min_driver_major;
+  const TorchBuild& build = exam.context.build;
+  const auto version = driver_version(exam.machine);
+  // The driver's own word counts first: a compatibility package can make an older driver run newer CUDA.
+  const auto cuda_major = parse_integer(split(cuda_of(build), '.').front());
+  const bool too_old = driver.cuda_version ? *driver.cuda_version / 1000 < cuda_major.value_or(0)
+                                           : version && *version < build.lowest_driver;
+  const std::string shown = driver.nvidia_version.value_or("of unknown version");
   if (!too_old) {
-    exam.ok(fmt::format("NVIDIA driver {} works{}", version,
+    exam.ok(fmt::format("NVIDIA driver {} works{}", shown,
                         driver.cuda_version ? " and runs CUDA up to " + cuda_text(*driver.cuda_version) : ""));
     return;
   }
-  const bool older_works = !major || *major >= wheel.older_min_driver_major;
-  exam.error(
-      fmt::format("NVIDIA driver {} is too old for PyTorch {}, whose CUDA {} needs driver {} or newer", version,
-                  wheel.torch, cuda_text(wheel.cuda_version), wheel.min_driver_major),
-      fmt::format("update the driver to {} or newer{}", wheel.min_driver_major,
-                  older_works ? fmt::format(", or use the wheel for older drivers: {}", wheel_command(wheel)) : ""));
+  const std::string needed = to_string(build.lowest_driver);
+  const TorchBuild* other = version ? build_for_this_driver(exam.machine) : nullptr;
+  exam.error(fmt::format("NVIDIA driver {} is too old for PyTorch {}, whose CUDA {} needs driver {} or newer", shown,
+                         build.version, cuda_of(build), needed),
+             fmt::format("update the driver to {} or newer{}", needed,
+                         other != nullptr && other->tag != build.tag
+                             ? fmt::format(", or use the wheel for older drivers: {}", wheel_command(*other))
+                             : ""));
 }
 
 void examine_driver(Examination& exam) {
@@ -136,14 +159,17 @@ void examine_driver(Examination& exam) {
 }
 
 void examine_capability(Examination& exam, const Gpu& gpu) {
-  const WheelNeeds& wheel = exam.context.wheel;
-  if (!gpu.capability || *gpu.capability >= wheel.min_capability) return;
-  const bool older_works = *gpu.capability >= wheel.older_min_capability;
-  exam.error(fmt::format("{} has compute capability {}, and PyTorch {} for CUDA {} carries code for {} and newer",
-                         gpu.name, to_string(*gpu.capability), wheel.torch, cuda_text(wheel.cuda_version),
-                         to_string(wheel.min_capability)),
-             older_works ? fmt::format("use the wheel that still carries it: {}", wheel_command(wheel))
-                         : std::string("no current PyTorch runs on it; plans for it can still be made"));
+  const TorchBuild& build = exam.context.build;
+  if (!gpu.capability || build.runs_on(*gpu.capability)) return;
+  const std::string what = fmt::format("{} has compute capability {}, for which PyTorch {} for CUDA {} carries no code",
+                                       gpu.name, to_string(*gpu.capability), build.version, cuda_of(build));
+  if (const TorchBuild* other = torch_build_for(*gpu.capability, driver_version(exam.machine))) {
+    exam.error(what, "use the wheel that carries it: " + wheel_command(*other));
+  } else if (*gpu.capability < build.kernels.front()) {
+    exam.error(what, "no current PyTorch runs on it with this driver; plans for it can still be made");
+  } else {
+    exam.error(what, "a newer PyTorch, or the maker's own build, may run on it");
+  }
 }
 
 void examine_nvidia_card(Examination& exam, const Gpu& gpu) {

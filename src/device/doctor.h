@@ -7,6 +7,7 @@
 
 #include "device/machine.h"
 #include "device/system.h"
+#include "gpus/cuda_facts.h"
 
 namespace vramwise {
 
@@ -26,24 +27,12 @@ struct Finding {
   std::string remedy;  ///< what to do; empty for kOk
 };
 
-/// What the PyTorch wheel that the trainer uses needs, and which wheel of the same version serves older machines.
-struct WheelNeeds {
-  std::string torch = "2.14.1";
-  int cuda_version = 13000;                ///< of the wheel: 13.0
-  int min_driver_major = 580;              ///< CUDA 13.x: CUDA Toolkit release notes, "minor version compatibility"
-  ComputeCapability min_capability{7, 5};  ///< PyTorch RELEASE.md, "CUDA support matrix", 2.12 to 2.14
-  std::string older_wheel = "cu126";       ///< same matrix: CUDA 12.6 builds carry 5.0 to 9.0
-  int older_min_driver_major = 525;        ///< CUDA 12.x: CUDA Toolkit release notes
-  ComputeCapability older_min_capability{5, 0};
-  ComputeCapability older_max_capability{9, 0};
-};
-
 struct DoctorContext {
   std::string vramwise_version;
   std::optional<std::string> torch_version;  ///< of the environment, where it is known
   std::optional<std::string> glibc_version;  ///< "2.36"
-  WheelNeeds wheel;
-  Bytes low_disk = Bytes::gib(10);  ///< below: a warning; PyTorch takes 5.5 GiB, checkpoints come on top
+  TorchBuild build = default_torch_build();  ///< the wheel that the trainer needs
+  Bytes low_disk = Bytes::gib(10);           ///< below: a warning; PyTorch takes 5.5 GiB, checkpoints come on top
 };
 
 /// All findings, errors first.

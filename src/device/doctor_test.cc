@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "device/fake_system.h"
 
 namespace vramwise {
@@ -107,7 +108,7 @@ TEST(Doctor, DriverTooOldNamesTheWheelThatWorks) {
   system.driver->cuda_version = std::nullopt;
   EXPECT_THAT(examined(system), Contains(finding(Severity::kError, "too old")));
   system.driver->version = "470.256.02";
-  EXPECT_THAT(examined(system), Contains(AllOf(finding(Severity::kError, "too old", "580 or newer"),
+  EXPECT_THAT(examined(system), Contains(AllOf(finding(Severity::kError, "too old", "580.65.06 or newer"),
                                                Field(&Finding::remedy, Not(HasSubstr("cu126"))))));
 }
 

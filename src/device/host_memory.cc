@@ -142,10 +142,20 @@ std::vector<CgroupLimit> find_limits(System& system, std::optional<Bytes> host_t
   return limits;
 }
 
+std::optional<std::string> find_cpu_name(System& system) {
+  for (const std::string& line : split(system.read_file("/proc/cpuinfo").value_or(""), '\n')) {
+    const std::size_t colon = line.find(':');
+    if (colon != std::string::npos && trim(line.substr(0, colon)) == "model name")
+      return std::string(trim(line.substr(colon + 1)));
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 HostMemory probe_host_memory(System& system) {
   HostMemory host;
+  host.cpu_name = find_cpu_name(system);
   const auto meminfo = read_table(system, "/proc/meminfo");
   host.total = find_bytes(meminfo, "MemTotal", 1024);
   host.available = find_bytes(meminfo, "MemAvailable", 1024);

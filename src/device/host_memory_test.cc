@@ -29,6 +29,13 @@ TEST(HostMemory, ReadsMeminfo) {
   EXPECT_EQ(host.budget(), Bytes::kib(32768000));
 }
 
+TEST(HostMemory, NamesTheProcessor) {
+  FakeSystem system;
+  EXPECT_FALSE(probe_host_memory(system).cpu_name);
+  system.files["/proc/cpuinfo"] = "processor\t: 0\nmodel name\t: AMD EPYC 7763\nflags : fpu\nmodel name\t: other\n";
+  EXPECT_EQ(probe_host_memory(system).cpu_name, "AMD EPYC 7763");
+}
+
 TEST(HostMemory, WithoutProcNothingIsKnown) {
   FakeSystem system;
   const HostMemory host = probe_host_memory(system);

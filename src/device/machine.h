@@ -4,30 +4,28 @@
 // does not report is absent, never 0: a card whose memory reads "N/A" is not a card without memory.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/result.h"
+#include "gpus/catalogue.h"
 
 namespace vramwise {
 
 class System;
 
-enum class GpuVendor { kNvidia, kAmd, kIntel };
-
-/// "nvidia", "amd", "intel": as in the JSON.
+/// "nvidia", "amd", "intel", "unknown": as in the JSON.
 const char* vendor_key(GpuVendor vendor);
 
 /// Where DeviceMemory::cuda_total comes from. The real figure is known only inside a CUDA context, which we don't make.
 enum class TotalSource {
   kUnknown,    ///< cuda_total is absent
   kReserve,    ///< NVML's total less the memory that NVML says the driver keeps for itself, on this very card
-  kCatalogue,  ///< what was measured on other cards of this model
+  kCatalogue,  ///< NVML's total less what the driver keeps on other cards of this model
   kHost,       ///< unified memory: what the host has
   kSysfs,      ///< AMD, Intel: the kernel driver's figure
 };
@@ -46,15 +44,6 @@ struct DeviceMemory {
   /// no total is known.
   std::optional<Bytes> available() const;
 };
-
-struct ComputeCapability {
-  int major = 0;
-  int minor = 0;
-  auto operator<=>(const ComputeCapability&) const = default;
-};
-
-/// "8.9"
-std::string to_string(ComputeCapability capability);
 
 /// A process that holds memory on a card, as far as the driver shows it (containers and WSL show few or none).
 struct GpuProcess {
@@ -118,8 +107,9 @@ struct CgroupLimit {
 };
 
 struct HostMemory {
-  std::optional<Bytes> total;      ///< MemTotal
-  std::optional<Bytes> available;  ///< MemAvailable
+  std::optional<std::string> cpu_name;  ///< "AMD EPYC 7763", as /proc/cpuinfo has it; x86 only
+  std::optional<Bytes> total;           ///< MemTotal
+  std::optional<Bytes> available;       ///< MemAvailable
   std::optional<Bytes> swap_total;
   std::optional<Bytes> swap_free;
   std::vector<CgroupLimit> limits;  ///< those that are set, the innermost group first

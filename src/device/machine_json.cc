@@ -119,10 +119,15 @@ Json host_json(const HostMemory& host) {
                       {"usage_bytes", value_or_null(limit.usage)},
                       {"reclaimable_bytes", value_or_null(limit.reclaimable)}});
   }
-  return Json{{"total_bytes", value_or_null(host.total)},         {"available_bytes", value_or_null(host.available)},
-              {"limit_bytes", value_or_null(host.limit())},       {"limits", std::move(limits)},
-              {"budget_bytes", value_or_null(host.budget())},     {"swap_total_bytes", value_or_null(host.swap_total)},
-              {"swap_free_bytes", value_or_null(host.swap_free)}, {"shm_total_bytes", value_or_null(host.shm_total)},
+  return Json{{"cpu_name", value_or_null(host.cpu_name)},
+              {"total_bytes", value_or_null(host.total)},
+              {"available_bytes", value_or_null(host.available)},
+              {"limit_bytes", value_or_null(host.limit())},
+              {"limits", std::move(limits)},
+              {"budget_bytes", value_or_null(host.budget())},
+              {"swap_total_bytes", value_or_null(host.swap_total)},
+              {"swap_free_bytes", value_or_null(host.swap_free)},
+              {"shm_total_bytes", value_or_null(host.shm_total)},
               {"shm_free_bytes", value_or_null(host.shm_free)}};
 }
 

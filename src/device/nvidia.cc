@@ -4,6 +4,7 @@
 //
 // The two totals: CUDA's total is NVML's less what the driver and its firmware keep, which NVML reports as "reserved"
 // from R510 on. That is how cuda_total is derived here; the exact figure needs a CUDA context, which costs memory.
+// Older drivers tell no reserve: then the catalogue's for this model is taken.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -48,6 +49,17 @@ DeviceMemory own_memory(const NvmlMemory& raw, std::optional<Bytes> used_by_us) 
   memory.used = *memory.nvml_total - *memory.free - memory.reserved.value_or(Bytes(0));
   memory.used_by_others = std::max(*memory.used - used_by_us.value_or(Bytes(0)), Bytes(0));
   return memory;
+}
+
+// For drivers that tell no reserve. Where the total is far from the catalogue's, it is another card of that name.
+void derive_cuda_total(const std::string& name, DeviceMemory& memory) {
+  if (memory.cuda_total || !memory.nvml_total) return;
+  const GpuModel* model = find_by_nvml_name(name, memory.nvml_total);
+  if (model == nullptr || !model->nvml_total || !model->cuda_total) return;
+  const Bytes difference = *memory.nvml_total - *model->nvml_total;
+  if (std::max(difference, -difference) > *model->nvml_total / 16) return;
+  memory.cuda_total = *memory.nvml_total - (*model->nvml_total - *model->cuda_total);
+  memory.cuda_total_source = TotalSource::kCatalogue;
 }
 
 DeviceMemory host_as_device_memory(const HostMemory& host) {
@@ -109,6 +121,7 @@ void probe_memory(System& system, Nvml& nvml, NvmlDevice device, const HostMemor
   const auto memory = nvml.memory(device);
   if (memory.ok()) {
     gpu.memory = own_memory(memory.value, used_by(gpu.processes, system.process_id()));
+    derive_cuda_total(gpu.name, gpu.memory);
   } else if (memory.code == kNvmlNotSupported && gpu.mig != true) {
     // Only parts without memory of their own refuse this question (nvidia-smi shows "N/A").
     gpu.unified_memory = true;

@@ -131,11 +131,11 @@ const char* vendor_key(GpuVendor vendor) {
       return "amd";
     case GpuVendor::kIntel:
       return "intel";
+    case GpuVendor::kUnknown:
+      break;
   }
-  return "";
+  return "unknown";
 }
-
-std::string to_string(ComputeCapability capability) { return fmt::format("{}.{}", capability.major, capability.minor); }
 
 std::optional<Bytes> DeviceMemory::available() const {
   const std::optional<Bytes> total = cuda_total ? cuda_total : nvml_total;

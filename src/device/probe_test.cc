@@ -81,10 +81,24 @@ TEST(Probe, AnOldDriverThatTellsNoReserve) {
   FakeDevice device = rtx_4090();
   device.memory = memory_mib(24564, 24000, std::nullopt);
   FakeSystem system = machine_with({device});
+  const GpuModel* model = find_by_nvml_name("NVIDIA GeForce RTX 4090");
+  ASSERT_NE(model, nullptr);
+  const Machine machine = probed(system);
+  EXPECT_EQ(machine.gpus[0].memory.cuda_total, model->cuda_total);
+  EXPECT_EQ(machine.gpus[0].memory.cuda_total_source, TotalSource::kCatalogue);
+  EXPECT_EQ(machine.gpus[0].memory.available(), *model->cuda_total - Bytes::mib(564));
+}
+
+TEST(Probe, ACardThatNobodyKnowsKeepsItsTotalUnknown) {
+  FakeDevice device = rtx_4090();
+  device.memory = memory_mib(30000, 29000, std::nullopt);
+  FakeSystem system = machine_with({device});
+  EXPECT_FALSE(probed(system).gpus[0].memory.cuda_total) << "another memory than the catalogue's card has";
+  system.driver->devices[0].name = "NVIDIA Something New";
   const Machine machine = probed(system);
   EXPECT_FALSE(machine.gpus[0].memory.cuda_total);
   EXPECT_EQ(machine.gpus[0].memory.cuda_total_source, TotalSource::kUnknown);
-  EXPECT_EQ(machine.gpus[0].memory.available(), Bytes::mib(24000));
+  EXPECT_EQ(machine.gpus[0].memory.available(), Bytes::mib(29000));
 }
 
 TEST(Probe, AnotherProcessOnTheCardAndOurOwn) {

@@ -14,7 +14,7 @@ TEST(VramTarget, ReadsNumbersAsGib) {
   const VramTarget target = parse_vram("20.5").value();
   EXPECT_EQ(target.kind, VramTarget::Kind::kCustom);
   EXPECT_EQ(target.total, Bytes::mib(20992));
-  EXPECT_EQ(parse_vram("15.976").value().total.count(), 17154099282);
+  EXPECT_EQ(parse_vram("15.976").value().total.count(), 17154099380);
 }
 
 TEST(VramTarget, PresetsAreRowsAndOtherUnitsAreNumbers) {

@@ -100,7 +100,7 @@ TEST(ReportBlock, NoCard) {
   EXPECT_EQ(lines[4], "Detected GPUs: 0");
   EXPECT_EQ(lines[5], "  CPU: AMD EPYC (24.00 GB host memory)");
   EXPECT_EQ(lines[7], "Target VRAM: 20.00 GB");
-  EXPECT_EQ(lines[19], "  use_fp16                      : False");
+  EXPECT_EQ(lines[20], "  use_fp16                      : False");
 }
 
 TEST(PlanText, NamesPeakDecisionsAndNotes) {
