@@ -19,6 +19,7 @@ using Outcome = Result<int>;
 /// Each adds its subcommand to `app`; when that is chosen, its callback fills `outcome`, which outlives the parse.
 void add_detect_command(CLI::App& app, Outcome& outcome);
 void add_doctor_command(CLI::App& app, Outcome& outcome);
+void add_dryrun_command(CLI::App& app, Outcome& outcome);
 void add_plan_command(CLI::App& app, Outcome& outcome);
 void add_synth_command(CLI::App& app, Outcome& outcome);
 void add_train_command(CLI::App& app, Outcome& outcome);

@@ -32,6 +32,7 @@ int run(int argc, const char* const* argv) {
   Outcome outcome = kExitDone;
   add_detect_command(app, outcome);
   add_plan_command(app, outcome);
+  add_dryrun_command(app, outcome);
   add_train_command(app, outcome);
   add_synth_command(app, outcome);
   add_doctor_command(app, outcome);

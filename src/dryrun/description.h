@@ -1,0 +1,16 @@
+// Cards of the catalogue as the emulator takes them.
+#pragma once
+
+#include <vector>
+
+#include "base/json_fwd.h"
+#include "base/result.h"
+#include "gpus/catalogue.h"
+
+namespace vramwise {
+
+/// The value of VRAMWISE_GPUS for these cards. Errors (kUsage): a card that is not NVIDIA's, or whose compute
+/// capability or CUDA total the catalogue does not have.
+Result<Json> emulated_machine(const std::vector<GpuModel>& cards);
+
+}  // namespace vramwise

@@ -1,0 +1,129 @@
+#include <gmock/gmock.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "base/json.h"
+#include "dryrun/description.h"
+#include "dryrun/ledger.h"
+#include "dryrun/process.h"
+#include "dryrun/text.h"
+#include "gpus/gpu_spec.h"
+#include "io/files.h"
+
+namespace vramwise {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kLedger = R"({"devices": [
+  {"index": 0, "name": "A", "total_bytes": 1000, "context_bytes": 100, "peak_bytes": 700, "out_of_memory": []},
+  {"index": 1, "name": "B", "total_bytes": 1000, "context_bytes": 0, "peak_bytes": 0, "out_of_memory": []}],
+  "pinned_host": {"peak_bytes": 5}, "unmodelled": {}, "assumed": {"x": 2}})";
+
+std::string torch_counters(int retries, int ooms) {
+  return R"({"torch": "2.14.1", "steps": 3, "loaders_ended": 1, "devices": [{"index": 0, "allocated_peak_bytes": 400,
+  "allocated_peak_step": 1, "reserved_peak_bytes": 600, "reserved_peak_step": 2, "retries": )" +
+         std::to_string(retries) + R"(, "ooms": )" + std::to_string(ooms) + "}]}";
+}
+
+DryRun read(const std::vector<std::pair<std::string, std::string>>& files, int script_exit) {
+  auto folder = TemporaryFolder::make("dryrun_test");
+  for (const auto& [name, text] : files) EXPECT_TRUE(write_file_atomically(join_path(folder->path(), name), text).ok());
+  auto run = read_dry_run(folder->path(), script_exit);
+  EXPECT_TRUE(run.ok());
+  return run.value();
+}
+
+TEST(DryRun, PutsTheEmulatorsLedgerAndPyTorchsCountersTogether) {
+  const DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
+  EXPECT_EQ(run.verdict, DryRunVerdict::kFits);
+  ASSERT_EQ(run.gpus.size(), 1U) << "a card that was not used is not shown";
+  EXPECT_EQ(run.gpus[0].device_peak, Bytes(700));
+  EXPECT_EQ(run.gpus[0].left(), Bytes(300));
+  EXPECT_EQ(run.gpus[0].reserved->bytes, Bytes(600));
+  EXPECT_EQ(run.gpus[0].reserved->step, 2);
+  EXPECT_EQ(run.steps, 3);
+  EXPECT_EQ(to_json(run)["gpus"][0]["allocated_peak"]["bytes"], 400);
+  EXPECT_THAT(describe(run), HasSubstr("It fits."));
+  EXPECT_THAT(describe(run), HasSubstr("in step 3"));
+}
+
+TEST(DryRun, ProcessesOnOneCardAddUp) {
+  const DryRun run = read({{"ledger.1.json", kLedger}, {"ledger.2.json", kLedger}}, 0);
+  EXPECT_EQ(run.gpus.at(0).device_peak, Bytes(1400));
+  EXPECT_EQ(run.gpus.at(0).left(), Bytes(-400));
+  EXPECT_FALSE(run.gpus.at(0).allocated.has_value());
+}
+
+TEST(DryRun, Verdicts) {
+  const auto verdict = [](int retries, int ooms, int script_exit) {
+    return read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(retries, ooms)}}, script_exit);
+  };
+  EXPECT_EQ(verdict(2, 0, 0).verdict, DryRunVerdict::kFitsWithRetries);
+  EXPECT_EQ(verdict(2, 0, 0).exit_code(), 0);
+  EXPECT_EQ(verdict(1, 1, 1).verdict, DryRunVerdict::kDoesNotFit);
+  EXPECT_EQ(verdict(1, 1, 1).exit_code(), 3);
+  EXPECT_EQ(verdict(0, 0, 7).verdict, DryRunVerdict::kScriptFailed);
+  EXPECT_EQ(verdict(0, 0, 7).exit_code(), 7);
+  EXPECT_EQ(read({}, 0).verdict, DryRunVerdict::kNoCuda);
+  EXPECT_EQ(read({}, 0).exit_code(), 5);
+  EXPECT_EQ(read({}, 2).exit_code(), 2);
+}
+
+TEST(DryRun, WhatIsNotModelledLeavesTheQuestionOpen) {
+  Json ledger = parse_json(kLedger, "ledger").value();
+  ledger["unmodelled"]["cudnnRNNForward"] = 4;
+  const DryRun run = read({{"ledger.1.json", ledger.dump()}, {"torch.1.json", torch_counters(0, 0)}}, 0);
+  EXPECT_EQ(run.verdict, DryRunVerdict::kIncomplete);
+  EXPECT_EQ(run.exit_code(), 5);
+  EXPECT_THAT(describe(run), HasSubstr("cudnnRNNForward (4 times)"));
+  EXPECT_THAT(describe(run), Not(HasSubstr("It fits")));
+}
+
+TEST(DryRun, BrokenLedgersAreErrors) {
+  auto folder = TemporaryFolder::make("dryrun_test");
+  ASSERT_TRUE(write_file_atomically(join_path(folder->path(), "ledger.1.json"), "{").ok());
+  EXPECT_FALSE(read_dry_run(folder->path(), 0).ok());
+}
+
+TEST(Description, TakesTheCataloguesFigures) {
+  const auto cards = parse_gpu_spec("rtx-3090,rtx-3080");
+  ASSERT_TRUE(cards.ok());
+  const auto machine = emulated_machine(*cards);
+  ASSERT_TRUE(machine.ok());
+  const Json& card = (*machine)["cards"][0];
+  EXPECT_EQ(card["capability"], "8.6");
+  EXPECT_EQ(card["total_bytes"], cards->at(0).cuda_total->count());
+  EXPECT_GT(card["context_bytes"], 0);
+  EXPECT_EQ((*machine)["cards"].size(), 2U);
+}
+
+TEST(Description, RefusesWhatHasNoCuda) {
+  const auto cards = parse_gpu_spec("rx-7900-xtx");
+  ASSERT_TRUE(cards.ok());
+  EXPECT_FALSE(emulated_machine(*cards).ok());
+}
+
+TEST(Process, ExitCodesSignalsAndEnvironment) {
+  EXPECT_EQ(run_program({"sh", "-c", "exit 7"}, {}).value(), 7);
+  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, {}).value(), 128 + SIGKILL);
+  setenv("VRAMWISE_TEST_OLD", "old", 1);
+  const ProgramOptions options{.environment = {{"VRAMWISE_TEST_OLD", "new"}, {"VRAMWISE_TEST_NEW", "1"}}};
+  EXPECT_EQ(run_program({"sh", "-c", "test \"$VRAMWISE_TEST_OLD$VRAMWISE_TEST_NEW\" = new1"}, options).value(), 0);
+  EXPECT_FALSE(run_program({"/no/such/program"}, {}).ok());
+}
+
+TEST(Process, TemporaryFoldersGoWithTheirContents) {
+  std::string path;
+  {
+    auto folder = TemporaryFolder::make("dryrun_test");
+    path = folder->path();
+    ASSERT_TRUE(write_file_atomically(join_path(path, "file"), "x").ok());
+  }
+  EXPECT_FALSE(path_exists(path));
+}
+
+}  // namespace
+}  // namespace vramwise

@@ -1,0 +1,67 @@
+// What a dry run came to, per card and as a verdict.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/json_fwd.h"
+#include "base/result.h"
+
+namespace vramwise {
+
+enum class DryRunVerdict {
+  kFits,
+  kFitsWithRetries,  ///< PyTorch had to empty its cache to go on: slower
+  kDoesNotFit,       ///< the program died of out-of-memory
+  kIncomplete,       ///< something was called that is not modelled
+  kNoCuda,           ///< no process used CUDA
+  kScriptFailed,     ///< the program failed for reasons of its own
+};
+
+struct DryRunPeak {
+  Bytes bytes;
+  std::int64_t step = 0;  ///< optimizer steps that were complete by then
+};
+
+struct DryRunGpu {
+  std::int64_t index = 0;  ///< as CUDA numbers it in the program
+  std::string name;
+  Bytes total;    ///< as CUDA sees the card
+  Bytes context;  ///< part of device_peak
+  Bytes device_peak;
+  std::optional<DryRunPeak> allocated;  ///< PyTorch's counters; absent where PyTorch did not use the card
+  std::optional<DryRunPeak> reserved;
+  std::int64_t retries = 0;
+  std::int64_t out_of_memory_errors = 0;  ///< raised by PyTorch, or refused requests where there is no PyTorch
+
+  Bytes left() const { return total - device_peak; }
+};
+
+struct DryRun {
+  DryRunVerdict verdict = DryRunVerdict::kNoCuda;
+  int script_exit = 0;  ///< as a shell shows it: 128 + signal for a program that was killed
+  std::vector<DryRunGpu> gpus;
+  Bytes pinned_host_peak;
+  std::int64_t steps = 0;
+  std::int64_t loaders_ended = 0;  ///< data loaders that were ended early
+  std::string torch;               ///< its version; empty: not used
+  std::map<std::string, std::int64_t> unmodelled;
+  std::map<std::string, std::int64_t> assumed;
+
+  std::int64_t retries() const;
+  std::int64_t out_of_memory_errors() const;
+  /// 0 fits, 3 does not, 5 incomplete, the script's own code where it failed.
+  int exit_code() const;
+};
+
+/// Reads ledger.*.json and torch.*.json of `folder`. Several processes on one card add up.
+Result<DryRun> read_dry_run(const std::string& folder, int script_exit);
+
+Json to_json(const DryRun& run);
+std::string to_string(DryRunVerdict verdict);
+
+}  // namespace vramwise

@@ -1,0 +1,67 @@
+// What a dry run changes for the program: what is loaded before it, one folder in front of its Python path, and
+// trackers switched off.
+#include "dryrun/run.h"
+
+#include <cstdlib>
+
+#include "base/json.h"
+#include "dryrun/description.h"
+#include "dryrun/process.h"
+#include "dryrun_hook.h"
+#include "io/files.h"
+
+namespace vramwise {
+namespace {
+
+/// `first`, and what the variable holds already, as a search path.
+std::string before(const std::string& first, const char* variable, char separator = ':') {
+  const char* old = std::getenv(variable);
+  return old == nullptr || *old == '\0' ? first : first + separator + old;
+}
+
+std::map<std::string, std::string> environment_of(const DryRunOptions& options, const Json& machine,
+                                                  const std::string& folder) {
+  const std::string libraries = parent_folder(options.emulator);
+  return {
+      {"LD_PRELOAD", before(options.emulator, "LD_PRELOAD")},
+      {"LD_LIBRARY_PATH", before(libraries, "LD_LIBRARY_PATH")},  // for libnvidia-ml.so.1
+      {"TRITON_LIBCUDA_PATH", libraries},
+      {"PYTHONPATH", before(folder, "PYTHONPATH")},
+      {"VRAMWISE_GPUS", machine.dump()},
+      {"VRAMWISE_LEDGER_DIR", folder},
+      {"VRAMWISE_STEPS", std::to_string(options.steps)},
+      // Experiment trackers must not show arithmetic that was never done.
+      {"WANDB_MODE", "disabled"},
+      {"COMET_MODE", "DISABLED"},
+      {"NEPTUNE_MODE", "debug"},
+  };
+}
+
+}  // namespace
+
+Result<std::string> find_emulator(const std::string& executable) {
+  if (const char* named = std::getenv("VRAMWISE_EMULATOR"); named != nullptr && *named != '\0') {
+    if (path_exists(named)) return std::string(named);
+    return world_error(std::string("VRAMWISE_EMULATOR names '") + named + "', which isn't there");
+  }
+  const std::string root = parent_folder(parent_folder(executable));
+  for (const char* folder : {"lib/emulator", "lib/vramwise/emulator"}) {
+    std::string path = join_path(join_path(root, folder), "libvramwise_emulator.so");
+    if (path_exists(path)) return path;
+  }
+  return world_error("the emulated GPU (libvramwise_emulator.so) is not beside " + executable,
+                     "Build it (`ninja emulator_library`), or set VRAMWISE_EMULATOR to it.");
+}
+
+Result<DryRun> dry_run(const DryRunOptions& options) {
+  VRAMWISE_ASSIGN_OR_RETURN(const Json machine, emulated_machine(options.cards));
+  VRAMWISE_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::make("vramwise-dryrun"));
+  VRAMWISE_RETURN_IF_ERROR(
+      write_file_atomically(join_path(folder.path(), "sitecustomize.py"), internal::kSitecustomize));
+  VRAMWISE_ASSIGN_OR_RETURN(
+      const int exit_code, run_program(options.command, {.environment = environment_of(options, machine, folder.path()),
+                                                         .output_to_stderr = options.output_to_stderr}));
+  return read_dry_run(folder.path(), exit_code);
+}
+
+}  // namespace vramwise

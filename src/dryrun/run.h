@@ -1,0 +1,27 @@
+// A dry run from beginning to end: the environment, the program, its ledger.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "dryrun/ledger.h"
+#include "gpus/catalogue.h"
+
+namespace vramwise {
+
+struct DryRunOptions {
+  std::vector<std::string> command;
+  std::vector<GpuModel> cards;
+  int steps = 3;                  ///< optimizer steps (or batches) after which a data loader ends; 0: never
+  std::string emulator;           ///< path of libvramwise_emulator.so
+  bool output_to_stderr = false;  ///< of the program
+};
+
+/// Where the emulator lies beside the program `executable`, or what the environment names. Errors (kWorld): it isn't
+/// there.
+Result<std::string> find_emulator(const std::string& executable);
+
+Result<DryRun> dry_run(const DryRunOptions& options);
+
+}  // namespace vramwise

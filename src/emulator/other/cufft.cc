@@ -1,0 +1,22 @@
+// cuFFT: plans can be made, but their work areas, whose sizes NVIDIA does not publish, are refused.
+#include "emulator/listed.h"
+
+namespace {
+
+constexpr int kNotSupportedByFft = 16;  // CUFFT_NOT_SUPPORTED
+
+}  // namespace
+
+VRAMWISE_ENTRY int cufftCreate(int* plan) {
+  *plan = 1;
+  return 0;
+}
+VRAMWISE_IGNORED(cufftDestroy)
+VRAMWISE_IGNORED(cufftSetAutoAllocation)
+VRAMWISE_IGNORED(cufftSetStream)
+VRAMWISE_IGNORED(cufftSetWorkArea)
+VRAMWISE_REFUSED(cufftXtMakePlanMany, kNotSupportedByFft)
+VRAMWISE_COMPUTED(cufftXtExec)
+#define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kNotSupportedByFft)
+#include "emulator/other/cufft_rest.def"
+#undef VRAMWISE_LISTED

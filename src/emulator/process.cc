@@ -1,0 +1,143 @@
+// Nothing happens when the library is loaded: it is preloaded into every child of a dry run (shells, compilers, data
+// workers), and only a process that calls CUDA gets a machine.
+#include "emulator/process.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "emulator/state/ledger_json.h"
+
+namespace vramwise::emulator {
+namespace {
+
+struct Process {
+  std::unique_ptr<Machine> machine;
+  bool tried = false;
+  bool forked = false;  ///< a child of a process that had a machine: CUDA does not survive a fork
+};
+
+Process& process() {
+  static auto* instance = new Process;  // never destroyed: libraries call us from their own destructors
+  return *instance;
+}
+
+Result<std::string> description() {
+  const char* value = std::getenv("VRAMWISE_GPUS");
+  if (value == nullptr || *value == '\0') {
+    return usage_error("VRAMWISE_GPUS is not set: there is no description of the emulated GPUs",
+                       "start the program by vramwise dryrun");
+  }
+  if (*value != '@') return std::string(value);
+  std::ifstream file(value + 1);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) return world_error(std::string("cannot read '") + (value + 1) + "'");
+  return text.str();
+}
+
+void start() {
+  Process& self = process();
+  self.tried = true;
+  auto text = description();
+  auto spec = text.ok() ? parse_machine(*text) : Result<MachineSpec>(text.error());
+  if (!spec.ok()) {
+    std::fprintf(stderr, "vramwise: %s\n", spec.error().what.c_str());
+    return;
+  }
+  self.machine = std::make_unique<Machine>(std::move(spec).value(), std::getenv("CUDA_VISIBLE_DEVICES"));
+  pthread_atfork(nullptr, nullptr, [] { process().forked = true; });
+  std::atexit(write_ledger);
+}
+
+}  // namespace
+
+std::recursive_mutex& state_mutex() {
+  static auto* mutex = new std::recursive_mutex;
+  return *mutex;
+}
+
+Machine* machine_or_null() {
+  Process& self = process();
+  if (!self.tried) start();
+  return self.forked ? nullptr : self.machine.get();
+}
+
+Modules& modules() {
+  static auto* instance = new Modules;
+  return *instance;
+}
+
+ThreadState& thread_state() {
+  static thread_local ThreadState state;
+  return state;
+}
+
+int refuse(const char* name, int code) {
+  const std::lock_guard lock(state_mutex());
+  if (Machine* machine = machine_or_null()) ++machine->recorder().unmodelled[name];
+  return code;
+}
+
+int computed(const char* name) {
+  const std::lock_guard lock(state_mutex());
+  if (Machine* machine = machine_or_null()) {
+    ++machine->recorder().computed[name];
+    machine->advance(Costs::kKernelNs);
+  }
+  return 0;
+}
+
+void assume(const char* what) {
+  const std::lock_guard lock(state_mutex());
+  if (Machine* machine = machine_or_null()) ++machine->recorder().assumed[what];
+}
+
+void* own_symbol(const std::string& name) {
+  static void* self = [] {
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<void*>(&own_symbol), &info) == 0) return static_cast<void*>(nullptr);
+    return dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  }();
+  if (self == nullptr) return nullptr;
+  void* symbol = dlsym(self, name.c_str());
+  Dl_info found{};
+  Dl_info own{};
+  // dlsym also searches what this library depends on.
+  if (symbol == nullptr || dladdr(symbol, &found) == 0 || dladdr(reinterpret_cast<void*>(&own_symbol), &own) == 0)
+    return nullptr;
+  return found.dli_fbase == own.dli_fbase ? symbol : nullptr;
+}
+
+void* real_symbol(const char* const* library_names, const char* name) {
+  for (; *library_names != nullptr; ++library_names) {
+    void* library = dlopen(*library_names, RTLD_LAZY | RTLD_NOLOAD);
+    if (library == nullptr) continue;
+    void* symbol = dlsym(library, name);
+    dlclose(library);
+    if (symbol != nullptr) return symbol;
+  }
+  return nullptr;
+}
+
+void write_ledger() {
+  const std::lock_guard lock(state_mutex());
+  const char* folder = std::getenv("VRAMWISE_LEDGER_DIR");
+  const Machine* machine = machine_or_null();
+  if (folder == nullptr || *folder == '\0' || machine == nullptr) return;
+  const int id = getpid();
+  const std::string path = std::string(folder) + "/ledger." + std::to_string(id) + ".json";
+  if (const auto status = write_atomically(path, ledger_json(*machine, id).dump(1) + "\n"); !status.ok()) {
+    std::fprintf(stderr, "vramwise: %s\n", status.error().what.c_str());
+  }
+}
+
+}  // namespace vramwise::emulator
+
+/// Writes the ledger now; for programs that end without exit handlers.
+VRAMWISE_ENTRY void vramwise_emulator_write_ledger() { vramwise::emulator::write_ledger(); }

@@ -1,0 +1,93 @@
+#include "emulator/state/contents.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+namespace vramwise::emulator {
+namespace {
+
+class ContentsTest : public testing::Test {
+ protected:
+  char* device(Bytes size) {
+    return reinterpret_cast<char*>(space_.reserve(size, RegionKind::kDevice, 0, Bytes::mib(2))->base);
+  }
+  std::vector<char> pattern(std::size_t size) {
+    std::vector<char> data(size);
+    std::iota(data.begin(), data.end(), 1);
+    return data;
+  }
+
+  AddressSpace space_;
+  Contents contents_{space_};
+};
+
+TEST_F(ContentsTest, ThereAndBack) {
+  char* memory = device(Bytes::mib(2));
+  const auto data = pattern(300'000);
+  std::vector<char> back(data.size());
+  contents_.copy(memory + 100, data.data(), Bytes(300'000));
+  contents_.copy(back.data(), memory + 100, Bytes(300'000));
+  EXPECT_EQ(back, data);
+  EXPECT_EQ(contents_.counts().reads_by_host, 1);
+}
+
+TEST_F(ContentsTest, BetweenDevicePlaces) {
+  char* from = device(Bytes::mib(2));
+  char* to = device(Bytes::mib(2));
+  const auto data = pattern(1000);
+  std::vector<char> back(1000);
+  contents_.copy(from, data.data(), Bytes(1000));
+  contents_.copy(to, from, Bytes(1000));
+  contents_.copy(back.data(), to, Bytes(1000));
+  EXPECT_EQ(back, data);
+}
+
+TEST_F(ContentsTest, UnwrittenMemoryReadsAsZeros) {
+  char* memory = device(Bytes::gib(64));
+  std::vector<char> back(5000, 'x');
+  contents_.copy(back.data(), memory + Bytes::gib(63).count(), Bytes(5000));
+  EXPECT_EQ(back, std::vector<char>(5000, 0));
+  EXPECT_EQ(space_.resident(), Bytes(0));
+}
+
+TEST_F(ContentsTest, ZeroingGivesPagesBackAndKeepsTheNeighbours) {
+  char* memory = device(Bytes::mib(4));
+  const auto data = pattern(std::size_t{3} << 20);
+  contents_.copy(memory, data.data(), Bytes::mib(3));
+  EXPECT_EQ(space_.resident(), Bytes::mib(3));
+  contents_.fill(memory + 100, 0, 1, (3 << 20) - 200);
+  std::vector<char> back(data.size());
+  contents_.copy(back.data(), memory, Bytes::mib(3));
+  std::vector<char> expected = data;
+  std::fill(expected.begin() + 100, expected.end() - 100, 0);
+  EXPECT_EQ(back, expected);
+  EXPECT_LE(space_.resident(), Bytes::kib(128));
+}
+
+TEST_F(ContentsTest, FillsWithWiderPatterns) {
+  char* memory = device(Bytes::mib(2));
+  contents_.fill(memory, 0x3f800000, 4, 3);  // 1.0F
+  float back[4];
+  contents_.copy(back, memory, Bytes(16));
+  EXPECT_EQ(back[0], 1.0F);
+  EXPECT_EQ(back[2], 1.0F);
+  EXPECT_EQ(back[3], 0.0F);
+}
+
+TEST_F(ContentsTest, BeyondTheBudgetLargeCopiesAreSkippedAndSmallOnesAreNot) {
+  space_.set_resident_budget(Bytes::mib(1));
+  char* memory = device(Bytes::mib(8));
+  const auto large = pattern(std::size_t{4} << 20);
+  contents_.copy(memory, large.data(), Bytes::mib(4));
+  EXPECT_EQ(contents_.counts().skipped_copies, 1);
+  EXPECT_EQ(contents_.counts().skipped_bytes, Bytes::mib(4));
+  std::vector<char> back(100);
+  contents_.copy(memory, large.data(), Bytes(100));
+  contents_.copy(back.data(), memory, Bytes(100));
+  EXPECT_TRUE(std::equal(back.begin(), back.end(), large.begin()));
+}
+
+}  // namespace
+}  // namespace vramwise::emulator
