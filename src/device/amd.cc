@@ -52,7 +52,7 @@ std::vector<KfdNode> read_kfd(System& system) {
 
 std::optional<KfdNode> kfd_node_of(System& system, const std::string& device, const std::vector<KfdNode>& nodes) {
   for (const std::string& name : system.list_folder(device + "/drm")) {
-    if (name.rfind("renderD", 0) != 0) continue;
+    if (!name.starts_with("renderD")) continue;
     const auto minor = parse_integer(name.substr(7));
     for (const KfdNode& node : nodes) {
       if (minor && node.render_minor == *minor) return node;

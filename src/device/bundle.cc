@@ -115,7 +115,7 @@ class Redactor {
     for (const auto& [known, name] : uuids_) {
       if (known == uuid) return name;
       // CUDA_VISIBLE_DEVICES may hold the beginning only.
-      if (known.rfind(uuid, 0) == 0) return name + "...";
+      if (known.starts_with(uuid)) return name + "...";
     }
     if (uuid.empty()) return {};
     uuids_.emplace_back(uuid, fmt::format("{}#{}", uuid.substr(0, 4), uuids_.size() + 1));

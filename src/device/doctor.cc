@@ -280,8 +280,8 @@ void examine_software(Examination& exam) {
   }
   for (const std::string& folder : split(exam.system.environment("LD_LIBRARY_PATH").value_or(""), ':')) {
     for (const std::string& name : exam.system.list_folder(folder.empty() ? "." : folder)) {
-      const bool shadows = name.rfind("libcudart.so", 0) == 0 || name.rfind("libcublas.so", 0) == 0 ||
-                           name.rfind("libcudnn.so", 0) == 0 || name.rfind("libstdc++.so", 0) == 0;
+      const bool shadows = name.starts_with("libcudart.so") || name.starts_with("libcublas.so") ||
+                           name.starts_with("libcudnn.so") || name.starts_with("libstdc++.so");
       if (!shadows) continue;
       exam.warning(fmt::format("LD_LIBRARY_PATH puts {}/{} before the library that PyTorch brings", folder, name),
                    "unset LD_LIBRARY_PATH for training unless you know that the versions agree");

@@ -120,7 +120,7 @@ class FakeSystem : public System {
     const std::string prefix = path.back() == '/' ? path : path + "/";
     std::set<std::string> names;
     const auto add = [&](const std::string& entry) {
-      if (entry.rfind(prefix, 0) == 0)
+      if (entry.starts_with(prefix))
         names.insert(entry.substr(prefix.size(), entry.find('/', prefix.size()) - prefix.size()));
     };
     for (const auto& [entry, content] : files) add(entry);

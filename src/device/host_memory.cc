@@ -77,9 +77,9 @@ std::optional<std::string> own_path(System& system, bool v2) {
 
 // `path` as seen from a mount of the part of the hierarchy below `root`.
 std::string below_mount(std::string path, const std::string& root) {
-  if (root != "/" && path.rfind(root, 0) == 0) path.erase(0, root.size());
+  if (root != "/" && path.starts_with(root)) path.erase(0, root.size());
   // "/../x": a group outside this namespace; only its mounted root can be read.
-  if (path == "/" || path.rfind("/..", 0) == 0) return {};
+  if (path == "/" || path.starts_with("/..")) return {};
   return path;
 }
 

@@ -15,7 +15,7 @@ constexpr const char* kIntegratedAddress = "0000:00:02.0";
 std::optional<Bytes> tile_memory(System& system, const std::string& device) {
   std::optional<Bytes> total;
   for (const std::string& name : system.list_folder(device)) {
-    if (name.rfind("tile", 0) != 0) continue;
+    if (!name.starts_with("tile")) continue;
     const auto size = read_number(system, device + "/" + name + "/physical_vram_size_bytes");
     if (size && *size > 0) total = total.value_or(Bytes(0)) + Bytes(*size);
   }
@@ -50,7 +50,7 @@ std::string card_name(System& system, const std::string& device) {
   if (!name) return fmt::format("Intel GPU {:04x}", *id);
   const std::size_t open = name->find('[');
   if (open != std::string::npos && name->back() == ']') name = name->substr(open + 1, name->size() - open - 2);
-  return name->rfind("Intel", 0) == 0 ? *name : "Intel " + *name;
+  return name->starts_with("Intel") ? *name : "Intel " + *name;
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ constexpr std::array kUnifiedCapabilities = {ComputeCapability{7, 2}, ComputeCap
 
 // Jetson modules by the "compatible" string of their device tree, for systems without NVML (before JetPack 6).
 struct Tegra {
-  const char* compatible;
+  const char* compatible = "";
   ComputeCapability capability;
 };
 constexpr std::array kTegras = {Tegra{"nvidia,tegra210", {5, 3}}, Tegra{"nvidia,tegra186", {6, 2}},

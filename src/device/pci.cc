@@ -16,7 +16,7 @@ constexpr std::int64_t kDisplayClass = 0x03;
 constexpr std::int64_t kAcceleratorClass = 0x12;
 
 bool is_card_name(const std::string& name) {
-  return name.size() > 4 && name.rfind("card", 0) == 0 && name.find_first_not_of("0123456789", 4) == std::string::npos;
+  return name.size() > 4 && name.starts_with("card") && name.find_first_not_of("0123456789", 4) == std::string::npos;
 }
 
 }  // namespace
@@ -80,7 +80,7 @@ std::optional<bool> drm_display(System& system, const std::string& card_folder) 
   const std::string prefix = path_tail(card_folder) + "-";
   std::optional<bool> connected;
   for (const std::string& name : system.list_folder("/sys/class/drm")) {
-    if (name.rfind(prefix, 0) != 0) continue;
+    if (!name.starts_with(prefix)) continue;
     const auto status = read_line(system, "/sys/class/drm/" + name + "/status");
     if (status) connected = connected.value_or(false) || *status == "connected";
   }
@@ -89,7 +89,7 @@ std::optional<bool> drm_display(System& system, const std::string& card_folder) 
 
 std::string normal_pci_id(const std::string& pci_id) {
   std::string id = to_lower(pci_id);
-  if (id.size() == 16 && id.rfind("0000", 0) == 0) id.erase(0, 4);
+  if (id.size() == 16 && id.starts_with("0000")) id.erase(0, 4);
   return id;
 }
 

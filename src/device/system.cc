@@ -21,7 +21,7 @@ std::optional<std::string> read_line(System& system, const std::string& path) {
 std::optional<std::int64_t> read_number(System& system, const std::string& path) {
   const auto line = read_line(system, path);
   if (!line) return std::nullopt;
-  const bool hexadecimal = line->rfind("0x", 0) == 0;
+  const bool hexadecimal = line->starts_with("0x");
   char* end = nullptr;
   errno = 0;
   const std::int64_t value = std::strtoll(line->c_str(), &end, hexadecimal ? 16 : 10);

@@ -1,3 +1,5 @@
+// Each kind of entry has its finder; the walk over the list knows only "found" or "why not", and ends at the first
+// entry that is not found, as CUDA does. The rules and where they come from stand in the header.
 #include "device/visible_devices.h"
 
 #include <fmt/format.h>
@@ -19,11 +21,9 @@ enum class Kind { kIndices, kUuids, kMig };
 constexpr std::string_view kGpuPrefix = "GPU-";
 constexpr std::string_view kMigPrefix = "MIG-";
 
-bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
-
 Kind kind_of(std::string_view entry) {
-  if (starts_with(entry, kGpuPrefix)) return Kind::kUuids;
-  if (starts_with(entry, kMigPrefix)) return Kind::kMig;
+  if (entry.starts_with(kGpuPrefix)) return Kind::kUuids;
+  if (entry.starts_with(kMigPrefix)) return Kind::kMig;
   return Kind::kIndices;
 }
 
@@ -42,12 +42,12 @@ Found usable(const Cards& cards, std::size_t card) {
 
 Found find_index(std::string_view entry, const Cards& cards) {
   // As strtoul reads it: an optional plus sign, then digits, and the rest is ignored.
-  const std::string_view digits = starts_with(entry, "+") ? entry.substr(1) : entry;
+  const std::string_view digits = entry.starts_with("+") ? entry.substr(1) : entry;
   const auto* const end =
       std::find_if_not(digits.begin(), digits.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
   const std::string_view number = digits.substr(0, static_cast<std::size_t>(end - digits.begin()));
   if (number.empty()) {
-    if (starts_with(entry, "-")) return {std::nullopt, "is negative"};
+    if (entry.starts_with("-")) return {std::nullopt, "is negative"};
     return {std::nullopt, entry == "all" ? "is no index (to show all cards, unset the variable)" : "is no index"};
   }
   const auto index = parse_integer(number);
@@ -61,7 +61,7 @@ Found find_index(std::string_view entry, const Cards& cards) {
 Found find_uuid(std::string_view entry, const Cards& cards) {
   std::optional<std::size_t> match;
   for (std::size_t i = 0; i < cards.size(); ++i) {
-    if (!starts_with(cards[i].uuid, entry)) continue;
+    if (!cards[i].uuid.starts_with(entry)) continue;
     if (match) return {std::nullopt, "fits the UUIDs of several cards"};
     match = i;
   }
@@ -72,7 +72,7 @@ Found find_uuid(std::string_view entry, const Cards& cards) {
 // "MIG-GPU-<uuid of the card>/<gpu instance>/<compute instance>", from drivers before R470.
 bool is_old_name_of(std::string_view entry, const VisibleCandidate& card, const VisibleCandidate::Instance& instance) {
   const auto parts = split(entry.substr(kMigPrefix.size()), '/');
-  if (parts.size() != 3 || !starts_with(card.uuid, parts[0])) return false;
+  if (parts.size() != 3 || !card.uuid.starts_with(parts[0])) return false;
   const auto gpu_instance = parse_integer(parts[1]);
   const auto compute_instance = parse_integer(parts[2]);
   return gpu_instance && compute_instance && instance.gpu_instance == *gpu_instance &&
@@ -80,12 +80,12 @@ bool is_old_name_of(std::string_view entry, const VisibleCandidate& card, const 
 }
 
 Found find_mig(std::string_view entry, const Cards& cards) {
-  const bool old_name = starts_with(entry.substr(kMigPrefix.size()), kGpuPrefix) && entry.find('/') != entry.npos;
+  const bool old_name = entry.substr(kMigPrefix.size()).starts_with(kGpuPrefix) && entry.find('/') != entry.npos;
   std::optional<Device> match;
   for (std::size_t card = 0; card < cards.size(); ++card) {
     for (std::size_t i = 0; i < cards[card].instances.size(); ++i) {
       const auto& instance = cards[card].instances[i];
-      const bool fits = starts_with(instance.uuid, entry) || (old_name && is_old_name_of(entry, cards[card], instance));
+      const bool fits = instance.uuid.starts_with(entry) || (old_name && is_old_name_of(entry, cards[card], instance));
       if (!fits) continue;
       if (match) return {std::nullopt, "fits several MIG instances"};
       match = Device{card, i};
