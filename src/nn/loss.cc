@@ -34,17 +34,20 @@ Tensor negative_log_likelihood(Tensor logits, const Tensor& targets, std::option
     });
     return nll;
   }
-  const bool widen = logits.scalar_type() != torch::kFloat;
-  Tensor log_probability = widen && logits.is_cuda() ? at::_log_softmax(logits, 1, true)
-                                                     : at::_log_softmax(logits.to(torch::kFloat), 1, false);
+  // One fp32 copy of the logits becomes the probabilities in place. (CUDA's log-softmax widens fp16 by itself, but not
+  // bf16.)
+  Tensor wide = logits.to(torch::kFloat, /*non_blocking=*/false, /*copy=*/true);
   const Tensor counts = targets.ne(kIgnoredTarget).unsqueeze(1);
   const Tensor index = targets.clamp_min(0).unsqueeze(1);
-  const Tensor nll = log_probability.gather(1, index).neg_().mul_(counts).squeeze(1);
+  wide.sub_(wide.amax(1, /*keepdim=*/true));
+  const Tensor picked = wide.gather(1, index);
+  const Tensor total = wide.exp_().sum(1, /*keepdim=*/true);
+  const Tensor nll = total.log().sub_(picked).mul_(counts).squeeze(1);
   if (scale) {
-    Tensor probability = log_probability.exp_();
-    probability.scatter_add_(1, index, at::full({rows, 1}, -1.0, probability.options()));
-    probability.mul_(counts.to(torch::kFloat).mul_(*scale));
-    logits.copy_(probability);
+    wide.div_(total);
+    wide.scatter_add_(1, index, at::full({rows, 1}, -1.0, wide.options()));
+    wide.mul_(counts.to(torch::kFloat).mul_(*scale));
+    logits.copy_(wide);
   }
   return nll;
 }
