@@ -11,7 +11,7 @@ namespace vramwise {
 namespace {
 
 constexpr std::int64_t kAlignment = 64;
-constexpr std::int64_t kNormChunk = std::int64_t{1} << 22;
+constexpr std::int64_t kNormRow = 4096;
 
 }  // namespace
 
@@ -41,12 +41,13 @@ torch::Tensor make_flat(const FlatLayout& layout, torch::ScalarType type, torch:
 }
 
 double flat_norm(const torch::Tensor& flat) {
+  // A sum over the whole buffer in fp32 would lose digits; rows are short enough, and what is left is summed in fp64.
   const torch::NoGradGuard no_grad;
-  std::vector<torch::Tensor> norms;
-  for (std::int64_t at = 0; at < flat.numel(); at += kNormChunk) {
-    norms.push_back(at::linalg_vector_norm(flat.narrow(0, at, std::min(kNormChunk, flat.numel() - at)), 2));
-  }
-  return at::linalg_vector_norm(torch::stack(norms).to(torch::kCPU, torch::kDouble), 2).item<double>();
+  const std::int64_t rows = flat.numel() / kNormRow;
+  const torch::Tensor of_rows = at::linalg_vector_norm(flat.narrow(0, 0, rows * kNormRow).view({rows, kNormRow}), 2, 1);
+  const torch::Tensor of_rest = at::linalg_vector_norm(flat.narrow(0, rows * kNormRow, flat.numel() % kNormRow), 2);
+  return std::hypot(at::linalg_vector_norm(of_rows.to(torch::kCPU, torch::kDouble), 2).item<double>(),
+                    of_rest.item<double>());
 }
 
 }  // namespace vramwise

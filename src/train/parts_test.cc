@@ -135,7 +135,8 @@ TEST(Flat, ViewsShareTheBufferAndDecayComesFirst) {
 
 TEST(Flat, TheNormIsThatOfAllElementsAndSeesAnInfinity) {
   torch::Tensor flat = torch::randn({(1 << 22) + 12345}, torch::kFloat);
-  EXPECT_NEAR(flat_norm(flat) / flat.to(torch::kDouble).norm().item<double>(), 1.0, 1e-5);
+  EXPECT_NEAR(flat_norm(flat) / flat.to(torch::kDouble).norm().item<double>(), 1.0, 1e-6);
+  EXPECT_NEAR(flat_norm(flat.narrow(0, 0, 100)), flat.narrow(0, 0, 100).norm().item<double>(), 1e-4);
   flat[5] = std::numeric_limits<float>::infinity();
   EXPECT_FALSE(std::isfinite(flat_norm(flat)));
   flat[5] = std::numeric_limits<float>::quiet_NaN();
@@ -283,16 +284,24 @@ TEST(Progress, LinesComeWhenTheyAreDue) {
   EXPECT_THAT(text.str(), HasSubstr("step 30  validation loss 0.6931  (perplexity 2.00, 640 tokens)\n"));
 }
 
-TEST(Progress, TheBarFitsTheTerminalAndNotesStayAbove) {
+TEST(Progress, TheBarTakesWhatTheTerminalLeavesAndNotesStayAbove) {
   std::ostringstream text;
   {
-    BarProgress progress(text, 60);
+    BarProgress progress(text, 80);
     progress.on_step(sample_report());
     progress.on_note("saved");
   }
-  EXPECT_EQ(text.str(),
-            "\r\x1b[K[####................] 20/100  loss 1.5000  1234 tok/s  "
-            "\r\x1b[Ksaved\n[####................] 20/100  loss 1.5000  1234 tok/s  \n");
+  const std::string bar = "[##...........] 20/100  loss 1.5000  1234 tok/s  3m 05s left  mem 0.50/1.25 GiB";
+  EXPECT_EQ(bar.size(), 79U);
+  EXPECT_EQ(text.str(), "\r\x1b[K" + bar + "\r\x1b[Ksaved\n" + bar + "\n");
+}
+
+TEST(Progress, ABarNeverWraps) {
+  for (const int columns : {1, 10, 40, 60, 200}) {
+    std::ostringstream text;
+    BarProgress(text, columns).on_step(sample_report());
+    EXPECT_LE(static_cast<int>(text.str().size()), std::max(columns, 1) + 4) << columns;
+  }
 }
 
 TEST(Progress, Durations) {

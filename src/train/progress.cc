@@ -25,24 +25,27 @@ std::string format_rate(double tokens_per_s) {
   return tokens_per_s < 100'000 ? print("%.0f tok/s", tokens_per_s) : print("%.0fk tok/s", tokens_per_s / 1000);
 }
 
-/// "mem 0.91 (peak 1.21) of 1.35 GiB", a device after the other.
-std::string format_memory(const std::vector<DeviceMemory>& memory) {
+/// "mem 0.91 (peak 1.21) of 1.35 GiB", or "mem 0.91/1.35 GiB" where there is little room; a device after the other.
+std::string format_memory(const std::vector<DeviceMemory>& memory, bool brief) {
   std::string text;
   for (const DeviceMemory& device : memory) {
     if (!device.now || !device.peak) continue;
     const char* name = memory.size() > 1 ? device.device.c_str() : "mem";
-    text += print("%s%s %.2f (peak %.2f) of %.2f GiB", text.empty() ? "" : ", ", name, device.now->in_gib(),
-                  device.peak->in_gib(), device.predicted_peak.in_gib());
+    const double now = device.now->in_gib();
+    const double predicted = device.predicted_peak.in_gib();
+    if (!text.empty()) text += ", ";
+    text += brief ? print("%s %.2f/%.2f GiB", name, now, predicted)
+                  : print("%s %.2f (peak %.2f) of %.2f GiB", name, now, device.peak->in_gib(), predicted);
   }
   return text;
 }
 
-std::string format_facts(const StepReport& r) {
+std::string format_facts(const StepReport& r, bool brief) {
   std::string text = print("loss %.4f", r.loss);
   if (r.skipped) text += " (skipped)";
   if (r.tokens_per_s) text += "  " + format_rate(*r.tokens_per_s);
   if (r.seconds_left) text += "  " + format_duration(*r.seconds_left) + " left";
-  const std::string memory = format_memory(r.memory);
+  const std::string memory = format_memory(r.memory, brief);
   if (!memory.empty()) text += "  " + memory;
   return text;
 }
@@ -66,7 +69,7 @@ void LineProgress::on_step(const StepReport& r) {
   const bool due = log_every_ > 0 && r.step % log_every_ == 0;
   if (!due && r.step != 1 && r.step != r.max_steps && !r.skipped) return;
   out_ << print("step %lld/%lld  ", static_cast<long long>(r.step), static_cast<long long>(r.max_steps))
-       << format_facts(r) << print("  lr %.2e", r.learning_rate) << std::endl;
+       << format_facts(r, /*brief=*/false) << print("  lr %.2e", r.learning_rate) << std::endl;
 }
 void LineProgress::on_eval(const EvalReport& report) { out_ << eval_line(report) << std::endl; }
 void LineProgress::on_note(const std::string& text) { out_ << text << std::endl; }
@@ -77,14 +80,19 @@ BarProgress::~BarProgress() {
 }
 
 void BarProgress::on_step(const StepReport& r) {
-  constexpr int kWidth = 20;
-  const double done = r.max_steps > 0 ? static_cast<double>(r.step) / static_cast<double>(r.max_steps) : 1.0;
-  const int filled = static_cast<int>(std::clamp(done, 0.0, 1.0) * kWidth);
-  bar_ = print("[%.*s%.*s] %lld/%lld  ", filled, "####################", kWidth - filled, "....................",
-               static_cast<long long>(r.step), static_cast<long long>(r.max_steps));
-  bar_ += format_facts(r);
-  // A line that wraps could not be drawn over.
-  bar_ = bar_.substr(0, static_cast<std::size_t>(std::max(20, columns_ - 1)));
+  const std::string facts = print(" %lld/%lld  ", static_cast<long long>(r.step), static_cast<long long>(r.max_steps)) +
+                            format_facts(r, /*brief=*/true);
+  // A line that wraps could not be drawn over, so the last column stays free and what is too long is cut.
+  const int room = std::max(0, columns_ - 1);
+  const int width = std::min(30, room - static_cast<int>(facts.size()) - 2);
+  bar_ = facts.substr(width < 4 ? 1 : 0);
+  if (width >= 4) {
+    const double done = r.max_steps > 0 ? static_cast<double>(r.step) / static_cast<double>(r.max_steps) : 1.0;
+    const int filled = static_cast<int>(std::clamp(done, 0.0, 1.0) * width);
+    bar_.insert(0, print("[%.*s%.*s]", filled, "##############################", width - filled,
+                         ".............................."));
+  }
+  bar_ = bar_.substr(0, static_cast<std::size_t>(room));
   out_ << "\r\x1b[K" << bar_ << std::flush;
 }
 
