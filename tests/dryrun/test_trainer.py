@@ -1,0 +1,104 @@
+"""The project's own trainer on emulated cards: its CUDA paths are walked, and the plan is held against what PyTorch reserves.
+
+Kernels are skipped, so losses mean nothing here.
+"""
+import json
+import subprocess
+
+import machine
+import pytest
+
+MIB = 1 << 20
+SHAPE = ("--hidden_size 256 --n_layers 4 --n_heads 4 --n_kv_heads 2 --head_dim 64 --intermediate_size 704"
+         " --seq_len 256 --batch_size 64 --gradient_accumulation_steps 2").split()
+# Reserved against predicted: the estimate allows for gaps that these runs need not have, and blocks may be up to a segment larger than asked for.
+LEAST, MOST = 0.95, 1.02
+
+
+@pytest.fixture(scope="module")
+def vramwise():
+    path = machine.library().parents[2] / "bin" / "vramwise"
+    if not path.with_name("vramwise-train").exists():
+        pytest.skip("vramwise and vramwise-train are not built beside the emulator")
+    return path
+
+
+@pytest.fixture(scope="module")
+def train(vramwise, tmp_path_factory):
+    """train(cards, arguments…): three steps with evaluations and checkpoints. Returns the outcome of machine.run and the trainer's JSON."""
+    data = tmp_path_factory.mktemp("corpus") / "data"
+    subprocess.run([vramwise, "synth", "--out", data, "--bytes", "300kb"], check=True, capture_output=True)
+
+    def run(cards, *arguments, shape=SHAPE):
+        folder = tmp_path_factory.mktemp("train")
+        schedule = "--max_steps 3 --eval_every 2 --eval_batches 2 --save_every 2 --sample_tokens 4 --json".split()
+        command = [vramwise, "train", "--device", "cuda", "--data_dir", data, "--out_dir", folder / "out", *shape, *schedule, *arguments]
+        outcome = machine.run([str(part) for part in command], cards, folder)
+        assert outcome.code == 0, outcome.err
+        assert outcome.ledger["unmodelled"] == {}
+        result = json.loads(outcome.out)
+        assert result["steps"] == 3
+        assert (folder / "out" / "step-000003" / "model.safetensors").exists()
+        return outcome, result
+
+    return run
+
+
+def check_prediction(memory):
+    assert LEAST <= memory["peak_bytes"] / memory["predicted_peak_bytes"] <= MOST, memory
+
+
+def test_detection_sees_the_card(vramwise, tmp_path):
+    outcome = machine.run([str(vramwise), "detect"], ["turing"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "GPU 0: Test card 7.5" in outcome.out
+    assert "free                 : 8192 MiB" in outcome.out
+
+
+@pytest.mark.parametrize(("card", "arguments"), [
+    ("ampere", "--precision bf16 --gradient_checkpointing none"),
+    ("turing", "--precision fp16 --gradient_checkpointing all"),
+    ("ampere", "--precision bf16 --gradient_checkpointing 2 --cpu_offload on"),
+])
+def test_one_card(train, card, arguments):
+    outcome, result = train([card], *arguments.split())
+    (memory,) = result["memory"]
+    check_prediction(memory)
+    device = outcome.ledger["devices"][0]
+    # Beside PyTorch's segments there is the context and nothing else.
+    assert device["peak_bytes"] == memory["peak_bytes"] + device["context_bytes"]
+    # Master weights and two moments, in page-locked memory where they are offloaded; 3 million parameters.
+    assert (outcome.ledger["pinned_host"]["peak_bytes"] > 32 * MIB) == ("offload" in arguments)
+
+
+def test_unequal_cards(train):
+    small = {**machine.CARDS["ampere"], "name": "Smaller test card", "total_bytes": 10 << 30, "nvml_total_bytes": 10 << 30, "sm_count": 68}
+    _, result = train(["ampere", small], "--precision", "bf16")
+    first, second = result["memory"]
+    assert (first["device"], second["device"]) == ("cuda:0", "cuda:1")
+    check_prediction(first)
+    # Only the first card holds optimizer states.
+    assert second["peak_bytes"] <= MOST * second["predicted_peak_bytes"]
+
+
+def test_out_of_memory_in_a_step_halves_the_micro_batch(train):
+    card = {"name": "Too small", "capability": "8.6", "total_bytes": 512 * MIB, "context_bytes": 100 * MIB}
+    arguments = "--precision bf16 --gradient_checkpointing none --vram 8 --trust_vram".split()
+    outcome, result = train([card], *arguments)
+    assert "ran out of memory in step 1; it is repeated with micro-batches of 32 instead of 64" in outcome.err
+    assert result["memory"][0]["peak_bytes"] <= 412 * MIB
+    assert outcome.ledger["devices"][0]["out_of_memory"]
+
+
+def test_a_named_size_through_the_command(vramwise, tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    subprocess.run([vramwise, "synth", "--out", data, "--bytes", "100kb"], check=True, capture_output=True)
+    shape = "--model_size small --precision bf16 --seq_len 1024 --batch_size 8 --gradient_accumulation_steps 1 --max_steps 1".split()
+    command = [vramwise, "train", *shape, "--device", "cuda", "--data_dir", data, "--out_dir", out, "--sample_tokens", "1", "--json"]
+    outcome = subprocess.run([vramwise, "dryrun", "--json", "--gpu", "rtx-3090", "--allow-writes", "--", *command],
+                             capture_output=True, text=True, timeout=300, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    report = json.loads(outcome.stdout)
+    assert (report["verdict"], report["unmodelled"]) == ("fits", {})
+    trained = json.loads(outcome.stderr[outcome.stderr.index("\n{\n"):])
+    check_prediction(trained["memory"][0])
