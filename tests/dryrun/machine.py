@@ -30,11 +30,6 @@ def library():
     return built[-1] if built else None
 
 
-# On a busy machine about one run in a hundred dies so when the interpreter ends, after all output. Suspected, not proven: Python 3.11 stops a thread of
-# autograd that waits for the GIL by unwinding it through C++ (seen with backward() as the last thing a script does). Such a run is repeated once.
-AT_EXIT = "terminate called without an active exception\n"
-
-
 class Outcome:
     def __init__(self, process, ledgers):
         self.code, self.out, self.err, self.ledgers = process.returncode, process.stdout, process.stderr, ledgers
@@ -71,6 +66,4 @@ def run(command, cards, folder, env=None, machine=None, timeout=120):
         **(env or {}),
     }
     process = subprocess.run(command, env=full, capture_output=True, text=True, timeout=timeout, check=False)
-    if process.returncode == -6 and process.stderr.endswith(AT_EXIT):
-        process = subprocess.run(command, env=full, capture_output=True, text=True, timeout=timeout, check=False)
     return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.iterdir())])
