@@ -43,10 +43,11 @@ MappedFile::~MappedFile() {
 
 void MappedFile::release_pages(std::span<const std::byte> part) const {
   if (part.empty()) return;
-  VRAMWISE_CHECK(part.data() >= data_ && part.data() + part.size() <= data_ + size_);
+  VRAMWISE_CHECK(part.data() >= data_);
+  VRAMWISE_CHECK(part.data() + part.size() <= data_ + size_);
   // madvise wants the start of a page; a page that reaches beyond `part` is released too, and comes back when touched.
-  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const std::size_t before = static_cast<std::size_t>(part.data() - data_) % page;
+  static const auto kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = static_cast<std::size_t>(part.data() - data_) % kPage;
   ::madvise(const_cast<std::byte*>(part.data() - before), part.size() + before, MADV_DONTNEED);
 }
 

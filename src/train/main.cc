@@ -16,6 +16,7 @@
 #include "io/files.h"
 #include "run/run_spec.h"
 #include "train/interrupt.h"
+#include "train/malloc_settings.h"
 #include "train/progress.h"
 #include "train/trainer.h"
 
@@ -114,6 +115,7 @@ int run(int argc, char** argv) {
 }  // namespace vramwise
 
 int main(int argc, char** argv) {
+  vramwise::use_steady_malloc();
   vramwise::set_check_handler(vramwise::on_bug);
   return vramwise::run(argc, argv);
 }

@@ -276,12 +276,15 @@ void Run::report_step(const StepOutcome& done, double learning_rate) {
   progress_.on_step(report);
 }
 
+/// PyTorch's text goes on about the state of the card; how much was asked for is enough.
+std::string brief(const std::string& message) { return message.substr(0, message.find(" GPU ")); }
+
 void Run::report_out_of_memory(const OutOfMemoryEvent& event) {
   const std::string& device = spec_.replicas[event.replica].device;
   progress_.on_warning(c10::str(device, " ran out of memory in ", event.evaluation ? "the evaluation after " : "",
                                 "step ", event.step, "; it is repeated with micro-batches of ", event.new_micro_batch,
-                                " instead of ", event.old_micro_batch, ", and the same batch in all (", event.message,
-                                ")"));
+                                " instead of ", event.old_micro_batch, ", and the same batch in all (",
+                                brief(event.message), ")"));
   log({{"step", event.step},
        {"event", "out_of_memory"},
        {"evaluation", event.evaluation},

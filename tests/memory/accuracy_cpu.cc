@@ -1,0 +1,121 @@
+// accuracy_cpu [CASE]: predicted against measured growth of resident memory, for docs/accuracy.md.
+//
+// Each case is a process of its own, so that none inherits what another left in malloc's heap. Measured is the peak of
+// the resident set (VmHWM, reset through /proc/self/clear_refs) over two optimizer steps, less what was resident once
+// the model was built; before that, a step of a tiny model has brought in the code of the libraries. malloc is set as
+// in vramwise-train: it keeps what is freed, and asks for huge pages.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "estimate/ledger.h"
+#include "measured_run.h"
+#include "run/trainer_environment.h"
+#include "train/malloc_settings.h"
+
+namespace vramwise::testing {
+namespace {
+
+struct Case {
+  const char* name;
+  const char* model;
+  StepSettings settings;
+};
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> kCases = {
+      {"medium fp32 2 x 512", "medium", {.micro_batch = 2, .seq_len = 512}},
+      {"medium fp32 8 x 256", "medium", {.micro_batch = 8, .seq_len = 256}},
+      {"medium fp32 1 x 2048", "medium", {.micro_batch = 1, .seq_len = 2048}},
+      {"medium fp32 4 x 512, 6 blocks checkpointed",
+       "medium",
+       {.micro_batch = 4, .seq_len = 512, .checkpointed_blocks = 6}},
+      {"medium fp32 8 x 512, all checkpointed",
+       "medium",
+       {.micro_batch = 8, .seq_len = 512, .checkpointed_blocks = 12}},
+      {"medium fp32 8 x 512, optimizer offloaded",
+       "medium",
+       {.micro_batch = 8, .seq_len = 512, .offload_optimizer = true}},
+      {"medium bf16 8 x 512", "medium", {.micro_batch = 8, .seq_len = 512, .precision = Precision::kBf16}},
+      {"small fp32 16 x 512", "small", {.micro_batch = 16, .seq_len = 512}},
+      {"large fp32 1 x 256", "large", {.micro_batch = 1, .seq_len = 256}},
+      {"large bf16 2 x 512, all checkpointed",
+       "large",
+       {.micro_batch = 2, .seq_len = 512, .precision = Precision::kBf16, .checkpointed_blocks = 22}},
+  };
+  return kCases;
+}
+
+std::int64_t status_bytes(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
+  }
+  std::cerr << "/proc/self/status has no " << key << "\n";
+  std::exit(4);
+}
+
+void warm_up(Precision precision) {
+  const StepSettings settings{.micro_batch = 2, .seq_len = 64, .precision = precision, .checkpointed_blocks = 1};
+  MeasuredRun run(model_preset("tiny").value(), settings);
+  run.add_optimizer(std::filesystem::temp_directory_path());
+  run.step(1);
+}
+
+int measure(const Case& c) {
+  use_steady_malloc();
+  warm_up(c.settings.precision);
+  const DecoderConfig config = model_preset(c.model).value();
+  MeasuredRun run(config, c.settings);
+  const std::int64_t before = status_bytes("VmRSS");
+  std::ofstream("/proc/self/clear_refs") << "5\n";  // VmHWM starts anew
+  run.add_optimizer(std::filesystem::temp_directory_path());
+  run.step(2);
+  const auto measured = static_cast<double>(status_bytes("VmHWM") - before);
+  const Ledger ledger = estimate_step(config, c.settings, {.backend = Backend::kCpu, .threads = at::get_num_threads()});
+  const auto predicted = static_cast<double>((ledger.allocated - ledger.at_peak.weights).count());
+  std::printf("| %-42s | %9.3f | %9.3f | %+6.2f %% |\n", c.name, predicted / (1 << 30), measured / (1 << 30),
+              100 * (predicted - measured) / measured);
+  return 0;
+}
+
+int run_all() {
+  std::printf("| %-42s | predicted | measured  | error    |\n", "growth of resident memory, GiB");
+  std::printf("|:%s-|----------:|----------:|---------:|\n", std::string(42, '-').c_str());
+  std::fflush(stdout);
+  int failed = 0;
+  for (std::size_t i = 0; i < cases().size(); ++i) {
+    const std::string number = std::to_string(i);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::setenv(kMallocVariable, kMallocHugePages, /*overwrite=*/1);
+      ::execl("/proc/self/exe", "accuracy_cpu", number.c_str(), nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (status != 0) ++failed;
+  }
+  return failed == 0 ? 0 : 4;
+}
+
+}  // namespace
+}  // namespace vramwise::testing
+
+int main(int argc, char** argv) {
+  using namespace vramwise::testing;
+  if (argc < 2) return run_all();
+  const auto chosen = static_cast<std::size_t>(std::atoi(argv[1]));
+  if (chosen >= cases().size()) {
+    std::cerr << "there are cases 0 to " << cases().size() - 1 << "\n";
+    return 2;
+  }
+  return measure(cases()[chosen]);
+}
