@@ -1,4 +1,5 @@
 """Running a program on emulated GPUs, for the tests of this folder."""
+
 import json
 import os
 import pathlib
@@ -47,8 +48,8 @@ class Outcome:
         return json.loads(self.out.strip().splitlines()[-1])
 
 
-def run(command, cards, folder, env=None, machine=None, timeout=120):
-    """Runs `command` (a list, or the name of a Python script in scripts/) on emulated `cards` (keys of CARDS, or dicts)."""
+def run(command, cards, folder, env=None, machine=None, timeout=300):
+    """Runs `command` (a list, or the name of a script in scripts/) on emulated `cards` (keys of CARDS, or dicts)."""
     if isinstance(command, str):
         command = [sys.executable, str(HERE / "scripts" / command)]
     description = {"cards": [CARDS[c] if isinstance(c, str) else c for c in cards], **(machine or {})}

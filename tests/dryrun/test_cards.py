@@ -1,4 +1,5 @@
 """Cards of all kinds, and what a process sees of them."""
+
 import machine
 import pytest
 
@@ -45,8 +46,10 @@ def test_a_card_that_the_wheel_has_no_code_for(emulated):
 
 
 def test_fsdp2_as_rank_0_of_8(emulated):
-    outcome = emulated([machine.sys.executable, str(machine.HERE / "scripts" / "fsdp2.py"), "8"],
-                       [{**machine.CARDS["hopper"], "communicator_bytes": 500 * MIB}])
+    outcome = emulated(
+        [machine.sys.executable, str(machine.HERE / "scripts" / "fsdp2.py"), "8"],
+        [{**machine.CARDS["hopper"], "communicator_bytes": 500 * MIB}],
+    )
     result = outcome.result
     assert result["local"] == 2048 * 2048 * 4 // 8
     assert result["lengths"] == [37] * 8
@@ -56,10 +59,13 @@ def test_fsdp2_as_rank_0_of_8(emulated):
     assert device["peak_bytes"] >= device["context_bytes"] + 500 * MIB + result["live"]
 
 
-@pytest.mark.parametrize(("faults", "failures", "blocks"), [
-    ({"fail_allocation": 3}, 0, 8),  # PyTorch frees its cache and tries once more
-    ({"other_grows_at": 4, "other_grows_by_bytes": 24 * GIB}, 5, 3),
-])
+@pytest.mark.parametrize(
+    ("faults", "failures", "blocks"),
+    [
+        ({"fail_allocation": 3}, 0, 8),  # PyTorch frees its cache and tries once more
+        ({"other_grows_at": 4, "other_grows_by_bytes": 24 * GIB}, 5, 3),
+    ],
+)
 def test_faults(emulated, faults, failures, blocks):
     result = emulated("fault.py", ["ampere"], machine={"faults": faults}).result
     assert (result["failures"], result["blocks"]) == (failures, blocks)

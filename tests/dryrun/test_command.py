@@ -1,4 +1,5 @@
 """`vramwise dryrun` from outside: what it prints, and how it ends."""
+
 import json
 import os
 import pathlib
@@ -20,7 +21,9 @@ def vramwise():
 
     def run(*arguments):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
-        return subprocess.run([path, "dryrun", *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            [path, "dryrun", *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
 
     return run
 
@@ -49,18 +52,23 @@ def test_a_script_that_does_not_fit(vramwise):
 
 
 def test_a_script_that_fails_by_itself(vramwise):
-    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "1", "--allow-writes", "--", sys.executable, SCRIPT, "7")
+    outcome = vramwise(
+        "--json", "--gpu", "rtx-3090", "--steps", "1", "--allow-writes", "--", sys.executable, SCRIPT, "7"
+    )
     assert outcome.returncode == 7
     assert json.loads(outcome.stdout)["verdict"] == "script failed"
 
 
-@pytest.mark.parametrize(("arguments", "code", "text"), [
-    (["--gpu", "rtx-3090", "--", "true"], 2, "--allow-writes"),
-    (["--gpu", "rtx-3090", "--allow-writes", "--", "true"], 5, ""),
-    (["--gpu", "rtx-9999", "--allow-writes", "--", "true"], 2, "rtx-9999"),
-    (["--gpu", "rtx-3090", "--allow-writes", "--", "torchrun", "x.py"], 5, "torchrun"),
-    (["--gpu", "rtx-3090", "--allow-writes", "--", "/no/such/program"], 4, "/no/such/program"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--gpu", "rtx-3090", "--", "true"], 2, "--allow-writes"),
+        (["--gpu", "rtx-3090", "--allow-writes", "--", "true"], 5, ""),
+        (["--gpu", "rtx-9999", "--allow-writes", "--", "true"], 2, "rtx-9999"),
+        (["--gpu", "rtx-3090", "--allow-writes", "--", "torchrun", "x.py"], 5, "torchrun"),
+        (["--gpu", "rtx-3090", "--allow-writes", "--", "/no/such/program"], 4, "/no/such/program"),
+    ],
+)
 def test_how_it_ends_without_an_answer(vramwise, arguments, code, text):
     outcome = vramwise(*arguments)
     assert outcome.returncode == code

@@ -1,7 +1,8 @@
-"""The project's own trainer on emulated cards: its CUDA paths are walked, and the plan is held against what PyTorch reserves.
+"""The project's own trainer on emulated cards: its CUDA paths, and the plan against what PyTorch reserves.
 
 Kernels are skipped, so losses mean nothing here.
 """
+
 import json
 import subprocess
 
@@ -9,9 +10,12 @@ import machine
 import pytest
 
 MIB = 1 << 20
-SHAPE = ("--hidden_size 256 --n_layers 4 --n_heads 4 --n_kv_heads 2 --head_dim 64 --intermediate_size 704"
-         " --seq_len 256 --batch_size 64 --gradient_accumulation_steps 2").split()
-# Reserved against predicted: the estimate allows for gaps that these runs need not have, and blocks may be up to a segment larger than asked for.
+SHAPE = (
+    "--hidden_size 256 --n_layers 4 --n_heads 4 --n_kv_heads 2 --head_dim 64 --intermediate_size 704"
+    " --seq_len 256 --batch_size 64 --gradient_accumulation_steps 2"
+).split()
+# Reserved against predicted: the estimate allows for gaps that these runs need not have, and the allocator's blocks may
+# be larger than asked for.
 LEAST, MOST = 0.95, 1.02
 
 
@@ -25,14 +29,26 @@ def vramwise():
 
 @pytest.fixture(scope="module")
 def train(vramwise, tmp_path_factory):
-    """train(cards, arguments…): three steps with evaluations and checkpoints. Returns the outcome of machine.run and the trainer's JSON."""
+    """train(cards, arguments…): three steps with evaluations and checkpoints. Returns outcome and JSON."""
     data = tmp_path_factory.mktemp("corpus") / "data"
     subprocess.run([vramwise, "synth", "--out", data, "--bytes", "300kb"], check=True, capture_output=True)
 
     def run(cards, *arguments, shape=SHAPE):
         folder = tmp_path_factory.mktemp("train")
         schedule = "--max_steps 3 --eval_every 2 --eval_batches 2 --save_every 2 --sample_tokens 4 --json".split()
-        command = [vramwise, "train", "--device", "cuda", "--data_dir", data, "--out_dir", folder / "out", *shape, *schedule, *arguments]
+        command = [
+            vramwise,
+            "train",
+            "--device",
+            "cuda",
+            "--data_dir",
+            data,
+            "--out_dir",
+            folder / "out",
+            *shape,
+            *schedule,
+            *arguments,
+        ]
         outcome = machine.run([str(part) for part in command], cards, folder)
         assert outcome.code == 0, outcome.err
         assert outcome.ledger["unmodelled"] == {}
@@ -55,11 +71,14 @@ def test_detection_sees_the_card(vramwise, tmp_path):
     assert "free                 : 8192 MiB" in outcome.out
 
 
-@pytest.mark.parametrize(("card", "arguments"), [
-    ("ampere", "--precision bf16 --gradient_checkpointing none"),
-    ("turing", "--precision fp16 --gradient_checkpointing all"),
-    ("ampere", "--precision bf16 --gradient_checkpointing 2 --cpu_offload on"),
-])
+@pytest.mark.parametrize(
+    ("card", "arguments"),
+    [
+        ("ampere", "--precision bf16 --gradient_checkpointing none"),
+        ("turing", "--precision fp16 --gradient_checkpointing all"),
+        ("ampere", "--precision bf16 --gradient_checkpointing 2 --cpu_offload on"),
+    ],
+)
 def test_one_card(train, card, arguments):
     outcome, result = train([card], *arguments.split())
     (memory,) = result["memory"]
@@ -72,7 +91,13 @@ def test_one_card(train, card, arguments):
 
 
 def test_unequal_cards(train):
-    small = {**machine.CARDS["ampere"], "name": "Smaller test card", "total_bytes": 10 << 30, "nvml_total_bytes": 10 << 30, "sm_count": 68}
+    small = {
+        **machine.CARDS["ampere"],
+        "name": "Smaller test card",
+        "total_bytes": 10 << 30,
+        "nvml_total_bytes": 10 << 30,
+        "sm_count": 68,
+    }
     _, result = train(["ampere", small], "--precision", "bf16")
     first, second = result["memory"]
     assert (first["device"], second["device"]) == ("cuda:0", "cuda:1")
@@ -93,12 +118,31 @@ def test_out_of_memory_in_a_step_halves_the_micro_batch(train):
 def test_a_named_size_through_the_command(vramwise, tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
     subprocess.run([vramwise, "synth", "--out", data, "--bytes", "100kb"], check=True, capture_output=True)
-    shape = "--model_size small --precision bf16 --seq_len 1024 --batch_size 8 --gradient_accumulation_steps 1 --max_steps 1".split()
-    command = [vramwise, "train", *shape, "--device", "cuda", "--data_dir", data, "--out_dir", out, "--sample_tokens", "1", "--json"]
-    outcome = subprocess.run([vramwise, "dryrun", "--json", "--gpu", "rtx-3090", "--allow-writes", "--", *command],
-                             capture_output=True, text=True, timeout=300, check=False)
+    shape = "--model_size small --precision bf16 --seq_len 1024 --batch_size 8 --max_steps 1".split()
+    shape += ["--gradient_accumulation_steps", "1"]
+    command = [
+        vramwise,
+        "train",
+        *shape,
+        "--device",
+        "cuda",
+        "--data_dir",
+        data,
+        "--out_dir",
+        out,
+        "--sample_tokens",
+        "1",
+        "--json",
+    ]
+    outcome = subprocess.run(
+        [vramwise, "dryrun", "--json", "--gpu", "rtx-3090", "--allow-writes", "--", *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert outcome.returncode == 0, outcome.stderr
     report = json.loads(outcome.stdout)
     assert (report["verdict"], report["unmodelled"]) == ("fits", {})
-    trained = json.loads(outcome.stderr[outcome.stderr.index("\n{\n"):])
+    trained = json.loads(outcome.stderr[outcome.stderr.index("\n{\n") :])
     check_prediction(trained["memory"][0])

@@ -1,8 +1,9 @@
 """What a dry run needs inside a Python program: PyTorch's own counters at the end, and data loaders that end early.
 
-Python imports this module by itself when it starts, as it lies first on PYTHONPATH. It does nothing before the program imports torch, and
-leaves the environment's own sitecustomize in force.
+Python imports this module by itself when it starts, as it lies first on PYTHONPATH. It does nothing before the program
+imports torch, and leaves the environment's own sitecustomize in force.
 """
+
 import ctypes
 import importlib.abc
 import importlib.util
@@ -89,20 +90,30 @@ class Watch:
         if os.getpid() != self.process:
             return
         self.observe()
-        # The interpreter's end is where things break (threads of autograd that are stopped while they let go of their objects): the
-        # ledger is on disk before it.
+        # The interpreter's end is where things may break: the ledger is on disk before it.
         write_ledger = getattr(ctypes.CDLL(None), "vramwise_emulator_write_ledger", None)
         if write_ledger:
             write_ledger()
         devices = []
         for index, seen in sorted(self.devices.items()):
             allocated, reserved = seen.get("allocated_bytes", (0, 0)), seen.get("reserved_bytes", (0, 0))
-            devices.append({
-                "index": index, "allocated_peak_bytes": allocated[0], "allocated_peak_step": allocated[1],
-                "reserved_peak_bytes": reserved[0], "reserved_peak_step": reserved[1],
-                "retries": seen["retries"], "ooms": seen["ooms"],
-            })
-        report = {"torch": str(self.torch.__version__), "steps": self.steps, "loaders_ended": self.loaders_ended, "devices": devices}
+            devices.append(
+                {
+                    "index": index,
+                    "allocated_peak_bytes": allocated[0],
+                    "allocated_peak_step": allocated[1],
+                    "reserved_peak_bytes": reserved[0],
+                    "reserved_peak_step": reserved[1],
+                    "retries": seen["retries"],
+                    "ooms": seen["ooms"],
+                }
+            )
+        report = {
+            "torch": str(self.torch.__version__),
+            "steps": self.steps,
+            "loaders_ended": self.loaders_ended,
+            "devices": devices,
+        }
         path = os.path.join(self.folder, f"torch.{self.process}.json")
         with open(path + ".part", "w") as file:
             json.dump(report, file)

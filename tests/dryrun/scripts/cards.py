@@ -1,4 +1,5 @@
 """What several cards look like to PyTorch and to NVML; prints one JSON object."""
+
 import ctypes
 import json
 
@@ -23,11 +24,15 @@ if count > 1:
     x.copy_(torch.arange(5))
     moved = x.to("cuda:1").to("cuda:0").tolist()
     large = torch.empty(1 << 30, dtype=torch.uint8, device="cuda:1")
-print(json.dumps({
-    "names": [torch.cuda.get_device_name(i) for i in range(count)],
-    "totals": [torch.cuda.get_device_properties(i).total_memory for i in range(count)],
-    "uuids": [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)],
-    "free": [torch.cuda.mem_get_info(i)[0] for i in range(count)],
-    "nvml": nvml_cards,
-    "moved": moved,
-}))
+print(
+    json.dumps(
+        {
+            "names": [torch.cuda.get_device_name(i) for i in range(count)],
+            "totals": [torch.cuda.get_device_properties(i).total_memory for i in range(count)],
+            "uuids": [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)],
+            "free": [torch.cuda.mem_get_info(i)[0] for i in range(count)],
+            "nvml": nvml_cards,
+            "moved": moved,
+        }
+    )
+)

@@ -1,11 +1,12 @@
 """A process that uses CUDA, with children that must stay inert, and a fork that must fail clearly."""
+
 import json
 import os
 import subprocess
 import sys
 
 quiet = subprocess.run([sys.executable, "-c", "print('child')"], capture_output=True, text=True, check=True)
-import torch
+import torch  # noqa: E402  (the child above starts before any torch)
 
 torch.zeros(1, device="cuda")
 read, write = os.pipe()

@@ -1,4 +1,5 @@
 """Fragmentation with one allocator setting, and attention on this card; prints one JSON object."""
+
 import json
 
 import torch
@@ -12,9 +13,13 @@ reserved = torch.cuda.max_memory_reserved()
 q = torch.randn(2, 4, 256, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
 out = nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
 out.sum().backward()
-print(json.dumps({
-    "reserved": reserved,
-    "allocated": torch.cuda.max_memory_allocated(),
-    "expandable": [s["is_expandable"] for s in torch.cuda.memory_snapshot()],
-    "attention": type(out.grad_fn).__name__,
-}))
+print(
+    json.dumps(
+        {
+            "reserved": reserved,
+            "allocated": torch.cuda.max_memory_allocated(),
+            "expandable": [s["is_expandable"] for s in torch.cuda.memory_snapshot()],
+            "attention": type(out.grad_fn).__name__,
+        }
+    )
+)

@@ -1,4 +1,5 @@
 """Allocates in small steps and prints how often PyTorch's allocator had to retry or gave up."""
+
 import json
 
 import torch
@@ -10,4 +11,8 @@ for _ in range(8):
     except torch.cuda.OutOfMemoryError:
         failures += 1
 stats = torch.cuda.memory_stats()
-print(json.dumps({"blocks": len(blocks), "failures": failures, "retries": stats["num_alloc_retries"], "ooms": stats["num_ooms"]}))
+print(
+    json.dumps(
+        {"blocks": len(blocks), "failures": failures, "retries": stats["num_alloc_retries"], "ooms": stats["num_ooms"]}
+    )
+)

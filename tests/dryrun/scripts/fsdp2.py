@@ -1,4 +1,5 @@
 """FSDP2 as rank 0 of N, alone: the other ranks are phantoms. Prints one JSON object."""
+
 import json
 import sys
 
@@ -22,10 +23,14 @@ for _ in range(3):
     optimizer.zero_grad()
 lengths = [torch.zeros(1, dtype=torch.long, device="cuda") for _ in range(world)]
 dist.all_gather(lengths, torch.tensor([37], device="cuda"))
-print(json.dumps({
-    "whole": whole,
-    "live": torch.cuda.memory_allocated(),
-    "local": model[0].weight.to_local().numel() * 4,
-    "lengths": [int(x) for x in lengths],
-}))
+print(
+    json.dumps(
+        {
+            "whole": whole,
+            "live": torch.cuda.memory_allocated(),
+            "local": model[0].weight.to_local().numel() * 4,
+            "lengths": [int(x) for x in lengths],
+        }
+    )
+)
 dist.destroy_process_group()

@@ -1,4 +1,5 @@
 """A plain training script that knows nothing of dry runs: two epochs, an evaluation, and a failure if asked for."""
+
 import sys
 
 import torch

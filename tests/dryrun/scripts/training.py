@@ -1,4 +1,5 @@
 """Many small trainings in one process; prints one JSON object with what each saw."""
+
 import gc
 import json
 import sys
@@ -33,12 +34,18 @@ def values_come_back():
     flags = torch.zeros(7, dtype=torch.bool, device="cuda")
     pinned = torch.full((1000,), 7.0).pin_memory()
     moved = pinned.to("cuda", non_blocking=True).clone().cpu()
-    return {"list": x.tolist(), "item": x[1].item(), "last_id": ids[-1].item(), "any": bool(flags.any()), "pinned": moved[-1].item()}
+    return {
+        "list": x.tolist(),
+        "item": x[1].item(),
+        "last_id": ids[-1].item(),
+        "any": bool(flags.any()),
+        "pinned": moved[-1].item(),
+    }
 
 
 @case
 def mlp_with_adam():
-    # Two layers of 1024 × 4096 and 4096 × 1024: parameters, gradients and two Adam states are 4 × 33.57 MB.
+    # Two layers of 1024 x 4096 and 4096 x 1024: parameters, gradients and two Adam states are 4 x 33.57 MB.
     model = nn.Sequential(nn.Linear(1024, 4096), nn.ReLU(), nn.Linear(4096, 1024)).cuda()
     parameters = sum(p.numel() * 4 for p in model.parameters())
     optimizer = torch.optim.Adam(model.parameters())
@@ -72,12 +79,22 @@ def transformer_with_autocast():
 @case
 def convolutions():
     model = nn.Sequential(
-        nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, groups=2), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+        nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, groups=2),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
     ).cuda()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(2):
-        loss = nn.functional.cross_entropy(model(torch.randn(4, 3, 64, 64, device="cuda")), torch.zeros(4, dtype=torch.long, device="cuda"))
+        loss = nn.functional.cross_entropy(
+            model(torch.randn(4, 3, 64, 64, device="cuda")), torch.zeros(4, dtype=torch.long, device="cuda")
+        )
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -153,7 +170,9 @@ def library_scratch():
     torch.cumsum(x, 0)
     torch.topk(x, 10)
     torch.randperm(1000, device="cuda")
-    nn.functional.embedding(torch.zeros(64, dtype=torch.long, device="cuda"), torch.randn(1000, 16, device="cuda", requires_grad=True)).sum().backward()
+    nn.functional.embedding(
+        torch.zeros(64, dtype=torch.long, device="cuda"), torch.randn(1000, 16, device="cuda", requires_grad=True)
+    ).sum().backward()
 
 
 @case
@@ -161,7 +180,10 @@ def loader():
     from torch.utils.data import DataLoader, TensorDataset
 
     data = TensorDataset(torch.arange(64).float().reshape(16, 4))
-    batches = [b[0].to("cuda", non_blocking=True).cpu().sum().item() for b in DataLoader(data, 4, pin_memory=True, num_workers=2)]
+    batches = [
+        b[0].to("cuda", non_blocking=True).cpu().sum().item()
+        for b in DataLoader(data, 4, pin_memory=True, num_workers=2)
+    ]
     return {"sums": batches}
 
 
