@@ -85,8 +85,8 @@ def test_the_same_run_twice_is_the_same(emulated, outcome):
     assert again.result == outcome.result
 
     def comparable(ledger):
-        # The thread that pins batches runs beside the program: how often it asks for an event, and whether a page-locked
-        # block is free again when it wants the next, is a matter of timing.
+        # The thread that pins batches runs beside the program: how often it asks for an event, and whether page-locked
+        # memory is free again when it wants the next, is a matter of timing.
         return {k: v for k, v in ledger.items() if k not in ("process_id", "virtual_ms", "pinned_host")}
 
     assert comparable(again.ledger) == comparable(outcome.ledger)
