@@ -1,3 +1,5 @@
+// Flags are normalized before CLI11 sees them, and its errors are put into words of ours afterwards: CLI11 knows
+// neither both spellings nor the nearest name.
 #include "cli/arguments.h"
 
 #include <fmt/format.h>

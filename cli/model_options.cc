@@ -1,3 +1,4 @@
+// The presets decide; each dimension that is given by flag takes the place of the preset's.
 #include "cli/model_options.h"
 
 #include <fmt/format.h>

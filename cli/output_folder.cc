@@ -1,3 +1,4 @@
+// Under the folder's lock: an earlier run is renamed into previous-N, then run.json is written.
 #include "cli/output_folder.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Flags are kept as text where CLI11's own conversion would give a message without a remedy, and are parsed here.
 #include "cli/plan_options.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Every number is checked against its range before a run is written: the trainer trusts run.json.
 #include "cli/run_options.h"
 
 #include <fmt/format.h>

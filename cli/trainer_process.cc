@@ -1,3 +1,4 @@
+// exec, not fork: signals, the terminal and the exit code are then the trainer's own.
 #include "cli/trainer_process.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,5 @@
+// The handler is the one piece of state of a process: the command line sets it once, to end with the exit code for
+// bugs.
 #include "base/check.h"
 
 #include <cstdio>

@@ -1,3 +1,4 @@
+// nlohmann::json throws; here its failures become Errors.
 #include "base/json.h"
 
 #include <fmt/format.h>

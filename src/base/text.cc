@@ -1,3 +1,4 @@
+// Bytes, not characters: names of flags, models and cards are ASCII.
 #include "base/text.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Numbers are read with from_chars: whole, finite, and independent of the locale.
 #include "base/units.h"
 
 #include <fmt/format.h>

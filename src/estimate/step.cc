@@ -1,3 +1,4 @@
+// The knobs of a step to and from JSON.
 #include "estimate/step.h"
 
 #include <fmt/format.h>

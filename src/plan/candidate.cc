@@ -1,3 +1,4 @@
+// A candidate fits when every card holds its own replica: memory is never summed over cards.
 #include "plan/candidate.h"
 
 #include <algorithm>

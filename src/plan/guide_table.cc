@@ -1,3 +1,4 @@
+// Limits are inclusive: 8 GB is served by the first row, 8.5 GB by the second.
 #include "plan/guide_table.h"
 
 #include <array>

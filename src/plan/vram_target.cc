@@ -1,3 +1,4 @@
+// --vram means three things: a number of GB, a preset's name, or (left out) what is free.
 #include "plan/vram_target.h"
 
 #include <fmt/format.h>

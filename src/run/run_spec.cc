@@ -1,3 +1,4 @@
+// A run to and from JSON: every key is required, so that a run from another version is noticed.
 #include "run/run_spec.h"
 
 #include <fmt/format.h>

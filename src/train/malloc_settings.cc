@@ -1,3 +1,4 @@
+// glibc returns large blocks to the system at once, and a step would fault the same pages in again: it is told not to.
 #include "train/malloc_settings.h"
 
 #if defined(__GLIBC__)

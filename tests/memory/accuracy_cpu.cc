@@ -1,9 +1,10 @@
 // accuracy_cpu [CASE]: predicted against measured growth of resident memory, for docs/accuracy.md.
 //
 // Each case is a process of its own, so that none inherits what another left in malloc's heap. Measured is the peak of
-// the resident set (VmHWM, reset through /proc/self/clear_refs) over building the model and two optimizer steps, less
+// the resident set (VmHWM, reset through /proc/self/clear_refs) over building the model and an optimizer step, less
 // what was resident before and less the weights themselves; before that, a step of a tiny model has brought in the code
-// of the libraries. malloc is set as in vramwise-train: it keeps what is freed, and asks for huge pages.
+// of the libraries. malloc gives every block of 1 MiB or more a mapping of its own, so that resident memory is what
+// lives: in the heap that vramwise-train itself uses, fragmentation comes on top (docs/accuracy.md).
 #include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,8 +19,6 @@
 
 #include "estimate/ledger.h"
 #include "measured_run.h"
-#include "run/trainer_environment.h"
-#include "train/malloc_settings.h"
 
 namespace vramwise::testing {
 namespace {
@@ -71,7 +70,8 @@ void warm_up(Precision precision) {
 }
 
 int measure(const Case& c) {
-  use_steady_malloc();
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  ::mallopt(M_MMAP_MAX, 1 << 30);
   warm_up(c.settings.precision);
   const DecoderConfig config = model_preset(c.model).value();
   // What the warm-up freed would otherwise be used again, and not show as growth.
@@ -80,7 +80,7 @@ int measure(const Case& c) {
   std::ofstream("/proc/self/clear_refs") << "5\n";  // VmHWM starts anew
   MeasuredRun run(config, c.settings);
   run.add_optimizer(std::filesystem::temp_directory_path());
-  run.step(2);
+  run.step(1);
   const Ledger ledger = estimate_step(config, c.settings, {.backend = Backend::kCpu, .threads = at::get_num_threads()});
   // The weights are known to the byte: taken from both, so that the error is that of all that comes on top of the
   // model.
@@ -101,7 +101,6 @@ int run_all() {
     const std::string number = std::to_string(i);
     const pid_t child = ::fork();
     if (child == 0) {
-      ::setenv(kMallocVariable, kMallocHugePages, /*overwrite=*/1);
       ::execl("/proc/self/exe", "accuracy_cpu", number.c_str(), nullptr);
       ::_exit(127);
     }

@@ -1,3 +1,4 @@
+// A replica and its optimizer without data files, progress or checkpoints: only what takes a step's memory.
 #include "measured_run.h"
 
 #include <random>

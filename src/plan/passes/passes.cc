@@ -1,3 +1,4 @@
+// The order is the strategy: from what only costs speed to what changes the training.
 #include "plan/passes/passes.h"
 
 #include <fmt/format.h>
