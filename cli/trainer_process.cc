@@ -7,10 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <cstdlib>
 #include <cstring>
-
-#include "run/trainer_environment.h"
 
 namespace vramwise::cli {
 namespace {
@@ -23,15 +20,11 @@ std::string trainer_path() {
   return path.substr(0, path.rfind('/') + 1) + "vramwise-train";
 }
 
-// A value that the user set stays as it is.
-void ask_for_huge_pages() { setenv(kMallocVariable, kMallocHugePages, /*overwrite=*/0); }
-
 }  // namespace
 
 Error become_trainer(const std::string& run_file, bool as_json) {
   const std::string program = trainer_path();
   const char* const arguments[] = {program.c_str(), run_file.c_str(), as_json ? "--json" : nullptr, nullptr};
-  ask_for_huge_pages();
   execv(program.c_str(),
         const_cast<char* const*>(arguments));  // NOLINT(cppcoreguidelines-pro-type-const-cast): execv's old signature
   return world_error(fmt::format("cannot start {}: {}", program, std::strerror(errno)),

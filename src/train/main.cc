@@ -115,7 +115,7 @@ int run(int argc, char** argv) {
 }  // namespace vramwise
 
 int main(int argc, char** argv) {
-  vramwise::use_steady_malloc();
+  vramwise::map_large_blocks();
   vramwise::set_check_handler(vramwise::on_bug);
   return vramwise::run(argc, argv);
 }

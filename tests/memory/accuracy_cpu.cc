@@ -3,8 +3,7 @@
 // Each case is a process of its own, so that none inherits what another left in malloc's heap. Measured is the peak of
 // the resident set (VmHWM, reset through /proc/self/clear_refs) over building the model and an optimizer step, less
 // what was resident before and less the weights themselves; before that, a step of a tiny model has brought in the code
-// of the libraries. malloc gives every block of 1 MiB or more a mapping of its own, so that resident memory is what
-// lives: in the heap that vramwise-train itself uses, fragmentation comes on top (docs/accuracy.md).
+// of the libraries. malloc is set as in vramwise-train (src/train/malloc_settings.h).
 #include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 
 #include "estimate/ledger.h"
 #include "measured_run.h"
+#include "train/malloc_settings.h"
 
 namespace vramwise::testing {
 namespace {
@@ -70,8 +70,7 @@ void warm_up(Precision precision) {
 }
 
 int measure(const Case& c) {
-  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
-  ::mallopt(M_MMAP_MAX, 1 << 30);
+  map_large_blocks();
   warm_up(c.settings.precision);
   const DecoderConfig config = model_preset(c.model).value();
   // What the warm-up freed would otherwise be used again, and not show as growth.
