@@ -41,8 +41,9 @@ std::vector<CodeVariant> read_fat_binary(const void* data) {
   std::vector<CodeVariant> variants;
   if (data == nullptr) return variants;
   const auto* bytes = static_cast<const unsigned char*>(data);
+  // Other kinds of image (cubin, PTX text) may be shorter than this header.
+  if (read_at<std::uint32_t>(bytes) != kFatBinaryMagic) return variants;
   const auto header = read_at<FatHeader>(bytes);
-  if (header.magic != kFatBinaryMagic) return variants;
   const auto* position = bytes + header.header_bytes;
   const auto* end = position + header.payload_bytes;
   while (position + sizeof(EntryHeader) <= end) {
