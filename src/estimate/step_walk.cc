@@ -59,6 +59,7 @@ class StepWalk {
         head_dim_(config.head_dim),
         grouped_(config.n_heads != config.n_kv_heads),
         layers_(config.n_layers),
+        bf16_(settings.precision == Precision::kBf16),
         tied_(config.tie_embeddings),
         e_(precision_bytes(settings.precision)),
         checkpointed_(std::clamp<std::int64_t>(settings.checkpointed_blocks, 0, config.n_layers)),
@@ -107,6 +108,7 @@ class StepWalk {
   std::int64_t hidden_, q_, kv_, inner_, vocab_, heads_, head_dim_;
   bool grouped_;
   std::int64_t layers_;
+  bool bf16_;
   bool tied_;
   std::int64_t e_;
   std::int64_t checkpointed_, chunk_;
@@ -158,10 +160,10 @@ Block StepWalk::forward_block(SavedBlock& saved) {
   return activation(tokens_, hidden_, e_);
 }
 
-// oneDNN splits the long sums of 16-bit weight gradients over threads and gathers them; its scratch does not grow with
-// the tokens. The figure was measured (AVX-512, 2 threads).
+// oneDNN splits the long sums of bf16 weight gradients over threads and gathers them; its scratch does not grow with
+// the tokens. The figure was measured (AVX-512, 2 threads), as was that fp16 has none.
 void StepWalk::weight_gradient_scratch() {
-  if (cuda_ || e_ == kFp32) return;
+  if (cuda_ || !bf16_) return;
   const Block scratch = temporary(1, 2560 << 10, 1);
 }
 
