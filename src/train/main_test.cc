@@ -49,7 +49,7 @@ class MainTest : public SmallRun {
 
   /// Waits until the run has made a step.
   void wait_for_a_step() const {
-    for (int i = 0; i < 6000; ++i) {
+    for (int i = 0; i < 30'000; ++i) {
       const auto metrics = read_file(out("out/metrics.jsonl"));
       if (metrics.ok() && !metrics->empty()) return;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
