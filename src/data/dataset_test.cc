@@ -9,6 +9,7 @@
 namespace vramwise {
 namespace {
 
+using std::string_literals::operator""s;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -125,9 +126,8 @@ TEST(Dataset, NanoGptsCharactersBecomeTheTokenizer) {
   folder.write_tokens<std::uint16_t>("train.bin", {0, 1, 0, 1});
   // pickle.dumps({'vocab_size': 2, 'itos': {0: 'x', 1: 'y'}}, protocol=2)
   folder.write("meta.pkl",
-               std::string("\x80\x02}q\x00(X\n\x00\x00\x00vocab_sizeq\x01K\x02X\x04\x00\x00\x00itosq\x02}q\x03"
-                           "(K\x00X\x01\x00\x00\x00xq\x04K\x01X\x01\x00\x00\x00yq\x05uu.",
-                           69));
+               "\x80\x02}q\x00(X\n\x00\x00\x00vocab_sizeq\x01K\x02X\x04\x00\x00\x00itosq\x02}q\x03"
+               "(K\x00X\x01\x00\x00\x00xq\x04K\x01X\x01\x00\x00\x00yq\x05uu."s);
   const Dataset data = open({.data_dir = folder.path()});
   EXPECT_THAT(data.warnings, IsEmpty());
   EXPECT_EQ(data.vocab_size, 2);
