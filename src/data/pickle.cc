@@ -13,6 +13,11 @@ namespace {
 
 constexpr std::int64_t kMaxVocabulary = std::int64_t{1} << 24;
 
+bool is_container(const PickleValue& value) {
+  return std::holds_alternative<std::shared_ptr<PickleList>>(value.value) ||
+         std::holds_alternative<std::shared_ptr<PickleDict>>(value.value);
+}
+
 class Machine {
  public:
   explicit Machine(std::string_view bytes) : rest_(bytes) {}
@@ -90,9 +95,10 @@ class Machine {
     return true;
   }
 
+  /// Texts are fetched again and again; a list or dict is not, for then it could come to hold itself.
   bool fetch(std::optional<std::uint64_t> key) {
     const auto found = key ? memo_.find(*key) : memo_.end();
-    if (found == memo_.end()) return false;
+    if (found == memo_.end() || is_container(found->second)) return false;
     stack_.push_back(found->second);
     return true;
   }

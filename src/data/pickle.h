@@ -24,7 +24,7 @@ struct PickleValue {
       value;  ///< monostate: None. Tuples are lists.
 };
 
-/// Protocols 2 to 5. Errors: cut off, or anything but plain data.
+/// Protocols 2 to 5. Errors: cut off, anything but plain data, a list or dict that stands in several places.
 Result<PickleValue> parse_pickle(std::string_view bytes);
 
 /// What a meta.pkl beside train.bin says.

@@ -59,6 +59,11 @@ TEST(Pickle, RunsNothing) {
   EXPECT_THAT(parsed.error().what, HasSubstr("not plain data"));
 }
 
+TEST(Pickle, AListThatHoldsItselfIsAnError) {
+  // a = []; a.append(a); pickle.dumps(a, protocol=2)
+  EXPECT_FALSE(parse_pickle(from_hex("80025d71006800612e")).ok());
+}
+
 TEST(Pickle, EveryCutIsAnErrorAndNoCrash) {
   for (const char* hex : {kProtocol2, kProtocol4, kPlain}) {
     const std::string whole = from_hex(hex);
