@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "io/files.h"
 #include "run/run_spec.h"
+#include "train/block_store.h"
 #include "train/interrupt.h"
 #include "train/malloc_settings.h"
 #include "train/progress.h"
@@ -116,6 +117,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   vramwise::map_large_blocks();
+  vramwise::use_block_store();
   vramwise::set_check_handler(vramwise::on_bug);
   return vramwise::run(argc, argv);
 }
