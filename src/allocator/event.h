@@ -22,15 +22,16 @@ enum class EventKind : std::uint8_t {
   kFree,          ///< the allocation `id`
   kRecordStream,  ///< `Tensor.record_stream`: the allocation `id` is also used by `stream`
   kEmptyCache,    ///< `torch.cuda.empty_cache()`
+  kOutside,       ///< `bytes` of the card taken (given back, if negative) past the allocator: NCCL, a library's handle
   kMark,          ///< allocates nothing: a phase begins, whose number is `id` (replays tell the peak of each phase)
 };
 
 struct AllocationEvent {
-  std::int64_t bytes = 0;  ///< kAllocate
+  std::int64_t bytes = 0;  ///< kAllocate, kOutside
   AllocationId id = 0;     ///< kAllocate, kFree, kRecordStream; the number of a kMark
   StreamIndex stream = 0;  ///< kAllocate, kRecordStream
   EventKind kind = EventKind::kAllocate;
-  std::uint8_t pool = 0;  ///< 0: the default pools; n: private pool n (CUDA graphs)
+  std::uint8_t unused = 0;
 
   static constexpr AllocationEvent allocate(AllocationId id, std::int64_t bytes, StreamIndex stream = 0) {
     return {.bytes = bytes, .id = id, .stream = stream, .kind = EventKind::kAllocate};
@@ -40,6 +41,7 @@ struct AllocationEvent {
     return {.id = id, .stream = stream, .kind = EventKind::kRecordStream};
   }
   static constexpr AllocationEvent empty_cache() { return {.kind = EventKind::kEmptyCache}; }
+  static constexpr AllocationEvent outside(std::int64_t bytes) { return {.bytes = bytes, .kind = EventKind::kOutside}; }
   static constexpr AllocationEvent mark(std::uint32_t number) { return {.id = number, .kind = EventKind::kMark}; }
 };
 static_assert(sizeof(AllocationEvent) == 16);

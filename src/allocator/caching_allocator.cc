@@ -1,0 +1,257 @@
+// Handing out and taking back blocks: the best fit, splitting, merging. What happens where no cached block fits is in
+// new_segments.cc and release.cc. The order of the steps is that of DeviceCachingAllocator::malloc and ::free.
+#include "allocator/caching_allocator.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace vramwise {
+namespace {
+
+// PyTorch refuses to even try beyond this.
+constexpr std::int64_t kTooLarge = std::int64_t{1} << 60;
+
+}  // namespace
+
+CachingAllocator::CachingAllocator(const AllocatorOptions& options, DeviceMemory memory)
+    : options_(options), memory_(std::move(memory)) {
+  if (options_.memory_fraction < 1)
+    allowed_ = static_cast<std::int64_t>(options_.memory_fraction * static_cast<double>(memory_.total_bytes()));
+}
+
+CachingAllocator::StreamPool& CachingAllocator::stream_pool(Pool& pool, StreamIndex stream) {
+  if (pool.streams.size() <= stream) pool.streams.resize(std::size_t{stream} + 1);
+  if (!pool.streams[stream]) pool.streams[stream] = std::make_unique<StreamPool>();
+  return *pool.streams[stream];
+}
+
+BlockIndex CachingAllocator::allocate(std::int64_t bytes, StreamIndex stream) {
+  VRAMWISE_CHECK(bytes > 0);
+  if (bytes >= kTooLarge) {
+    missing_ = bytes - memory_.free_bytes();
+    return kNoBlock;
+  }
+  if (!waiting_.empty()) complete_uses();
+  const std::int64_t size = rounded_block_bytes(options_, bytes);
+  Pool& pool = is_small_request(size) ? small_ : large_;
+  const Request request{.size = size,
+                        .segment = segment_bytes_for(options_, size),
+                        .stream = stream,
+                        .pool = pool,
+                        .list = stream_pool(pool, stream)};
+  BlockIndex block = find_free(request);
+  if (block == kNoBlock) {
+    if (ages_blocks()) collect_garbage();
+    block = allocate_segment(request, false);
+    if (block == kNoBlock && release_oversize(request)) block = allocate_segment(request, false);
+    if (block == kNoBlock) {
+      release_cached();
+      block = allocate_segment(request, true);
+    }
+    if (block == kNoBlock) {
+      ++stats_.num_ooms;
+      return kNoBlock;
+    }
+  }
+  return hand_out(request, block, bytes);
+}
+
+FreeList::Cursor CachingAllocator::best_expandable(const FreeList& list, FreeList::Cursor cursor) const {
+  // A block at the end of what is mapped counts with the addresses after it, for it could grow.
+  const auto growable = [&](FreeList::Cursor at) {
+    const Block& block = blocks_[list.at(at).block];
+    const bool can_grow = block.next != kNoBlock && !blocks_[block.next].mapped;
+    return block.size + (can_grow ? blocks_[block.next].size : 0);
+  };
+  while (true) {
+    const FreeList::Cursor next = list.next(cursor);
+    if (!next.valid() || growable(next) >= growable(cursor)) return cursor;
+    cursor = next;
+  }
+}
+
+BlockIndex CachingAllocator::find_free(const Request& request) {
+  if (ages_blocks()) ++request.pool.searches;
+  FreeList& list = request.list.free;
+  FreeList::Cursor cursor = list.lower_bound(request.size);
+  if (!cursor.valid()) return kNoBlock;
+  if (options_.expandable_segments) cursor = best_expandable(list, cursor);
+  const FreeList::Entry& entry = list.at(cursor);
+  const bool oversize = request.size >= options_.max_split_bytes;
+  if (!oversize && entry.size >= options_.max_split_bytes) return kNoBlock;
+  if (oversize && entry.size >= request.size + options_.max_non_split_rounding_bytes) return kNoBlock;
+  const BlockIndex block = entry.block;
+  list.erase(cursor);
+  return block;
+}
+
+bool CachingAllocator::should_split(const Block& block, std::int64_t size) const {
+  const std::int64_t rest = block.size - size;
+  if (block.is_small || options_.expandable_segments) return rest >= kMinBlockBytes;
+  return size < options_.max_split_bytes && rest > kLargestSmallBytes;
+}
+
+BlockIndex CachingAllocator::hand_out(const Request& request, BlockIndex found, std::int64_t requested) {
+  BlockIndex index = found;
+  const bool was_split = blocks_[found].is_split();
+  const bool counts_as_split = !blocks_[found].is_expandable();
+  if (should_split(blocks_[found], request.size)) {
+    // The front becomes a block of its own; `found` is what remains.
+    Block front = blocks_[found];
+    front.size = request.size;
+    front.next = found;
+    index = blocks_.add(front);
+    if (front.previous != kNoBlock) blocks_[front.previous].next = index;
+    Block& rest = blocks_[found];
+    rest.previous = index;
+    rest.address += request.size;
+    rest.size -= request.size;
+    put_into_list(found);
+    if (counts_as_split && was_split) {
+      stats_.inactive_split_bytes.decrease(request.size);
+    } else if (counts_as_split) {
+      stats_.inactive_split_bytes.increase(rest.size);
+      stats_.inactive_split.increase(1);
+    }
+  } else if (was_split && counts_as_split) {
+    stats_.inactive_split_bytes.decrease(blocks_[found].size);
+    stats_.inactive_split.decrease(1);
+  }
+  Block& block = blocks_[index];
+  block.allocated = true;
+  block.requested = requested;
+  stats_.allocation.increase(1);
+  stats_.allocated_bytes.increase(block.size);
+  stats_.active.increase(1);
+  stats_.active_bytes.increase(block.size);
+  stats_.requested_bytes.increase(requested);
+  if (block.size >= options_.max_split_bytes) stats_.oversize_allocations.increase(1);
+  return index;
+}
+
+void CachingAllocator::put_into_list(BlockIndex index) {
+  Block& block = blocks_[index];
+  Pool& pool = pool_of(block);
+  block.freed_at = pool.searches;
+  pool.streams[block.stream]->free.insert({.size = block.size, .address = block.address, .block = index});
+}
+
+void CachingAllocator::free(BlockIndex index) {
+  Block& block = blocks_[index];
+  VRAMWISE_CHECK(block.allocated);
+  block.allocated = false;
+  stats_.allocation.decrease(1);
+  stats_.allocated_bytes.decrease(block.size);
+  if (block.size >= options_.max_split_bytes) stats_.oversize_allocations.decrease(1);
+  if (block.other_streams == 0) {
+    release_block(index);
+    return;
+  }
+  blocks_.clear_streams(index);
+  block.waiting = true;
+  waiting_.push_back(index);
+}
+
+void CachingAllocator::record_stream(BlockIndex index, StreamIndex stream) {
+  VRAMWISE_CHECK(blocks_[index].allocated);
+  if (stream != blocks_[index].stream) blocks_.add_stream(index, stream);
+}
+
+void CachingAllocator::complete_uses() {
+  for (const BlockIndex index : waiting_) {
+    blocks_[index].waiting = false;
+    release_block(index);
+  }
+  waiting_.clear();
+}
+
+std::int64_t CachingAllocator::merge(BlockIndex index, BlockIndex neighbour) {
+  if (neighbour == kNoBlock) return 0;
+  Block& block = blocks_[index];
+  const Block& taken = blocks_[neighbour];
+  if (!taken.is_free() || block.mapped != taken.mapped) return 0;
+  if (taken.mapped) {
+    take_from_list(taken);
+  } else {
+    erase_unmapped(taken);
+  }
+  if (block.previous == neighbour) {
+    block.address = taken.address;
+    block.previous = taken.previous;
+    if (block.previous != kNoBlock) blocks_[block.previous].next = index;
+  } else {
+    block.next = taken.next;
+    if (block.next != kNoBlock) blocks_[block.next].previous = index;
+  }
+  const std::int64_t bytes = taken.size;
+  block.size += bytes;
+  blocks_.remove(neighbour);
+  return bytes;
+}
+
+void CachingAllocator::release_block(BlockIndex index) {
+  Block& block = blocks_[index];
+  const std::int64_t freed = block.size;
+  std::int64_t split_blocks = 0;
+  std::int64_t split_bytes = 0;
+  for (const BlockIndex neighbour : {block.previous, block.next}) {
+    if (const std::int64_t merged = merge(index, neighbour); merged > 0) {
+      --split_blocks;
+      split_bytes -= merged;
+    }
+  }
+  put_into_list(index);
+  if (block.is_split()) {
+    ++split_blocks;
+    split_bytes += block.size;
+  }
+  if (!block.is_expandable()) {
+    stats_.inactive_split.increase(split_blocks);
+    stats_.inactive_split_bytes.increase(split_bytes);
+  }
+  stats_.active.decrease(1);
+  stats_.active_bytes.decrease(freed);
+  stats_.requested_bytes.decrease(block.requested);
+}
+
+bool CachingAllocator::take_outside(std::int64_t bytes) {
+  if (bytes >= 0) return memory_.take(bytes);
+  memory_.give_back(-bytes);
+  return true;
+}
+
+void CachingAllocator::reset_peaks() {
+  for (AllocatorStat* stat :
+       {&stats_.allocated_bytes, &stats_.reserved_bytes, &stats_.active_bytes, &stats_.inactive_split_bytes,
+        &stats_.requested_bytes, &stats_.allocation, &stats_.segment, &stats_.active, &stats_.inactive_split,
+        &stats_.oversize_allocations, &stats_.oversize_segments})
+    stat->peak = stat->current;
+}
+
+std::vector<SegmentState> CachingAllocator::segments() const {
+  std::vector<SegmentState> result;
+  for (BlockIndex head = 0; head < blocks_.size(); ++head) {
+    const Block& first = blocks_[head];
+    // A mapped range begins where nothing, or nothing mapped, is before it.
+    if (!first.in_use || !first.mapped || (first.previous != kNoBlock && blocks_[first.previous].mapped)) continue;
+    SegmentState& segment = result.emplace_back();
+    segment.address = first.address;
+    segment.stream = first.stream;
+    segment.is_small = first.is_small;
+    segment.is_expandable = first.is_expandable();
+    for (BlockIndex index = head; index != kNoBlock && blocks_[index].mapped; index = blocks_[index].next) {
+      const Block& block = blocks_[index];
+      segment.size += block.size;
+      segment.parts.push_back({.size = block.size,
+                               .requested = block.requested,
+                               .allocated = block.allocated,
+                               .active = !block.is_free(),
+                               .block = index});
+    }
+  }
+  std::ranges::sort(result, {}, &SegmentState::address);
+  return result;
+}
+
+}  // namespace vramwise

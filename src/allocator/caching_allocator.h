@@ -1,0 +1,160 @@
+// CachingAllocator: PyTorch's CUDA caching allocator (c10/cuda/CUDACachingAllocator.cpp of PyTorch 2.14) without a
+// card: the same blocks, segments and counters after the same calls. tests/allocator holds it against the real one.
+//
+//   CachingAllocator allocator({.expandable_segments = true}, DeviceMemory({.total_bytes = 24 << 30}));
+//   BlockIndex block = allocator.allocate(1000);       // kNoBlock: out of memory
+//   allocator.free(block);
+//   allocator.stats().reserved_bytes.peak;
+//
+// Work on other streams (record_stream) counts as done when the next allocation is asked for, as on the emulated
+// device; on a real card it may take longer. Private pools (CUDA graphs) are not modelled.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "allocator/block_table.h"
+#include "allocator/device_memory.h"
+#include "allocator/event.h"
+#include "allocator/free_list.h"
+#include "allocator/options.h"
+#include "allocator/segment_sink.h"
+#include "allocator/size_rules.h"
+#include "allocator/stats.h"
+
+namespace vramwise {
+
+/// One entry of torch.cuda.memory_snapshot(): a segment, or a mapped range of an expandable segment.
+struct SegmentState {
+  struct Part {
+    std::int64_t size = 0;
+    std::int64_t requested = 0;  ///< as asked for, of the last allocation in it
+    bool allocated = false;
+    bool active = false;  ///< allocated, or freed and still in use by another stream
+    BlockIndex block = kNoBlock;
+
+    bool operator==(const Part&) const = default;
+  };
+
+  std::int64_t address = 0;
+  std::int64_t size = 0;
+  StreamIndex stream = 0;
+  bool is_small = false;
+  bool is_expandable = false;
+  std::vector<Part> parts;  ///< from the lowest address on, without gaps
+
+  bool operator==(const SegmentState&) const = default;
+};
+
+class CachingAllocator {
+ public:
+  explicit CachingAllocator(const AllocatorOptions& options = {}, DeviceMemory memory = DeviceMemory());
+
+  /// A block for `bytes` (> 0), or kNoBlock where even released caches leave too little: then num_ooms has grown, and
+  /// the state is as after PyTorch's OutOfMemoryError.
+  BlockIndex allocate(std::int64_t bytes, StreamIndex stream = 0);
+  void free(BlockIndex block);
+  /// The block is also used by `stream`: its release waits until the next allocation.
+  void record_stream(BlockIndex block, StreamIndex stream);
+  /// Releases every segment (every whole page of an expandable one) that holds nothing.
+  void empty_cache();
+
+  /// `bytes` of the card go to others than this allocator (negative: come back). False, and nothing taken: too few.
+  bool take_outside(std::int64_t bytes);
+
+  const AllocatorStats& stats() const { return stats_; }
+  void reset_peaks();
+  const DeviceMemory& memory() const { return memory_; }
+  const AllocatorOptions& options() const { return options_; }
+
+  std::int64_t address_of(BlockIndex block) const { return blocks_[block].address; }
+  std::int64_t size_of(BlockIndex block) const { return blocks_[block].size; }
+
+  /// By address.
+  std::vector<SegmentState> segments() const;
+
+  /// After kNoBlock: the least by which the card, or the part of it that memory_fraction allows, was too small.
+  std::int64_t missing_bytes() const { return missing_; }
+
+  /// Told of every segment that comes and goes; null: nobody.
+  void set_segment_sink(SegmentSink* sink) { sink_ = sink; }
+
+ private:
+  struct StreamPool {
+    FreeList free;
+    std::vector<BlockIndex> unmapped;  ///< of expandable segments, by address
+  };
+  struct Pool {
+    bool is_small = false;
+    std::vector<std::unique_ptr<StreamPool>> streams{};
+    std::int64_t searches = 0;  ///< get_free_blocks_call_count: the clock of garbage collection
+  };
+  struct ExpandableSegment {
+    std::int64_t address = 0;
+    std::int64_t size = 0;  ///< of addresses
+    std::int64_t unit = 0;  ///< of mapping
+  };
+  /// What one allocation asks for.
+  struct Request {
+    std::int64_t size = 0;     ///< of the block, rounded
+    std::int64_t segment = 0;  ///< of a new segment
+    StreamIndex stream = 0;
+    Pool& pool;
+    StreamPool& list;
+  };
+
+  StreamPool& stream_pool(Pool& pool, StreamIndex stream);
+  Pool& pool_of(const Block& block) { return block.is_small ? small_ : large_; }
+  StreamPool& list_of(const Block& block) { return *pool_of(block).streams[block.stream]; }
+  bool ages_blocks() const {
+    return allowed_ != AllocatorOptions::kUnlimited && options_.garbage_collection_threshold > 0;
+  }
+
+  // caching_allocator.cc
+  BlockIndex find_free(const Request& request);
+  FreeList::Cursor best_expandable(const FreeList& list, FreeList::Cursor cursor) const;
+  BlockIndex hand_out(const Request& request, BlockIndex found, std::int64_t requested);
+  bool should_split(const Block& block, std::int64_t size) const;
+  void put_into_list(BlockIndex block);
+  void take_from_list(const Block& block) { list_of(block).free.erase(block.size, block.address); }
+  void release_block(BlockIndex block);
+  /// The bytes of `neighbour` that `block` took over; 0: they cannot be merged.
+  std::int64_t merge(BlockIndex block, BlockIndex neighbour);
+  void complete_uses();
+
+  // new_segments.cc
+  bool take_pages(std::int64_t bytes);
+  BlockIndex allocate_segment(const Request& request, bool is_retry);
+  BlockIndex allocate_expandable(const Request& request);
+  BlockIndex find_room(const Request& request);
+  BlockIndex new_expandable_segment(const Request& request);
+  bool has_room(BlockIndex block, std::int64_t size) const;
+  bool map(BlockIndex block, std::int64_t size);
+  void insert_unmapped(BlockIndex block);
+  void erase_unmapped(const Block& block);
+
+  // release.cc
+  void collect_garbage();
+  bool release_oversize(const Request& request);
+  void release_cached();
+  void release_pool(Pool& pool);
+  void give_back_segment(BlockIndex block);
+  void unmap(BlockIndex block);
+  void give_back_expandable(BlockIndex block);
+
+  AllocatorOptions options_;
+  DeviceMemory memory_;
+  std::int64_t allowed_ = AllocatorOptions::kUnlimited;  ///< by memory_fraction
+  AllocatorStats stats_;
+  BlockTable blocks_;
+  Pool small_{.is_small = true};
+  Pool large_;
+  std::vector<ExpandableSegment> expandable_;
+  std::vector<std::uint32_t> unused_expandable_;
+  std::vector<BlockIndex> waiting_;  ///< freed, but used by other streams
+  std::int64_t missing_ = 0;
+  SegmentSink* sink_ = nullptr;
+};
+
+}  // namespace vramwise

@@ -1,0 +1,113 @@
+// The loop over the events. Peaks are found by comparing the counters after each one: two comparisons are less than a
+// mark on every change.
+#include "allocator/replay.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace vramwise {
+namespace {
+
+/// In the table of blocks: an id that is not allocated, as against one of 0 bytes (kNoBlock).
+constexpr BlockIndex kNotAllocated = kNoBlock - 1;
+
+class PeakKeeper {
+ public:
+  PeakKeeper(const AllocatorStats& stats, Replay& result) : stats_(stats), result_(result) {}
+
+  void after(std::size_t event) {
+    note(result_.allocated, stats_.allocated_bytes.current, event);
+    note(result_.reserved, stats_.reserved_bytes.current, event);
+    if (!result_.phases.empty()) {
+      ReplayPhase& phase = result_.phases.back();
+      phase.allocated_bytes = std::max(phase.allocated_bytes, stats_.allocated_bytes.current);
+      phase.reserved_bytes = std::max(phase.reserved_bytes, stats_.reserved_bytes.current);
+    }
+  }
+
+ private:
+  static void note(ReplayPeak& peak, std::int64_t bytes, std::size_t event) {
+    if (bytes > peak.bytes) peak = {.bytes = bytes, .event = event};
+  }
+
+  const AllocatorStats& stats_;
+  Replay& result_;
+};
+
+}  // namespace
+
+bool Replayer::apply(const AllocationEvent& event) {
+  switch (event.kind) {
+    case EventKind::kAllocate: {
+      if (event.id >= blocks_.size())
+        blocks_.resize(std::max<std::size_t>(event.id + 1, blocks_.size() * 2), kNotAllocated);
+      VRAMWISE_CHECK(blocks_[event.id] == kNotAllocated);
+      const BlockIndex block = event.bytes == 0 ? kNoBlock : allocator_.allocate(event.bytes, event.stream);
+      if (block == kNoBlock && event.bytes != 0) return false;
+      blocks_[event.id] = block;
+      return true;
+    }
+    case EventKind::kFree: {
+      VRAMWISE_CHECK(event.id < blocks_.size() && blocks_[event.id] != kNotAllocated);
+      if (blocks_[event.id] != kNoBlock) allocator_.free(blocks_[event.id]);
+      blocks_[event.id] = kNotAllocated;
+      return true;
+    }
+    case EventKind::kRecordStream:
+      VRAMWISE_CHECK(event.id < blocks_.size() && blocks_[event.id] != kNotAllocated);
+      if (blocks_[event.id] != kNoBlock) allocator_.record_stream(blocks_[event.id], event.stream);
+      return true;
+    case EventKind::kEmptyCache:
+      allocator_.empty_cache();
+      return true;
+    case EventKind::kOutside:
+      return allocator_.take_outside(event.bytes);
+    case EventKind::kMark:
+      return true;
+  }
+  return true;
+}
+
+Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
+              const DeviceMemoryLimits& limits) {
+  CachingAllocator allocator(options, DeviceMemory(limits));
+  Replayer replayer(allocator);
+  Replay result;
+  PeakKeeper peaks(allocator.stats(), result);
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (!replayer.apply(events[i])) {
+      const bool outside = events[i].kind == EventKind::kOutside;
+      result.out_of_memory = {
+          .event = i,
+          .requested_bytes = events[i].bytes,
+          .missing_bytes = outside ? events[i].bytes - allocator.memory().free_bytes() : allocator.missing_bytes()};
+      break;
+    }
+    if (events[i].kind == EventKind::kMark) result.phases.push_back({.number = events[i].id, .first_event = i + 1});
+    peaks.after(i);
+  }
+  result.stats = allocator.stats();
+  return result;
+}
+
+std::vector<AllocationId> alive_after(std::span<const AllocationEvent> events, std::size_t last) {
+  constexpr std::size_t kDead = ~std::size_t{0};
+  std::vector<std::size_t> born;
+  for (std::size_t i = 0; i <= last && i < events.size(); ++i) {
+    const AllocationEvent& event = events[i];
+    if (event.kind == EventKind::kAllocate) {
+      if (event.id >= born.size()) born.resize(event.id + std::size_t{1}, kDead);
+      born[event.id] = i;
+    } else if (event.kind == EventKind::kFree && event.id < born.size()) {
+      born[event.id] = kDead;
+    }
+  }
+  std::vector<AllocationId> alive;
+  for (AllocationId id = 0; id < born.size(); ++id)
+    if (born[id] != kDead) alive.push_back(id);
+  std::ranges::sort(alive, {}, [&](AllocationId id) { return born[id]; });
+  return alive;
+}
+
+}  // namespace vramwise

@@ -1,0 +1,68 @@
+// A list of allocation events run through the model of the caching allocator: the peaks, where they are, and whether a
+// card holds it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "allocator/caching_allocator.h"
+#include "allocator/event.h"
+
+namespace vramwise {
+
+/// The most of something, and the index of the event after which it was first reached.
+struct ReplayPeak {
+  std::int64_t bytes = 0;
+  std::size_t event = 0;
+};
+
+struct ReplayPhase {
+  std::uint32_t number = 0;          ///< of its mark; what comes before the first mark belongs to no phase
+  std::size_t first_event = 0;       ///< the one after the mark
+  std::int64_t allocated_bytes = 0;  ///< the most during the phase, from what it found on
+  std::int64_t reserved_bytes = 0;
+};
+
+struct ReplayOutOfMemory {
+  std::size_t event = 0;  ///< the one that failed; nothing was replayed after it
+  std::int64_t requested_bytes = 0;
+  std::int64_t missing_bytes = 0;  ///< the card is at least this much too small
+};
+
+struct Replay {
+  AllocatorStats stats;  ///< at the end, or when memory ran out
+  ReplayPeak allocated;
+  ReplayPeak reserved;
+  std::vector<ReplayPhase> phases;
+  std::optional<ReplayOutOfMemory> out_of_memory;  ///< none: everything fitted
+
+  bool fits() const { return !out_of_memory.has_value(); }
+};
+
+/// Every id must be allocated before it is freed, and freed before it is used again (anything else is a bug of the
+/// caller's). What is still allocated at the end stays so.
+Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options = {},
+              const DeviceMemoryLimits& limits = {});
+
+/// The ids that are allocated after event `last` (the event of a peak), in the order of their allocation.
+std::vector<AllocationId> alive_after(std::span<const AllocationEvent> events, std::size_t last);
+
+/// Hands events to an allocator one by one, for those who look at its state in between.
+class Replayer {
+ public:
+  explicit Replayer(CachingAllocator& allocator) : allocator_(allocator) {}
+
+  /// False: out of memory.
+  bool apply(const AllocationEvent& event);
+  /// The block of a live id; kNoBlock for one of 0 bytes.
+  BlockIndex block_of(AllocationId id) const { return blocks_[id]; }
+
+ private:
+  CachingAllocator& allocator_;
+  std::vector<BlockIndex> blocks_;
+};
+
+}  // namespace vramwise
