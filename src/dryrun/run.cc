@@ -37,6 +37,15 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
   };
 }
 
+Status write_hook(const std::string& folder) {
+  for (const internal::HookFile& file : internal::kHookFiles) {
+    const std::string path = join_path(folder, file.name);
+    VRAMWISE_RETURN_IF_ERROR(make_folders(parent_folder(path)));
+    VRAMWISE_RETURN_IF_ERROR(write_file_atomically(path, file.text));
+  }
+  return Done{};
+}
+
 }  // namespace
 
 Result<std::string> find_emulator(const std::string& executable) {
@@ -56,8 +65,7 @@ Result<std::string> find_emulator(const std::string& executable) {
 Result<DryRun> dry_run(const DryRunOptions& options) {
   VRAMWISE_ASSIGN_OR_RETURN(const Json machine, emulated_machine(options.cards));
   VRAMWISE_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::make("vramwise-dryrun"));
-  VRAMWISE_RETURN_IF_ERROR(
-      write_file_atomically(join_path(folder.path(), "sitecustomize.py"), internal::kSitecustomize));
+  VRAMWISE_RETURN_IF_ERROR(write_hook(folder.path()));
   VRAMWISE_ASSIGN_OR_RETURN(
       const int exit_code, run_program(options.command, {.environment = environment_of(options, machine, folder.path()),
                                                          .output_to_stderr = options.output_to_stderr}));
