@@ -9,8 +9,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
+#include "base/units.h"
 #include "emulator/state/ledger_json.h"
 
 namespace vramwise::emulator {
@@ -41,6 +43,14 @@ Result<std::string> description() {
   return text.str();
 }
 
+/// VRAMWISE_FILL, if it is a byte.
+std::optional<std::uint8_t> fill_of_environment() {
+  const char* value = std::getenv("VRAMWISE_FILL");
+  const auto byte = value == nullptr ? std::nullopt : parse_integer(value);
+  if (!byte || *byte < 0 || *byte > 255) return std::nullopt;
+  return static_cast<std::uint8_t>(*byte);
+}
+
 void start() {
   Process& self = process();
   self.tried = true;
@@ -50,6 +60,7 @@ void start() {
     std::fprintf(stderr, "vramwise: %s\n", spec.error().what.c_str());
     return;
   }
+  if (const auto fill = fill_of_environment()) spec.value().fill = *fill;
   self.machine = std::make_unique<Machine>(std::move(spec).value(), std::getenv("CUDA_VISIBLE_DEVICES"));
   pthread_atfork(nullptr, nullptr, [] { process().forked = true; });
   std::atexit(write_ledger);
@@ -138,6 +149,3 @@ void write_ledger() {
 }
 
 }  // namespace vramwise::emulator
-
-/// Writes the ledger now; for programs that end without exit handlers.
-VRAMWISE_ENTRY void vramwise_emulator_write_ledger() { vramwise::emulator::write_ledger(); }

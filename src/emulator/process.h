@@ -49,6 +49,7 @@ struct ThreadState {
   bool has_context = false;
   int last_error = 0;
   std::vector<Context*> pushed_contexts;  ///< cuCtxPushCurrent
+  std::vector<unsigned char> next_read;   ///< what the next copy to the host of that size yields (hooks.h); empty: none
 };
 ThreadState& thread_state();
 

@@ -20,7 +20,7 @@ def test_unequal_cards_in_the_order_of_cuda_visible_devices(emulated):
 
 def test_no_card_is_visible(emulated):
     script = "import torch; print(torch.cuda.is_available(), torch.cuda.device_count())"
-    outcome = emulated([machine.sys.executable, "-c", script], ["ampere"], env={"CUDA_VISIBLE_DEVICES": ""})
+    outcome = emulated([machine.PYTHON, "-c", script], ["ampere"], env={"CUDA_VISIBLE_DEVICES": ""})
     assert outcome.out.split() == ["False", "0"]
 
 
@@ -40,14 +40,14 @@ def test_expandable_segments_remap_what_fragmentation_would_waste(emulated):
 
 def test_a_card_that_the_wheel_has_no_code_for(emulated):
     script = "import torch; torch.zeros(3, device='cuda') + 1"
-    outcome = emulated([machine.sys.executable, "-c", script], ["pascal"])
+    outcome = emulated([machine.PYTHON, "-c", script], ["pascal"])
     assert outcome.code == 1
     assert "no kernel image is available for execution on the device" in outcome.err
 
 
 def test_fsdp2_as_rank_0_of_8(emulated):
     outcome = emulated(
-        [machine.sys.executable, str(machine.HERE / "scripts" / "fsdp2.py"), "8"],
+        [machine.PYTHON, str(machine.HERE / "scripts" / "fsdp2.py"), "8"],
         [{**machine.CARDS["hopper"], "communicator_bytes": 500 * MIB}],
     )
     result = outcome.result
@@ -81,6 +81,12 @@ def test_children_stay_inert_and_a_fork_is_refused(emulated):
 
 def test_without_a_description_it_says_so(emulated):
     script = "import torch; print(torch.cuda.is_available())"
-    outcome = emulated([machine.sys.executable, "-c", script], [], env={"VRAMWISE_GPUS": ""})
+    outcome = emulated([machine.PYTHON, "-c", script], [], env={"VRAMWISE_GPUS": ""})
     assert outcome.out.strip() == "False"
     assert "VRAMWISE_GPUS is not set" in outcome.err
+
+
+def test_a_thread_that_comes_back_when_python_is_gone_does_not_abort(emulated):
+    outcome = emulated("ends_early.py", ["ampere"])
+    assert outcome.result == "done"
+    assert len(outcome.ledgers) == 1

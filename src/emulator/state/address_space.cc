@@ -14,6 +14,7 @@ namespace {
 constexpr std::uintptr_t kArenaBase = 0x100000000000;  // 16 TiB
 constexpr std::uintptr_t kArenaEnd = 0x500000000000;   // 80 TiB
 constexpr std::uintptr_t kPage = 4096;
+constexpr auto kUnit = static_cast<std::uintptr_t>(kResidencyChunk.count());
 
 std::uintptr_t align_up(std::uintptr_t value, std::uintptr_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);
@@ -30,9 +31,8 @@ struct ChunkRange {
 };
 
 ChunkRange chunks_of(const Region& region, std::uintptr_t address, Bytes size) {
-  const auto unit = static_cast<std::uintptr_t>(kResidencyChunk.count());
   const auto offset = address - region.base;
-  return {offset / unit, (offset + static_cast<std::uintptr_t>(size.count()) + unit - 1) / unit};
+  return {offset / kUnit, (offset + static_cast<std::uintptr_t>(size.count()) + kUnit - 1) / kUnit};
 }
 
 }  // namespace
@@ -57,13 +57,13 @@ Region* AddressSpace::reserve(Bytes size, RegionKind kind, int device, Bytes ali
   if (memory == MAP_FAILED) return nullptr;
   const auto base = reinterpret_cast<std::uintptr_t>(memory);
   Region& region = regions_[base];
-  region = {.base = base, .size = rounded, .kind = kind, .device = device, .id = next_id_++, .written = {}};
+  region = {.base = base, .size = rounded, .kind = kind, .device = device, .id = next_id_++, .chunks = {}};
   return &region;
 }
 
 Region* AddressSpace::add_foreign(std::uintptr_t base, Bytes size, RegionKind kind, int device) {
   Region& region = regions_[base];
-  region = {.base = base, .size = size, .kind = kind, .device = device, .id = next_id_++, .written = {}};
+  region = {.base = base, .size = size, .kind = kind, .device = device, .id = next_id_++, .chunks = {}};
   return &region;
 }
 
@@ -71,7 +71,7 @@ bool AddressSpace::release(std::uintptr_t base) {
   const auto found = regions_.find(base);
   if (found == regions_.end()) return false;
   Region& region = found->second;
-  forget_written(region, 0, region.written.size());
+  set_chunks(region, 0, region.chunks.size(), ChunkState::kUnknown);
   if (region.kind != RegionKind::kRegistered) {
     munmap(reinterpret_cast<void*>(base), static_cast<std::size_t>(region.size.count()));
   }
@@ -86,45 +86,120 @@ Region* AddressSpace::find(std::uintptr_t address) {
   return address < region.end() ? &region : nullptr;
 }
 
-bool AddressSpace::written(const Region& region, std::uintptr_t address, Bytes size) const {
+bool AddressSpace::any_chunk(const Region& region, std::uintptr_t address, Bytes size,
+                             std::initializer_list<ChunkState> states) const {
   const auto [first, last] = chunks_of(region, address, size);
-  const auto begin = region.written.begin() + static_cast<std::ptrdiff_t>(std::min(first, region.written.size()));
-  const auto end = region.written.begin() + static_cast<std::ptrdiff_t>(std::min(last, region.written.size()));
-  return std::find(begin, end, true) != end;
+  const auto is = [&](ChunkState state) { return std::find(states.begin(), states.end(), state) != states.end(); };
+  const std::size_t known_last = std::min(last, region.chunks.size());
+  if (last > region.chunks.size() && is(ChunkState::kUnknown)) return true;
+  for (std::size_t i = first; i < known_last; ++i) {
+    if (is(region.chunks[i])) return true;
+  }
+  return false;
+}
+
+/// Chunks of the range without host memory behind them.
+std::int64_t AddressSpace::fresh_chunks(const Region& region, std::uintptr_t address, Bytes size) const {
+  const auto [first, last] = chunks_of(region, address, size);
+  std::int64_t fresh = 0;
+  for (std::size_t i = first; i < last; ++i) {
+    if (i >= region.chunks.size() || region.chunks[i] != ChunkState::kWritten) ++fresh;
+  }
+  return fresh;
+}
+
+/// Unknown chunks among [first, last) get the fill, as what is done in place is seen from then on. (Their pages are
+/// zeros, as are those of kZero.)
+void AddressSpace::fill_unknown(Region& region, std::size_t first, std::size_t last) const {
+  for (std::size_t i = first; i < last && fill_ != 0; ++i) {
+    if (i < region.chunks.size() && region.chunks[i] != ChunkState::kUnknown) continue;
+    const std::uintptr_t begin = region.base + i * kUnit;
+    std::memset(reinterpret_cast<void*>(begin), fill_, std::min(kUnit, region.end() - begin));
+  }
 }
 
 bool AddressSpace::mark_written(Region& region, std::uintptr_t address, Bytes size, bool always) {
+  if (!always && resident_ + kResidencyChunk * fresh_chunks(region, address, size) > budget_) return false;
   const auto [first, last] = chunks_of(region, address, size);
-  if (region.written.size() < last) region.written.resize(last, false);
-  std::int64_t fresh = 0;
-  for (std::size_t i = first; i < last; ++i) fresh += region.written[i] ? 0 : 1;
-  if (!always && resident_ + kResidencyChunk * fresh > budget_) return false;
-  for (std::size_t i = first; i < last; ++i) region.written[i] = true;
-  resident_ += kResidencyChunk * fresh;
+  if (first == last) return true;
+  fill_unknown(region, first, first + 1);  // those in between are overwritten whole
+  fill_unknown(region, std::max(first + 1, last - 1), last);
+  set_chunks(region, first, last, ChunkState::kWritten);
   return true;
 }
 
-void AddressSpace::forget_written(Region& region, std::size_t first, std::size_t last) {
-  for (std::size_t i = first; i < std::min(last, region.written.size()); ++i) {
-    if (region.written[i]) resident_ -= kResidencyChunk;
-    region.written[i] = false;
+bool AddressSpace::expose(Region& region, std::uintptr_t address, Bytes size) {
+  if (resident_ + kResidencyChunk * fresh_chunks(region, address, size) > budget_) return false;
+  const auto [first, last] = chunks_of(region, address, size);
+  fill_unknown(region, first, last);
+  set_chunks(region, first, last, ChunkState::kWritten);
+  return true;
+}
+
+void AddressSpace::set_chunks(Region& region, std::size_t first, std::size_t last, ChunkState state) {
+  if (region.chunks.size() < last) {
+    if (state == ChunkState::kUnknown) last = std::max(first, region.chunks.size());
+    region.chunks.resize(std::max(last, region.chunks.size()), ChunkState::kUnknown);
+  }
+  for (std::size_t i = first; i < last; ++i) {
+    if (region.chunks[i] == ChunkState::kWritten) resident_ -= kResidencyChunk;
+    if (state == ChunkState::kWritten) resident_ += kResidencyChunk;
+    region.chunks[i] = state;
   }
 }
 
-void AddressSpace::zero(Region& region, std::uintptr_t address, Bytes size) {
-  if (!written(region, address, size)) return;
+void AddressSpace::read(const Region& region, std::uintptr_t address, Bytes size, void* to) const {
+  auto* out = static_cast<unsigned char*>(to);
   const auto end = address + static_cast<std::uintptr_t>(size.count());
-  const auto unit = static_cast<std::uintptr_t>(kResidencyChunk.count());
-  const std::uintptr_t first_whole = region.base + align_up(address - region.base, unit);
-  const std::uintptr_t last_whole = region.base + (end - region.base) / unit * unit;
-  if (first_whole >= last_whole) {
-    std::memset(reinterpret_cast<void*>(address), 0, end - address);
-    return;
+  while (address < end) {
+    const std::size_t chunk = (address - region.base) / kUnit;
+    const std::size_t length = std::min(end, region.base + (chunk + 1) * kUnit) - address;
+    const ChunkState state = chunk < region.chunks.size() ? region.chunks[chunk] : ChunkState::kUnknown;
+    if (state == ChunkState::kWritten) {
+      std::memcpy(out, reinterpret_cast<const void*>(address), length);
+    } else {
+      std::memset(out, state == ChunkState::kZero ? 0 : fill_, length);
+    }
+    address += length;
+    out += length;
   }
-  std::memset(reinterpret_cast<void*>(address), 0, first_whole - address);
-  std::memset(reinterpret_cast<void*>(last_whole), 0, end - last_whole);
-  madvise(reinterpret_cast<void*>(first_whole), last_whole - first_whole, MADV_DONTNEED);
-  forget_written(region, (first_whole - region.base) / unit, (last_whole - region.base) / unit);
+}
+
+/// Chunks that the range covers wholly change their state and lose their pages; the rest of it is written.
+void AddressSpace::set_uniform(Region& region, std::uintptr_t address, Bytes size, ChunkState state) {
+  const int byte = state == ChunkState::kZero ? 0 : fill_;
+  const auto end = address + static_cast<std::uintptr_t>(size.count());
+  const auto write = [&](std::uintptr_t from, std::uintptr_t to) {
+    const Bytes length(static_cast<std::int64_t>(to - from));
+    const bool differs = state == ChunkState::kUnknown || fill_ == 0
+                             ? any_chunk(region, from, length, {ChunkState::kWritten})
+                             : any_chunk(region, from, length, {ChunkState::kWritten, ChunkState::kUnknown});
+    if (length == Bytes(0) || !differs) return;
+    mark_written(region, from, length, true);
+    std::memset(reinterpret_cast<void*>(from), byte, to - from);
+  };
+  const std::uintptr_t first_whole = region.base + align_up(address - region.base, kUnit);
+  // The last chunk of a region may be short; it is whole if the range goes to the region's end.
+  const std::uintptr_t last_whole = end == region.end() ? end : region.base + (end - region.base) / kUnit * kUnit;
+  if (first_whole >= last_whole) return write(address, end);
+  write(address, first_whole);
+  write(last_whole, end);
+  const Bytes whole(static_cast<std::int64_t>(last_whole - first_whole));
+  if (any_chunk(region, first_whole, whole, {ChunkState::kWritten})) {
+    madvise(reinterpret_cast<void*>(first_whole), last_whole - first_whole, MADV_DONTNEED);
+  } else if (fill_ == 0) {
+    return;  // zeros and unknown read alike
+  }
+  const auto [first, last] = chunks_of(region, first_whole, whole);
+  set_chunks(region, first, last, state);
+}
+
+void AddressSpace::zero(Region& region, std::uintptr_t address, Bytes size) {
+  set_uniform(region, address, size, ChunkState::kZero);
+}
+
+void AddressSpace::forget(Region& region, std::uintptr_t address, Bytes size) {
+  set_uniform(region, address, size, ChunkState::kUnknown);
 }
 
 }  // namespace vramwise::emulator

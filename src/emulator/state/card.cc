@@ -139,6 +139,9 @@ Result<MachineSpec> parse_machine(std::string_view text) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto budget,
                             json_get_or<std::int64_t>(json, "resident_budget_bytes", machine.resident_budget.count()));
   machine.resident_budget = Bytes(budget);
+  VRAMWISE_ASSIGN_OR_RETURN(const auto fill, json_get_or<std::int64_t>(json, "fill", 0));
+  if (fill < 0 || fill > 255) return usage_error("'fill' of the emulated GPUs is not a byte", "name one from 0 to 255");
+  machine.fill = static_cast<std::uint8_t>(fill);
   if (const auto faults = json.find("faults"); faults != json.end()) {
     VRAMWISE_ASSIGN_OR_RETURN(machine.faults, parse_faults(*faults));
   }

@@ -55,6 +55,7 @@ struct MachineSpec {
   int cuda_driver_version = 13000;
   std::string driver_version = "580.65.06";
   Bytes resident_budget = Bytes::mib(512);  ///< host memory that contents of emulated device memory may take
+  std::uint8_t fill = 0;                    ///< what device memory reads as where nothing is known of it
   Faults faults;
 };
 

@@ -3,6 +3,7 @@
 #include "emulator/state/contents.h"
 
 #include <cstring>
+#include <vector>
 
 namespace vramwise::emulator {
 namespace {
@@ -19,9 +20,15 @@ std::size_t length(Bytes size) { return static_cast<std::size_t>(size.count()); 
 
 }  // namespace
 
-void Contents::skip(Bytes size) {
+void Contents::count_skipped(Bytes size) {
   ++counts_.skipped_copies;
   counts_.skipped_bytes += size;
+}
+
+/// What lay there before is overwritten on a real card.
+void Contents::skip(Region& target, void* to, Bytes size) {
+  count_skipped(size);
+  space_.forget(target, address(to), size);
 }
 
 void Contents::copy(void* to, const void* from, Bytes size) {
@@ -38,24 +45,28 @@ void Contents::copy(void* to, const void* from, Bytes size) {
 }
 
 void Contents::to_device(Region& target, void* to, const void* from, Bytes size) {
-  if (!space_.mark_written(target, address(to), size, size <= kAlways)) return skip(size);
+  if (!space_.mark_written(target, address(to), size, size <= kAlways)) return skip(target, to, size);
   std::memcpy(to, from, length(size));
 }
 
 void Contents::to_host(const Region& source, void* to, const void* from, Bytes size) {
   ++counts_.reads_by_host;
-  if (size > kLargestRead) return skip(size);
-  if (space_.written(source, address(from), size)) {
-    std::memcpy(to, from, length(size));
-  } else {
-    std::memset(to, 0, length(size));
-  }
+  if (size > kLargestRead) return count_skipped(size);
+  space_.read(source, address(from), size, to);
 }
 
 void Contents::on_device(Region& target, const Region& source, void* to, const void* from, Bytes size) {
-  if (!space_.written(source, address(from), size)) return space_.zero(target, address(to), size);
-  if (size > kLargestOnDevice || !space_.mark_written(target, address(to), size, size <= kAlways)) return skip(size);
-  std::memmove(to, from, length(size));
+  const auto holds = [&](ChunkState state) { return space_.any_chunk(source, address(from), size, {state}); };
+  if (!holds(ChunkState::kWritten)) {
+    if (space_.fill() == 0 || !holds(ChunkState::kUnknown)) return space_.zero(target, address(to), size);
+    if (!holds(ChunkState::kZero)) return space_.forget(target, address(to), size);
+  }
+  if (size > kLargestOnDevice || !space_.mark_written(target, address(to), size, size <= kAlways))
+    return skip(target, to, size);
+  // The places may overlap, and `read` goes piece by piece.
+  std::vector<unsigned char> between(length(size));
+  space_.read(source, address(from), size, between.data());
+  std::memcpy(to, between.data(), length(size));
 }
 
 void Contents::fill(void* to, std::uint32_t pattern, int pattern_bytes, std::int64_t count) {
@@ -64,7 +75,7 @@ void Contents::fill(void* to, std::uint32_t pattern, int pattern_bytes, std::int
   Region* target = space_.find(address(to));
   if (target != nullptr && target->on_device()) {
     if (pattern == 0) return space_.zero(*target, address(to), size);
-    if (!space_.mark_written(*target, address(to), size, size <= kAlways)) return skip(size);
+    if (!space_.mark_written(*target, address(to), size, size <= kAlways)) return skip(*target, to, size);
   }
   auto* bytes = static_cast<unsigned char*>(to);
   if (pattern_bytes == 1) {

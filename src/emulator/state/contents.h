@@ -32,7 +32,8 @@ class Contents {
   void to_device(Region& target, void* to, const void* from, Bytes size);
   void to_host(const Region& source, void* to, const void* from, Bytes size);
   void on_device(Region& target, const Region& source, void* to, const void* from, Bytes size);
-  void skip(Bytes size);
+  void skip(Region& target, void* to, Bytes size);
+  void count_skipped(Bytes size);
 
   AddressSpace& space_;
   ContentCounts counts_;

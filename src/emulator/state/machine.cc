@@ -28,6 +28,7 @@ Machine::Machine(MachineSpec spec, const char* visible)
       cards_(cards_of(spec_, visible_)),
       open_(cards_.size(), false),
       memory_(cards_, spec_.faults, spec_.resident_budget) {
+  memory_.space().set_fill(spec_.fill);
   for (int device = 0; device < device_count(); ++device) {
     contexts_.push_back({device});
     pools_.emplace_back().device = device;

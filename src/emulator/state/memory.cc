@@ -94,7 +94,7 @@ bool Memory::unmap(std::uintptr_t address, Bytes size) {
   auto it = mappings_.lower_bound(address);
   if (it == mappings_.end() || it->first != address) return false;
   while (it != mappings_.end() && it->first < end) {
-    if (Region* region = space_.find(it->first); region != nullptr) space_.zero(*region, it->first, it->second.size);
+    if (Region* region = space_.find(it->first); region != nullptr) space_.forget(*region, it->first, it->second.size);
     release_physical(it->second.memory);
     it = mappings_.erase(it);
   }
