@@ -1,0 +1,225 @@
+// Matrix products on CUDA: cuBLAS takes matrices whose rows or columns are contiguous; any other operand is copied first
+// (ATen/native/cuda/Blas.cpp, prepare_matrix_for_cublas). Formulas: derivatives.yaml and FunctionsManual.cpp
+// (mm_mat1_backward, mm_mat2_backward: the gradient has the layout of the operand).
+
+#include "tape/ops/linear.h"
+
+#include "tape/ops/pointwise.h"
+#include "tape/ops/reduce.h"
+#include "tape/ops/views.h"
+#include "tape/record.h"
+
+namespace vramwise::tape {
+namespace {
+
+// Whether cuBLAS can take a matrix (its last two dimensions) as it is.
+bool fits_blas(const Tensor& x) {
+  const int r = x.rank() - 2;
+  const std::int64_t rows = x.sizes()[r];
+  const std::int64_t columns = x.sizes()[r + 1];
+  const std::int64_t row_stride = x.strides()[r];
+  const std::int64_t column_stride = x.strides()[r + 1];
+  return (column_stride == 1 && row_stride >= std::max<std::int64_t>(1, columns)) ||
+         (row_stride == 1 && column_stride >= std::max<std::int64_t>(1, rows));
+}
+
+// What cuBLAS gets: the matrix itself, or a copy for the time of the call.
+Tensor prepared(const Tensor& x) {
+  if (fits_blas(x)) return x;
+  const GradMode no_grad(x.tape(), false);
+  Tensor copy = x.tape().empty(x.sizes(), x.type());
+  x.tape().count_kernel(2 * copy.bytes());
+  return copy;
+}
+
+double product_flops(const Tensor& a, const Tensor& out) {
+  return 2.0 * static_cast<double>(out.numel()) * static_cast<double>(a.size(-1));
+}
+
+Tensor mm_kernel(const Tensor& a, const Tensor& b) {
+  Tape& tape = a.tape();
+  Tensor out = tape.empty({a.size(0), b.size(1)}, a.type());
+  if (out.numel() == 0 || a.numel() == 0) return out;
+  const Tensor left = prepared(a);
+  const Tensor right = prepared(b);
+  tape.use_cublas();
+  tape.count_matmul(product_flops(a, out));
+  return out;
+}
+
+bool is_column_major(const Dims& sizes, const Dims& strides) { return strides[0] == 1 && strides[1] == sizes[0]; }
+
+struct Layout {
+  Dims sizes;
+  Dims strides;
+};
+
+Layout layout_of(const Tensor& x) { return {x.sizes(), x.strides()}; }
+
+// The gradient of the first factor a of a × b, laid out as a is.
+Tensor first_factor_gradient(const Tensor& grad, const Tensor& b, const Layout& a) {
+  if (is_column_major(a.sizes, a.strides)) return t(mm(b, t(grad)));
+  return mm(grad, t(b));
+}
+
+Tensor second_factor_gradient(const Tensor& grad, const Tensor& a, const Layout& b) {
+  if (is_column_major(b.sizes, b.strides)) return t(mm(t(grad), a));
+  return mm(t(a), grad);
+}
+
+}  // namespace
+
+Tensor mm(Tensor a, Tensor b) {
+  const Drop drop(a, b);
+  Tensor out = mm_kernel(a, b);
+  const Tensor none;
+  return record(std::move(out), {&a, &b}, {a.requires_grad() ? &b : &none, b.requires_grad() ? &a : &none},
+                [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
+                  const Tensor second = pass.saved(0);
+                  const Tensor first = pass.saved(1);
+                  if (pass.needs(1)) pass.give(1, second_factor_gradient(pass.grad(), first, lb));
+                  if (pass.needs(0)) pass.give(0, first_factor_gradient(pass.grad(), second, la));
+                });
+}
+
+Tensor bmm(Tensor a, Tensor b) {
+  const Drop drop(a, b);
+  Tape& tape = a.tape();
+  Tensor out = tape.empty({a.size(0), a.size(1), b.size(2)}, a.type());
+  if (out.numel() > 0 && a.numel() > 0) {
+    const Tensor left = prepared(a);
+    const Tensor right = prepared(b);
+    tape.use_cublas();
+    tape.count_matmul(product_flops(a, out));
+  }
+  const Tensor none;
+  return record(std::move(out), {&a, &b}, {a.requires_grad() ? &b : &none, b.requires_grad() ? &a : &none},
+                [](Backward& pass) {
+                  const Tensor second = pass.saved(0);
+                  const Tensor first = pass.saved(1);
+                  if (pass.needs(1)) pass.give(1, bmm(transpose(first, 1, 2), pass.grad()));
+                  if (pass.needs(0)) pass.give(0, bmm(pass.grad(), transpose(second, 1, 2)));
+                });
+}
+
+Tensor addmm(Tensor bias, Tensor a, Tensor b) {
+  const Drop drop(bias, a, b);
+  Tape& tape = a.tape();
+  Tensor out = tape.empty({a.size(0), b.size(1)}, a.type());
+  if (out.numel() > 0) {
+    const Tensor left = prepared(a);
+    const Tensor right = prepared(b);
+    tape.use_cublas();
+    tape.count_matmul(product_flops(a, out));
+  }
+  const Tensor none;
+  return record(std::move(out), {&bias, &a, &b}, {b.requires_grad() ? &a : &none, a.requires_grad() ? &b : &none},
+                [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
+                  const Tensor first = pass.saved(0);
+                  const Tensor second = pass.saved(1);
+                  if (pass.needs(1)) pass.give(1, first_factor_gradient(pass.grad(), second, la));
+                  if (pass.needs(2)) pass.give(2, second_factor_gradient(pass.grad(), first, lb));
+                  if (pass.needs(0)) pass.give(0, pass.grad());
+                });
+}
+
+Tensor baddbmm(Tensor bias, Tensor a, Tensor b) {
+  const Drop drop(bias, a, b);
+  Tape& tape = a.tape();
+  Tensor out = tape.empty({a.size(0), a.size(1), b.size(2)}, a.type());
+  {
+    const Tensor left = prepared(a);
+    const Tensor right = prepared(b);
+    tape.use_cublas();
+    tape.count_matmul(product_flops(a, out));
+  }
+  const Tensor none;
+  return record(std::move(out), {&bias, &a, &b}, {b.requires_grad() ? &a : &none, a.requires_grad() ? &b : &none},
+                [](Backward& pass) {
+                  const Tensor first = pass.saved(0);
+                  const Tensor second = pass.saved(1);
+                  if (pass.needs(1)) pass.give(1, bmm(pass.grad(), transpose(second, 1, 2)));
+                  if (pass.needs(2)) pass.give(2, bmm(transpose(first, 1, 2), pass.grad()));
+                  if (pass.needs(0)) pass.give(0, pass.grad());
+                });
+}
+
+namespace {
+
+// Whether a product of a larger with a 1-D or 2-D tensor is computed as one of two matrices (should_fold).
+bool folds(const Tensor& a, const Tensor& b) {
+  const bool a_is_larger = a.rank() >= b.rank();
+  const Tensor& larger = a_is_larger ? a : b;
+  const Tensor& smaller = a_is_larger ? b : a;
+  if (larger.rank() < 3 || smaller.rank() > 2) return false;
+  if (smaller.requires_grad()) return true;
+  if (a.rank() == 2) return false;
+  if (larger.numel() == 0) return true;
+  const GradMode no_grad(a.tape(), false);
+  const Tensor rows = a_is_larger ? larger : transpose(larger, -1, -2);
+  for (int i = 0; i + 2 < rows.rank(); ++i) {
+    if (rows.strides()[i] != rows.strides()[i + 1] * rows.sizes()[i + 1]) return false;
+  }
+  return true;
+}
+
+Tensor fold(const Tensor& a, const Tensor& b) {
+  const bool a_is_larger = a.rank() >= b.rank();
+  const Tensor larger = a_is_larger ? a : transpose(b, -1, -2);
+  Tensor smaller = a_is_larger ? b : (a.rank() == 2 ? t(a) : a);
+  Dims sizes = larger.sizes();
+  const std::int64_t inner = sizes.back();
+  sizes.erase(sizes.size() - 1);
+  const Tensor rows = reshape(larger, {sizes.product(), inner});
+  VRAMWISE_CHECK(smaller.rank() == 2);
+  sizes.push_back(smaller.size(1));
+  Tensor out = view(mm(rows, smaller), sizes);
+  if (a_is_larger) return out;
+  return contiguous(transpose(out, -1, -2));
+}
+
+Tensor batched(const Tensor& a, const Tensor& b) {
+  const std::int64_t n = a.rank() > 1 ? a.size(-2) : 1;
+  const std::int64_t m = a.size(-1);
+  const std::int64_t p = b.rank() > 1 ? b.size(-1) : 1;
+  Dims batch_a;
+  Dims batch_b;
+  for (int i = 0; i + 2 < a.rank(); ++i) batch_a.push_back(a.sizes()[i]);
+  for (int i = 0; i + 2 < b.rank(); ++i) batch_b.push_back(b.sizes()[i]);
+  const Dims batch = broadcast(batch_a, batch_b);
+  const auto as_batch = [&](const Tensor& x, std::int64_t rows, std::int64_t columns) {
+    Dims whole = batch;
+    whole.push_back(rows);
+    whole.push_back(columns);
+    return reshape(expand(x, whole), {batch.product(), rows, columns});
+  };
+  const Tensor left = as_batch(a, n, m);
+  const Tensor right = as_batch(b, m, p);
+  Dims sizes = batch;
+  sizes.push_back(n);
+  sizes.push_back(p);
+  return view(bmm(left, right), sizes);
+}
+
+}  // namespace
+
+Tensor matmul(Tensor a, Tensor b) {
+  const Drop drop(a, b);
+  if (a.rank() == 2 && b.rank() == 2) return mm(a, b);
+  if (folds(a, b)) return fold(a, b);
+  return batched(a, b);
+}
+
+Tensor linear(Tensor x, Tensor weight, Tensor bias) {
+  const Drop drop(x, weight, bias);
+  if (!bias.defined()) return matmul(x, t(weight));
+  if (x.rank() == 2) return addmm(bias, x, t(weight));
+  Dims sizes = x.sizes();
+  sizes[sizes.size() - 1] = weight.size(0);
+  if (x.is_contiguous()) return view(addmm(bias, view(x, {-1, x.size(-1)}), t(weight)), sizes);
+  Tensor out = matmul(x, t(weight));
+  add_(out, bias);
+  return out;
+}
+
+}  // namespace vramwise::tape

@@ -1,0 +1,22 @@
+// Matrix products, in the ways in which ATen takes them apart: linear → addmm or matmul → mm or bmm.
+#pragma once
+
+#include "tape/tape.h"
+#include "tape/tensor.h"
+
+namespace vramwise::tape {
+
+/// (n, m) × (m, p).
+Tensor mm(Tensor a, Tensor b);
+/// (b, n, m) × (b, m, p).
+Tensor bmm(Tensor a, Tensor b);
+/// bias + a × b, where `bias` broadcasts.
+Tensor addmm(Tensor bias, Tensor a, Tensor b);
+/// torch.baddbmm: bias + a × b of batches.
+Tensor baddbmm(Tensor bias, Tensor a, Tensor b);
+/// torch.matmul of tensors of any rank.
+Tensor matmul(Tensor a, Tensor b);
+/// torch.nn.functional.linear: x · weightᵀ + bias. weight: (out, in). An undefined bias is none.
+Tensor linear(Tensor x, Tensor weight, Tensor bias = {});
+
+}  // namespace vramwise::tape

@@ -1,0 +1,36 @@
+// Views: other shapes of the same memory. Only reshape() may copy.
+#pragma once
+
+#include <vector>
+
+#include "tape/tape.h"
+#include "tape/tensor.h"
+
+namespace vramwise::tape {
+
+/// One size may be −1: what remains.
+Tensor view(Tensor x, Dims sizes);
+Tensor reshape(Tensor x, Dims sizes);
+Tensor flatten(Tensor x, int first = 0, int last = -1);
+Tensor transpose(Tensor x, int a, int b);
+/// x.t() of a matrix: a node of its own kind in autograd.
+Tensor t(Tensor x);
+Tensor permute(Tensor x, Dims order);
+Tensor unsqueeze(Tensor x, int dim);
+Tensor squeeze(Tensor x, int dim);
+/// A size of −1 keeps the size.
+Tensor expand(Tensor x, Dims sizes);
+/// x[…, begin:end:step, …] in one dimension; the gradient is a zero tensor of x's shape into which it is copied.
+Tensor slice(Tensor x, int dim, std::int64_t begin, std::int64_t end, std::int64_t step = 1);
+Tensor narrow(Tensor x, int dim, std::int64_t begin, std::int64_t length);
+Tensor select(Tensor x, int dim, std::int64_t index);
+/// x without its history.
+Tensor detach(Tensor x);
+std::vector<Tensor> split(Tensor x, std::int64_t size, int dim);
+std::vector<Tensor> split(Tensor x, const std::vector<std::int64_t>& sizes, int dim);
+std::vector<Tensor> chunk(Tensor x, int count, int dim);
+Tensor cat(std::initializer_list<Tensor> parts, int dim);
+Tensor cat(std::vector<Tensor> parts, int dim);
+Tensor stack(std::vector<Tensor> parts, int dim);
+
+}  // namespace vramwise::tape

@@ -1,0 +1,135 @@
+// Tensors and their storages: where allocation and release become events.
+
+#include "tape/tape.h"
+
+#include <new>
+
+namespace vramwise::tape {
+
+Hardware Hardware::of(int capability, int sm_count, std::int64_t total_bytes) {
+  const bool server = capability == 80 || capability == 90 || capability == 100 || capability == 103;
+  const int threads = capability < 80 ? (capability == 75 ? 1024 : 2048) : (server ? 2048 : 1536);
+  return {.capability = capability, .sm_count = sm_count, .max_threads_per_sm = threads, .total_bytes = total_bytes};
+}
+
+Tape::Tape(const Hardware& hardware) : hardware_(hardware) { events_.reserve(1 << 14); }
+
+Tape::~Tape() {
+  for (Storage* workspace : cublas_workspaces_) {
+    if (workspace != nullptr) drop(workspace);
+  }
+  for (Storage* workspace : cublas_lt_workspaces_) {
+    if (workspace != nullptr) drop(workspace);
+  }
+}
+
+EventList Tape::take_events() {
+  EventList taken;
+  taken.reserve(events_.capacity());
+  std::swap(taken, events_);
+  return taken;
+}
+
+Storage* Tape::new_storage(std::int64_t bytes) {
+  auto* storage = new (pool_.take(sizeof(Storage))) Storage{.references = 1, .bytes = bytes};
+  if (bytes > 0) {
+    if (free_ids_.empty()) {
+      storage->id = next_id_++;
+    } else {
+      storage->id = free_ids_.back();
+      free_ids_.pop_back();
+    }
+    events_.push_back(AllocationEvent::allocate(storage->id, bytes));
+  }
+  return storage;
+}
+
+void Tape::release(Storage* storage) {
+  if (storage->bytes > 0) {
+    events_.push_back(AllocationEvent::free(storage->id));
+    free_ids_.push_back(storage->id);
+  }
+  pool_.give(storage, sizeof(Storage));
+}
+
+// at::cuda::getCurrentCUDABlasHandle keeps a workspace for each pair of handle and stream (CublasHandlePool.cpp):
+// :4096:2:16:8 KiB by default, 32 MiB on 9.0.
+void Tape::use_cublas() {
+  Storage*& workspace = cublas_workspaces_[static_cast<int>(thread_)];
+  if (workspace != nullptr) return;
+  const std::int64_t bytes = hardware_.capability == 90 ? std::int64_t{32} << 20 : 4096 * 1024 * 2 + 16 * 1024 * 8;
+  workspace = new_storage(bytes);
+}
+
+void Tape::use_cublas_lt() {
+  use_cublas();
+  Storage*& workspace = cublas_lt_workspaces_[static_cast<int>(thread_)];
+  if (workspace == nullptr) workspace = new_storage(1024 * 1024);
+}
+
+Tensor Tape::empty(const Dims& sizes, DType type) {
+  Storage* storage = new_storage(sizes.product() * size_of(type));
+  TensorData* data = new_data();
+  data->references = 1;
+  data->type = type;
+  data->tape = this;
+  data->storage = storage;
+  data->sizes = sizes;
+  data->strides = contiguous_strides(sizes);
+  return Tensor::adopt(data);
+}
+
+Tensor Tape::empty_strided(const Dims& sizes, const Dims& strides, DType type) {
+  std::int64_t elements = sizes.product() == 0 ? 0 : 1;
+  for (int i = 0; i < sizes.size() && elements > 0; ++i) elements += (sizes[i] - 1) * strides[i];
+  Storage* storage = new_storage(elements * size_of(type));
+  TensorData* data = new_data();
+  data->references = 1;
+  data->type = type;
+  data->tape = this;
+  data->storage = storage;
+  data->sizes = sizes;
+  data->strides = strides;
+  data->is_contiguous = vramwise::tape::is_contiguous(sizes, strides);
+  return Tensor::adopt(data);
+}
+
+Tensor Tape::parameter(const Dims& sizes, DType type) {
+  Tensor leaf = empty(sizes, type);
+  leaf->requires_grad = true;
+  return leaf;
+}
+
+Tensor Tape::on_host(const Dims& sizes, DType type) {
+  Tensor tensor = empty(Dims{0}, type);
+  tensor->sizes = sizes;
+  tensor->strides = contiguous_strides(sizes);
+  tensor->on_host = true;
+  return tensor;
+}
+
+Tensor Tape::alias(const Tensor& base, const Dims& sizes, const Dims& strides, std::int64_t offset) {
+  TensorData* data = new_data();
+  ++base->storage->references;
+  data->references = 1;
+  data->type = base.type();
+  data->tape = this;
+  data->storage = base->storage;
+  data->offset = offset;
+  data->sizes = sizes;
+  data->strides = strides;
+  data->is_contiguous = vramwise::tape::is_contiguous(sizes, strides);
+  data->on_host = base->on_host;
+  return Tensor::adopt(data);
+}
+
+// As TensorImpl::release_resources: what autograd holds goes first, the memory last.
+void Tensor::destroy(TensorData* data) {
+  if (data->grad != nullptr) adopt(std::exchange(data->grad, nullptr)).reset();
+  if (data->grad_fn != nullptr) Node::drop(std::exchange(data->grad_fn, nullptr));
+  Tape& tape = *data->tape;
+  tape.drop(data->storage);
+  tape.give_data(data);
+}
+
+}  // namespace vramwise::tape

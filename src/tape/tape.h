@@ -1,0 +1,140 @@
+// Tape: one process' view of one device. Tensors are made on it, and each allocation and release becomes an event.
+//
+//   Tape tape(Hardware::of(86, 82));
+//   Tensor w = tape.parameter({4096, 4096}, DType::kBFloat16);
+//   Tensor loss = sum(silu(linear(x, w)));
+//   backward(loss);
+//   replay(tape.events());
+//
+// A tape is not thread-safe; different tapes are independent. All tensors must be gone before their tape.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "allocator/event.h"
+#include "tape/arena.h"
+#include "tape/hardware.h"
+#include "tape/node.h"
+#include "tape/tensor.h"
+
+namespace vramwise::tape {
+
+class SavedHooks;
+class Autocast;
+
+/// What has been computed so far; differences of it are the work of a phase.
+struct Work {
+  double matmul_flops = 0;      ///< multiply and add are two
+  std::int64_t bytes_moved = 0; ///< reads and writes of device memory by the other kernels
+  std::int64_t kernels = 0;
+};
+
+/// The threads of PyTorch that call CUDA. Each has its own handle of cuBLAS, with a workspace of its own.
+enum class Thread : std::uint8_t { kMain, kBackward };
+
+class Tape {
+ public:
+  explicit Tape(const Hardware& hardware);
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  const Hardware& hardware() const { return hardware_; }
+
+  const EventList& events() const { return events_; }
+  /// Hands the events so far to the caller and goes on with an empty list.
+  EventList take_events();
+  void mark(std::uint32_t phase) { events_.push_back(AllocationEvent::mark(phase)); }
+
+  Tensor empty(const Dims& sizes, DType type);
+  Tensor empty_strided(const Dims& sizes, const Dims& strides, DType type);
+  /// A leaf that wants a gradient.
+  Tensor parameter(const Dims& sizes, DType type);
+  /// A CPU tensor: it takes no memory of the device.
+  Tensor on_host(const Dims& sizes, DType type);
+  /// A tensor that looks into the storage of another (a view); it takes no part in autograd yet.
+  Tensor alias(const Tensor& base, const Dims& sizes, const Dims& strides, std::int64_t offset);
+
+  bool grad_enabled() const { return grad_enabled_; }
+  void set_grad_enabled(bool enabled) { grad_enabled_ = enabled; }
+  std::uint64_t next_sequence() { return sequence_++; }
+  SavedHooks* saved_hooks() const { return saved_hooks_; }
+  void set_saved_hooks(SavedHooks* hooks) { saved_hooks_ = hooks; }
+  Autocast* autocast() const { return autocast_; }
+  void set_autocast(Autocast* autocast) { autocast_ = autocast; }
+  Thread thread() const { return thread_; }
+  void set_thread(Thread thread) { thread_ = thread; }
+
+  /// Called by whatever uses a handle of cuBLAS: the first use of a thread's handle allocates its workspace.
+  void use_cublas();
+  /// Called by whatever uses cuBLASLt, whose workspace is another one.
+  void use_cublas_lt();
+
+  void count_matmul(double flops) {
+    work_.matmul_flops += flops;
+    ++work_.kernels;
+  }
+  void count_kernel(std::int64_t bytes_moved) {
+    work_.bytes_moved += bytes_moved;
+    ++work_.kernels;
+  }
+  const Work& work() const { return work_; }
+
+  // For tensors, storages and nodes.
+  Pool& pool() { return pool_; }
+  Storage* new_storage(std::int64_t bytes);
+  void drop(Storage* storage) {
+    if (--storage->references == 0) release(storage);
+  }
+  TensorData* new_data() { return new (pool_.take(sizeof(TensorData))) TensorData{}; }
+  void give_data(TensorData* data) { pool_.give(data, sizeof(TensorData)); }
+
+ private:
+  void release(Storage* storage);
+
+  Hardware hardware_;
+  Pool pool_;
+  EventList events_;
+  std::vector<AllocationId> free_ids_;
+  AllocationId next_id_ = 0;
+  std::uint64_t sequence_ = 0;
+  bool grad_enabled_ = true;
+  Thread thread_ = Thread::kMain;
+  Work work_;
+  SavedHooks* saved_hooks_ = nullptr;
+  Autocast* autocast_ = nullptr;
+  Storage* cublas_workspaces_[2] = {};
+  Storage* cublas_lt_workspaces_[2] = {};
+};
+
+/// Memory that one kernel needs for itself, released at the end of the scope.
+class Scratch {
+ public:
+  Scratch(Tape& tape, std::int64_t bytes) : tape_(tape), storage_(bytes > 0 ? tape.new_storage(bytes) : nullptr) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (storage_ != nullptr) tape_.drop(storage_);
+  }
+
+ private:
+  Tape& tape_;
+  Storage* storage_;
+};
+
+/// torch.set_grad_enabled as a scope.
+class GradMode {
+ public:
+  GradMode(Tape& tape, bool enabled) : tape_(tape), before_(tape.grad_enabled()) { tape.set_grad_enabled(enabled); }
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+  ~GradMode() { tape_.set_grad_enabled(before_); }
+
+ private:
+  Tape& tape_;
+  bool before_;
+};
+
+}  // namespace vramwise::tape

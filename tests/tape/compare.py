@@ -1,0 +1,113 @@
+"""Compares the tape with PyTorch on an emulated card, case by case; also a tool: what changed for another torch?
+
+    python tests/tape/compare.py --seed 7 --each 20 [--only add,mul] [--python OTHER/bin/python] [--card ampere]
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "dryrun")]
+
+import cases as drawn  # noqa: E402
+import machine  # noqa: E402
+
+
+def program():
+    """tape_ops: VRAMWISE_TAPE_OPS, or the newest build."""
+    if path := os.environ.get("VRAMWISE_TAPE_OPS"):
+        return path
+    built = sorted(ROOT.glob("build/*/bin/tape_ops"), key=lambda p: p.stat().st_mtime)
+    return str(built[-1]) if built else None
+
+
+def from_tape(cases, card):
+    facts = machine.CARDS[card]
+    capability = facts["capability"].replace(".", "")
+    command = [program(), capability, str(facts["sm_count"])]
+    run = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, check=False, timeout=600)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def from_torch(cases, card, python=sys.executable, env=None):
+    facts = {**machine.CARDS[card], "total_bytes": 1 << 40, "nvml_total_bytes": 1 << 40}
+    with tempfile.TemporaryDirectory() as folder:
+        emulator = machine.library()
+        full = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "TORCH_"))}
+        full |= {
+            "LD_PRELOAD": str(emulator),
+            "LD_LIBRARY_PATH": f"{emulator.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+            "VRAMWISE_GPUS": json.dumps({"cards": [facts]}),
+            "VRAMWISE_LEDGER_DIR": folder,
+            **(env or {}),
+        }
+        command = [python, str(HERE / "torch_side.py")]
+        text = json.dumps(cases)
+        run = subprocess.run(command, env=full, input=text, capture_output=True, text=True, check=False, timeout=1800)
+    if run.stderr:
+        print(run.stderr[-20000:], file=sys.stderr)
+    assert run.stdout.strip(), f"PyTorch's side failed ({run.returncode}): {run.stderr[-2000:]}"
+    return json.loads(run.stdout)
+
+
+def line(event):
+    return f"-  #{event[1]}" if event[0] == -1 else f"+  {event[0]}"
+
+
+def difference(tape, torch):
+    """Both lists side by side, from a little before the first difference."""
+    if isinstance(torch, str):
+        return f"PyTorch: {torch}"
+    first = next((i for i, (a, b) in enumerate(zip(tape, torch, strict=False)) if a != b), min(len(tape), len(torch)))
+    rows = [f"first difference at event {first} of {len(tape)} / {len(torch)} (tape | torch)"]
+    for i in range(max(0, first - 6), min(max(len(tape), len(torch)), first + 14)):
+        left = line(tape[i]) if i < len(tape) else ""
+        right = line(torch[i]) if i < len(torch) else ""
+        rows.append(f"  {i:4} {left:24} | {right:24} {'' if left == right else '<'}")
+    return "\n".join(rows)
+
+
+def compare(seed, each, card="ampere", python=sys.executable, only=None, env=None):
+    """(how many cases were equal, those that were not: (kind, case, difference))."""
+    cases = drawn.draw(seed, each, only)
+    programs = [case for _, case in cases]
+    torch = from_torch(programs, card, python, env)
+    tape = from_tape(programs, card)
+    wrong = [
+        (kind, case, difference(a, b)) for (kind, case), a, b in zip(cases, tape, torch, strict=True) if a != b
+    ]
+    return len(cases) - len(wrong), wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--each", type=int, default=10)
+    parser.add_argument("--only")
+    parser.add_argument("--card", default="ampere", choices=sorted(machine.CARDS))
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--show", type=int, default=3, help="differences to show")
+    options = parser.parse_args()
+    only = options.only.split(",") if options.only else None
+    print("seed", options.seed)
+    right, wrong = compare(options.seed, options.each, options.card, options.python, only)
+    print(right, "equal,", len(wrong), "different:", dict(collections.Counter(kind for kind, _, _ in wrong)))
+    shown = collections.Counter()
+    for kind, case, text in wrong:
+        shown[kind] += 1
+        if shown[kind] <= options.show:
+            print(f"\n{kind}: {json.dumps(case)}\n{text}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Runs programs of ops in PyTorch on an emulated card and prints their allocations, as tape_ops does (see there).
+
+Read from stdin: the cases. With VRAMWISE_STACKS=n the stacks of the n-th case go to stderr instead, for whoever asks
+which kernel took a temporary.
+"""
+
+import gc
+import json
+import os
+import sys
+
+import torch
+import torch.nn.functional as F
+
+CUDA = torch.device("cuda")
+
+
+def dtype(name):
+    return getattr(torch, name)
+
+
+def binary(op):
+    return lambda i, a: op(i[0], i[1] if len(i) > 1 else a["value"])
+
+
+def reduction(op):
+    return lambda i, a: op(i[0], a["dim"], a.get("keepdim", False)) if "dim" in a else op(i[0])
+
+
+def window(i, a):
+    index = [slice(None)] * i[0].dim()
+    index[a["dim"]] = slice(a["begin"], a["end"], a.get("step", 1))
+    return i[0][tuple(index)]
+
+
+OPS = {
+    "add": binary(torch.add),
+    "sub": binary(torch.sub),
+    "mul": binary(torch.mul),
+    "div": binary(torch.div),
+    "rsub": lambda i, a: a["value"] - i[0],
+    "add_alpha": lambda i, a: torch.add(i[0], i[1], alpha=a["alpha"]),
+    "pow": lambda i, a: i[0].pow(a["exponent"]),
+    "neg": lambda i, a: -i[0],
+    "sqrt": lambda i, a: torch.sqrt(i[0]),
+    "rsqrt": lambda i, a: torch.rsqrt(i[0]),
+    "exp": lambda i, a: torch.exp(i[0]),
+    "log": lambda i, a: torch.log(i[0]),
+    "sin": lambda i, a: torch.sin(i[0]),
+    "cos": lambda i, a: torch.cos(i[0]),
+    "tanh": lambda i, a: torch.tanh(i[0]),
+    "sigmoid": lambda i, a: torch.sigmoid(i[0]),
+    "silu": lambda i, a: F.silu(i[0]),
+    "relu": lambda i, a: F.relu(i[0]),
+    "gelu": lambda i, a: F.gelu(i[0]),
+    "gelu_tanh": lambda i, a: F.gelu(i[0], approximate="tanh"),
+    "clone": lambda i, a: i[0].clone(),
+    "contiguous": lambda i, a: i[0].contiguous(),
+    "to": lambda i, a: i[0].to(dtype(a["dtype"])),
+    "view": lambda i, a: i[0].view(a["size"]),
+    "reshape": lambda i, a: i[0].reshape(a["size"]),
+    "transpose": lambda i, a: i[0].transpose(a["a"], a["b"]),
+    "t": lambda i, a: i[0].t(),
+    "permute": lambda i, a: i[0].permute(a["order"]),
+    "unsqueeze": lambda i, a: i[0].unsqueeze(a["dim"]),
+    "squeeze": lambda i, a: i[0].squeeze(a["dim"]),
+    "expand": lambda i, a: i[0].expand(a["size"]),
+    "flatten": lambda i, a: i[0].flatten(a["first"], a.get("last", -1)),
+    "slice": window,
+    "narrow": lambda i, a: i[0].narrow(a["dim"], a["begin"], a["length"]),
+    "select": lambda i, a: i[0].select(a["dim"], a["index"]),
+    "split": lambda i, a: i[0].split(a["size"], a["dim"]),
+    "chunk": lambda i, a: i[0].chunk(a["count"], a["dim"]),
+    "cat": lambda i, a: torch.cat(i, a["dim"]),
+    "stack": lambda i, a: torch.stack(i, a["dim"]),
+    "detach": lambda i, a: i[0].detach(),
+    "mm": lambda i, a: torch.mm(i[0], i[1]),
+    "bmm": lambda i, a: torch.bmm(i[0], i[1]),
+    "addmm": lambda i, a: torch.addmm(i[0], i[1], i[2]),
+    "baddbmm": lambda i, a: torch.baddbmm(i[0], i[1], i[2]),
+    "matmul": lambda i, a: torch.matmul(i[0], i[1]),
+    "linear": lambda i, a: F.linear(i[0], i[1], i[2] if len(i) > 2 else None),
+    "sum": reduction(torch.sum),
+    "mean": reduction(torch.mean),
+}
+
+
+def make_input(case):
+    tensor = torch.empty(case["size"], dtype=dtype(case["dtype"]), device=CUDA)
+    layout = case.get("layout", [])
+    for op, args in layout:
+        tensor = OPS[op]([tensor], args)
+    if layout:
+        tensor = tensor.detach()
+    return tensor.requires_grad_(case.get("grad", False))
+
+
+def statement(names, outputs, op, inputs, args=None):
+    if op == "del":
+        for name in inputs:
+            names.pop(name, None)
+        return
+    result = OPS[op]([names[name] for name in inputs], args or {})
+    for name, value in zip(outputs, result if isinstance(result, (tuple, list)) else [result], strict=False):
+        names[name] = value
+
+
+def run_case(case):
+    names = {}
+    for item in case["inputs"]:
+        names[item["name"]] = make_input(item)
+    for line in case["body"]:
+        statement(names, *line)
+    if case["backward"]:
+        root = names[case["backward"]]
+        if root.requires_grad:
+            gradient = torch.empty(root.shape, dtype=root.dtype, device=CUDA)
+            torch.autograd.backward([root], [gradient])
+            del gradient
+        del root
+    for item in case["inputs"]:
+        names.pop(item["name"], None)
+    for line in case["body"]:
+        for name in line[0]:
+            names.pop(name, None)
+
+
+def record(stacks=False):
+    torch.cuda.memory._record_memory_history(
+        enabled="all", context="all" if stacks else None, stacks="all", max_entries=1 << 22, clear_history=True
+    )
+
+
+def trace():
+    return torch.cuda.memory._snapshot()["device_traces"][0]
+
+
+def numbered(entries):
+    out, number, count = [], {}, 0
+    for entry in entries:
+        if entry["action"] == "alloc":
+            number[entry["addr"]] = count
+            count += 1
+            out.append([entry["size"]])
+        elif entry["action"] == "free_requested":
+            out.append([-1, number.get(entry["addr"], -1)])
+    return out
+
+
+def show_stacks(entries):
+    for entry in entries:
+        if entry["action"] in ("alloc", "free_requested"):
+            print(entry["action"], entry["size"], file=sys.stderr)
+            for frame in entry.get("frames", [])[:40]:
+                if "CUDACachingAllocator" not in frame["filename"] and frame["name"] != "??":
+                    print("    ", frame["name"][:160], file=sys.stderr)
+
+
+def main():
+    cases = json.load(sys.stdin)
+    gc.disable()
+    torch.empty(1, device=CUDA)
+    stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
+    answers = []
+    for i, case in enumerate(cases):
+        record(stacks == i)
+        try:
+            run_case(case)
+            answers.append(numbered(trace()))
+        except RuntimeError as error:
+            answers.append(str(error).splitlines()[0])
+        if stacks == i:
+            show_stacks(trace())
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
