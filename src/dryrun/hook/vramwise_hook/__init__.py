@@ -3,9 +3,10 @@
 Nothing here may change what the program does, and nothing may end it: a module that fails says so and is left out.
 """
 
-from . import imports, watch
+from . import imports, ranks, watch
 
 
 def install():
     imports.after("torch", watch.install)
+    ranks.install()
     imports.listen()
