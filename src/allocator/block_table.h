@@ -11,9 +11,10 @@ namespace vramwise {
 
 struct Block {
   std::int64_t address = 0;
+  std::int64_t order = 0;  ///< among free blocks of one size, in units of 512 bytes from the start of its segment
   std::int64_t size = 0;
   std::int64_t requested = 0;
-  std::int64_t freed_at = 0;  ///< gc_count_base: the pool's count of searches when it was put into the free list
+  std::uint32_t freed_at = 0;  ///< gc_count_base: the pool's count of searches when it was put into the free list
   BlockIndex previous = kNoBlock;
   BlockIndex next = kNoBlock;
   std::uint32_t expandable = kNotExpandable;  ///< its expandable segment
@@ -27,6 +28,12 @@ struct Block {
 
   static constexpr std::uint32_t kNotExpandable = ~std::uint32_t{0};
   bool is_expandable() const { return expandable != kNotExpandable; }
+  /// Moves the beginning.
+  void advance(std::int64_t bytes) {
+    address += bytes;
+    order += bytes / 512;
+    size -= bytes;
+  }
   bool is_split() const { return previous != kNoBlock || next != kNoBlock; }
   bool is_free() const { return !allocated && !waiting && other_streams == 0; }
 };

@@ -105,8 +105,7 @@ BlockIndex CachingAllocator::hand_out(const Request& request, BlockIndex found, 
     if (front.previous != kNoBlock) blocks_[front.previous].next = index;
     Block& rest = blocks_[found];
     rest.previous = index;
-    rest.address += request.size;
-    rest.size -= request.size;
+    rest.advance(request.size);
     put_into_list(found);
     if (counts_as_split && was_split) {
       stats_.inactive_split_bytes.decrease(request.size);
@@ -134,7 +133,7 @@ void CachingAllocator::put_into_list(BlockIndex index) {
   Block& block = blocks_[index];
   Pool& pool = pool_of(block);
   block.freed_at = pool.searches;
-  pool.streams[block.stream]->free.insert({.size = block.size, .address = block.address, .block = index});
+  pool.streams[block.stream]->free.insert({.size = block.size, .order = block.order, .block = index});
 }
 
 void CachingAllocator::free(BlockIndex index) {
@@ -178,6 +177,7 @@ std::int64_t CachingAllocator::merge(BlockIndex index, BlockIndex neighbour) {
   }
   if (block.previous == neighbour) {
     block.address = taken.address;
+    block.order = taken.order;
     block.previous = taken.previous;
     if (block.previous != kNoBlock) blocks_[block.previous].next = index;
   } else {

@@ -88,7 +88,7 @@ class CachingAllocator {
   struct Pool {
     bool is_small = false;
     std::vector<std::unique_ptr<StreamPool>> streams{};
-    std::int64_t searches = 0;  ///< get_free_blocks_call_count: the clock of garbage collection
+    std::uint32_t searches = 0;  ///< get_free_blocks_call_count: the clock of garbage collection
   };
   struct ExpandableSegment {
     std::int64_t address = 0;
@@ -117,7 +117,7 @@ class CachingAllocator {
   BlockIndex hand_out(const Request& request, BlockIndex found, std::int64_t requested);
   bool should_split(const Block& block, std::int64_t size) const;
   void put_into_list(BlockIndex block);
-  void take_from_list(const Block& block) { list_of(block).free.erase(block.size, block.address); }
+  void take_from_list(const Block& block) { list_of(block).free.erase(block.size, block.order); }
   void release_block(BlockIndex block);
   /// The bytes of `neighbour` that `block` took over; 0: they cannot be merged.
   std::int64_t merge(BlockIndex block, BlockIndex neighbour);
@@ -125,6 +125,7 @@ class CachingAllocator {
 
   // new_segments.cc
   bool take_pages(std::int64_t bytes);
+  std::int64_t order_of_segment(std::int64_t address, std::int64_t bytes);
   BlockIndex allocate_segment(const Request& request, bool is_retry);
   BlockIndex allocate_expandable(const Request& request);
   BlockIndex find_room(const Request& request);
@@ -154,6 +155,7 @@ class CachingAllocator {
   std::vector<std::uint32_t> unused_expandable_;
   std::vector<BlockIndex> waiting_;  ///< freed, but used by other streams
   std::int64_t missing_ = 0;
+  std::int64_t next_order_ = 0;
   SegmentSink* sink_ = nullptr;
 };
 

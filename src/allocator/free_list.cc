@@ -7,13 +7,13 @@
 
 namespace vramwise {
 
-std::uint32_t FreeList::position_of(const std::vector<Entry>& bin, std::int64_t size, std::int64_t address) const {
+std::uint32_t FreeList::position_of(const std::vector<Entry>& bin, std::int64_t size, std::int64_t order) const {
   // Most bins hold a handful; walking them from the front beats halving.
   std::uint32_t position = 0;
   auto count = static_cast<std::uint32_t>(bin.size());
   while (count > 8) {
     const std::uint32_t half = count / 2;
-    if (before(bin[position + half], size, address)) {
+    if (before(bin[position + half], size, order)) {
       position += half + 1;
       count -= half + 1;
     } else {
@@ -21,14 +21,14 @@ std::uint32_t FreeList::position_of(const std::vector<Entry>& bin, std::int64_t 
     }
   }
   const std::uint32_t end = position + count;
-  while (position < end && before(bin[position], size, address)) ++position;
+  while (position < end && before(bin[position], size, order)) ++position;
   return position;
 }
 
 void FreeList::insert(const Entry& entry) {
   const std::uint32_t index = bin_of(entry.size);
   std::vector<Entry>& bin = bins_[index];
-  bin.insert(bin.begin() + position_of(bin, entry.size, entry.address), entry);
+  bin.insert(bin.begin() + position_of(bin, entry.size, entry.order), entry);
   bitmap_[index / 64] |= std::uint64_t{1} << (index % 64);
   words_ |= std::uint64_t{1} << (index / 64);
 }
@@ -38,9 +38,9 @@ void FreeList::mark_empty(std::uint32_t bin) {
   if (bitmap_[bin / 64] == 0) words_ &= ~(std::uint64_t{1} << (bin / 64));
 }
 
-void FreeList::erase(std::int64_t size, std::int64_t address) {
+void FreeList::erase(std::int64_t size, std::int64_t order) {
   const std::uint32_t index = bin_of(size);
-  erase({.bin = index, .position = position_of(bins_[index], size, address)});
+  erase({.bin = index, .position = position_of(bins_[index], size, order)});
 }
 
 void FreeList::erase(Cursor cursor) {

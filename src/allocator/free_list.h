@@ -1,4 +1,4 @@
-// FreeList: the free blocks of one pool and one stream, in PyTorch's order: by size, then by address.
+// FreeList: the free blocks of one pool and one stream, in PyTorch's order: by size, then by Block::order.
 //
 // PyTorch keeps a std::set; here the order is cut into bins (exact sizes at first, then 32 to each power of two), each
 // a short sorted array, with a bitmap of the bins that hold something. So the best fit is a look at one bin and at most
@@ -19,7 +19,7 @@ class FreeList {
  public:
   struct Entry {
     std::int64_t size = 0;  ///< bytes, a multiple of 512
-    std::int64_t address = 0;
+    std::int64_t order = 0;
     BlockIndex block = kNoBlock;
   };
   /// A place in the order; valid until the list changes.
@@ -30,8 +30,8 @@ class FreeList {
   };
 
   void insert(const Entry& entry);
-  /// `entry.size` and `.address` name what is to go; it must be here.
-  void erase(std::int64_t size, std::int64_t address);
+  /// The entry of that size and order; it must be here.
+  void erase(std::int64_t size, std::int64_t order);
   void erase(Cursor cursor);
 
   bool empty() const { return words_ == 0; }
@@ -54,10 +54,10 @@ class FreeList {
     const std::uint32_t bin = 64 + (exponent - 6) * 32 + (static_cast<std::uint32_t>(units >> (exponent - 5)) & 31U);
     return bin < kBins ? bin : kBins - 1;
   }
-  static bool before(const Entry& a, std::int64_t size, std::int64_t address) {
-    return a.size != size ? a.size < size : a.address < address;
+  static bool before(const Entry& a, std::int64_t size, std::int64_t order) {
+    return a.size != size ? a.size < size : a.order < order;
   }
-  std::uint32_t position_of(const std::vector<Entry>& bin, std::int64_t size, std::int64_t address) const;
+  std::uint32_t position_of(const std::vector<Entry>& bin, std::int64_t size, std::int64_t order) const;
   /// The first bin from `bin` on, or the last before it, that holds something; kNone.
   std::uint32_t next_bin(std::uint32_t bin) const;
   std::uint32_t previous_bin(std::uint32_t bin) const;

@@ -15,7 +15,7 @@ std::vector<Key> forwards(const FreeList& list) {
   std::vector<Key> keys;
   for (auto cursor = list.first(); cursor.valid(); cursor = list.next(cursor)) {
     const auto& entry = list.at(cursor);
-    keys.emplace_back(entry.size, entry.address, entry.block);
+    keys.emplace_back(entry.size, entry.order, entry.block);
   }
   return keys;
 }
@@ -24,7 +24,7 @@ std::vector<Key> backwards(const FreeList& list) {
   std::vector<Key> keys;
   for (auto cursor = list.last(); cursor.valid(); cursor = list.previous(cursor)) {
     const auto& entry = list.at(cursor);
-    keys.emplace_back(entry.size, entry.address, entry.block);
+    keys.emplace_back(entry.size, entry.order, entry.block);
   }
   return {keys.rbegin(), keys.rend()};
 }
@@ -48,13 +48,13 @@ TEST(FreeList, IsAnOrderedSet) {
   };
   for (int round = 0; round < 4000; ++round) {
     if (oracle.size() < 200 && random() % 3 != 0) {
-      // Often a size that is here already: then the address decides.
+      // Often a size that is here already: then the order decides.
       const std::int64_t bytes = oracle.empty() || random() % 2 == 0 ? size() : std::get<0>(*oracle.begin());
-      const auto address = static_cast<std::int64_t>(random() % 100000) * 512;
+      const auto order = static_cast<std::int64_t>(random() % 100000) * 512;
       const auto block = static_cast<BlockIndex>(round);
-      if (oracle.lower_bound({bytes, address, 0}) != oracle.upper_bound({bytes, address, kNoBlock})) continue;
-      oracle.emplace(bytes, address, block);
-      list.insert({.size = bytes, .address = address, .block = block});
+      if (oracle.lower_bound({bytes, order, 0}) != oracle.upper_bound({bytes, order, kNoBlock})) continue;
+      oracle.emplace(bytes, order, block);
+      list.insert({.size = bytes, .order = order, .block = block});
     } else if (!oracle.empty()) {
       const auto gone = std::next(oracle.begin(), static_cast<std::ptrdiff_t>(random() % oracle.size()));
       list.erase(std::get<0>(*gone), std::get<1>(*gone));

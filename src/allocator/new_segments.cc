@@ -21,14 +21,24 @@ BlockIndex CachingAllocator::allocate_segment(const Request& request, bool is_re
   ++stats_.num_device_alloc;
   const std::int64_t address = memory_.take_addresses(request.segment);
   if (sink_ != nullptr) sink_->segment_changed(SegmentAction::kAllocate, address, request.segment, request.stream);
-  return blocks_.add(
-      {.address = address, .size = request.segment, .stream = request.stream, .is_small = request.pool.is_small});
+  return blocks_.add({.address = address,
+                      .order = order_of_segment(address, request.segment),
+                      .size = request.segment,
+                      .stream = request.stream,
+                      .is_small = request.pool.is_small});
 }
 
 bool CachingAllocator::take_pages(std::int64_t bytes) {
   if (memory_.take(bytes)) return true;
   missing_ = round_to_pages(bytes) - memory_.free_bytes();
   return false;
+}
+
+std::int64_t CachingAllocator::order_of_segment(std::int64_t address, std::int64_t bytes) {
+  if (!options_.older_segments_first) return address / kMinBlockBytes;
+  const std::int64_t order = next_order_;
+  next_order_ += bytes / kMinBlockBytes;
+  return order;
 }
 
 bool CachingAllocator::has_room(BlockIndex block, std::int64_t size) const {
@@ -66,6 +76,7 @@ BlockIndex CachingAllocator::new_expandable_segment(const Request& request) {
     expandable_[place] = segment;
   }
   const BlockIndex block = blocks_.add({.address = segment.address,
+                                        .order = order_of_segment(segment.address, size),
                                         .size = size,
                                         .expandable = place,
                                         .stream = request.stream,
@@ -99,8 +110,7 @@ bool CachingAllocator::map(BlockIndex index, std::int64_t size) {
   blocks_[index].mapped = true;
   if (mapped < block.size) {
     Block rest = block;
-    rest.address += mapped;
-    rest.size -= mapped;
+    rest.advance(mapped);
     rest.previous = index;
     rest.requested = 0;
     const BlockIndex rest_index = blocks_.add(rest);

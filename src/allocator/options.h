@@ -29,6 +29,9 @@ struct AllocatorOptions {
   double garbage_collection_threshold = 0;
   /// `torch.cuda.set_per_process_memory_fraction`, or the option per_process_memory_fraction.
   double memory_fraction = 1;
+  /// Among free blocks of one size, one of an older segment is taken first, and within a segment the lower one. That is
+  /// PyTorch 2.14's rule; before, the lowest address was taken (github.com/pytorch/pytorch/pull/183591). No setting.
+  bool older_segments_first = true;
 
   bool operator==(const AllocatorOptions&) const = default;
 };

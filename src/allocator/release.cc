@@ -74,8 +74,7 @@ void CachingAllocator::unmap(BlockIndex index) {
   }
   if (end < block.address + block.size) {
     Block after = block;
-    after.address = end;
-    after.size = block.address + block.size - end;
+    after.advance(end - block.address);
     after.previous = index;
     after.requested = 0;
     const BlockIndex after_index = blocks_.add(after);
@@ -83,7 +82,7 @@ void CachingAllocator::unmap(BlockIndex index) {
     blocks_[index].next = after_index;
     put_into_list(after_index);
   }
-  blocks_[index].address = begin;
+  blocks_[index].advance(begin - block.address);
   blocks_[index].size = end - begin;
   blocks_[index].mapped = false;
   merge(index, blocks_[index].previous);
@@ -134,7 +133,7 @@ void CachingAllocator::collect_garbage() {
   const std::int64_t target = stats_.reserved_bytes.current - threshold;
   std::vector<BlockIndex> candidates;
   std::int64_t total_age = 0;
-  const auto age_of = [&](BlockIndex index) { return large_.searches - blocks_[index].freed_at; };
+  const auto age_of = [&](BlockIndex index) { return std::int64_t{large_.searches - blocks_[index].freed_at}; };
   for (const auto& stream : large_.streams) {
     if (!stream) continue;
     const FreeList& list = stream->free;
