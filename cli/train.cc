@@ -20,9 +20,11 @@
 #include "data/dataset.h"
 #include "device/machine.h"
 #include "device/system.h"
+#include "io/files.h"
 #include "plan/plan.h"
 #include "report/plan_json.h"
 #include "report/plan_text.h"
+#include "run/output_names.h"
 #include "run/run_spec.h"
 
 namespace vramwise::cli {
@@ -77,6 +79,7 @@ Result<Dataset> open_data(const RunOptions& run) {
   DataOptions options;
   options.data_dir = run.data.data_dir;
   options.tokenizer = run.data.tokenizer;
+  options.other_cache_dir = join_path(run.out_dir, kTokensFolderName);  // as the trainer does
   options.on_progress = [](const EncodeProgress& progress) {
     fmt::print(stderr, "\rencoding {}: {} of {} ", progress.file, format_size(progress.done),
                format_size(progress.total));

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <utility>
 
 #include "base/units.h"
+#include "data/open_file.h"
 #include "data/source_files.h"
 #include "data/token_cache.h"
 #include "data/token_meta.h"
@@ -29,12 +31,12 @@ Error empty_file(const std::string& path) {
 
 /// Whether tokens read as uint16 look like uint32 ones: every second value, the upper half of a token, is at most 7
 /// (ids below 524,288), while the others are not all that small.
-bool looks_like_uint32(const TokenSource& tokens) {
+Result<bool> looks_like_uint32(const TokenSource& tokens) {
   constexpr std::int64_t kLookedAt = 8192;
   constexpr std::int64_t kMaxUpperHalf = 7;
   const std::int64_t count = std::min(tokens.size(), kLookedAt) / 2 * 2;
   std::vector<std::int64_t> head(static_cast<std::size_t>(count));
-  tokens.read(0, count, head.data());
+  VRAMWISE_RETURN_IF_ERROR(tokens.read(0, count, head.data()));
   std::int64_t largest_lower = 0;
   for (std::size_t i = 0; i + 1 < head.size(); i += 2) {
     if (head[i + 1] > kMaxUpperHalf) return false;
@@ -44,7 +46,7 @@ bool looks_like_uint32(const TokenSource& tokens) {
 }
 
 Result<TokenSource> open_token_file(const std::string& path, TokenType type, bool type_is_given) {
-  VRAMWISE_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
+  VRAMWISE_ASSIGN_OR_RETURN(std::shared_ptr<const OpenFile> file, OpenFile::open(path));
   if (file->size() == 0) return empty_file(path);
   if (file->size() % token_type_bytes(type) != 0)
     return world_error(fmt::format("{}: its {} bytes are no whole number of {} tokens", path, grouped(file->size()),
@@ -52,11 +54,22 @@ Result<TokenSource> open_token_file(const std::string& path, TokenType type, boo
                        "It is cut off, or its tokens are of another type: {\"dtype\": \"uint32\"} in a meta.json "
                        "beside it says so.");
   TokenSource tokens = TokenSource::from_file(std::move(file), type);
-  if (!type_is_given && looks_like_uint32(tokens))
+  VRAMWISE_ASSIGN_OR_RETURN(const bool doubtful, looks_like_uint32(tokens));
+  if (!type_is_given && doubtful)
     return world_error(
         fmt::format("{}: read as uint16, every second token is close to 0, as in a file of uint32", path),
         "Put a meta.json beside it: {\"dtype\": \"uint32\"}, or \"uint16\" if that is what they are.");
   return tokens;
+}
+
+/// Whether a file begins with the byte order mark of UTF-16.
+Result<bool> begins_as_utf16(const OpenFile& file) {
+  std::array<std::byte, 2> head{};
+  if (file.size() < 2) return false;
+  VRAMWISE_RETURN_IF_ERROR(file.read(0, head));
+  const std::array<std::byte, 2> little = {std::byte{0xFF}, std::byte{0xFE}};
+  const std::array<std::byte, 2> big = {std::byte{0xFE}, std::byte{0xFF}};
+  return head == little || head == big;
 }
 
 class Opener {
@@ -89,28 +102,30 @@ class Opener {
     if (!files_.val.empty()) {
       VRAMWISE_ASSIGN_OR_RETURN(dataset_.val, open_token_file(files_.val[0].path, type, given.has_value()));
     }
-    settle_vocabulary(meta);
-    return Done{};
+    return settle_vocabulary(meta);
   }
 
-  void settle_vocabulary(const TokenMeta& meta) {
+  Status settle_vocabulary(const TokenMeta& meta) {
     if (dataset_.tokenizer) {
       dataset_.vocab_size = dataset_.tokenizer->vocab_size();
       vocabulary_source_ = dataset_.tokenizer->description();
-      return;
+      return Done{};
     }
     if (meta.vocab_size) {
       dataset_.vocab_size = *meta.vocab_size;
       vocabulary_source_ = meta.file;
     } else {
       // Validation may hold a token that training doesn't.
-      dataset_.largest_token = std::max(dataset_.train.largest().value_or(0), dataset_.val.largest().value_or(0));
+      VRAMWISE_ASSIGN_OR_RETURN(const auto in_train, dataset_.train.largest());
+      VRAMWISE_ASSIGN_OR_RETURN(const auto in_val, dataset_.val.largest());
+      dataset_.largest_token = std::max(in_train.value_or(0), in_val.value_or(0));
       dataset_.vocab_size = (*dataset_.largest_token / kVocabularyGranule + 1) * kVocabularyGranule;
       vocabulary_source_ = fmt::format("the largest token, {}, rounded up to a multiple of {}",
                                        grouped(*dataset_.largest_token), kVocabularyGranule);
     }
     dataset_.tokenizer =
         meta.characters.empty() ? make_id_printer(dataset_.vocab_size) : make_character_tokenizer(meta.characters);
+    return Done{};
   }
 
   Status open_texts() {
@@ -129,18 +144,19 @@ class Opener {
     const bool as_they_lie = bytes && std::all_of(files.begin(), files.end(), [](const SourceFile& file) {
                                return file.kind == SourceKind::kText;
                              });
-    VRAMWISE_ASSIGN_OR_RETURN(TokenSource tokens, as_they_lie ? map_texts(files) : encode_texts(files));
+    VRAMWISE_ASSIGN_OR_RETURN(TokenSource tokens, as_they_lie ? texts_as_they_lie(files) : encode_texts(files));
     if (tokens.size() == 0) return empty_file(files.front().path);
     return tokens;
   }
 
   /// Bytes need no encoding: each file is its own token file.
-  Result<TokenSource> map_texts(const std::vector<SourceFile>& files) {
+  Result<TokenSource> texts_as_they_lie(const std::vector<SourceFile>& files) {
     const TokenSource separator = TokenSource::from_ids({0});
     TokenSource tokens;
     for (const SourceFile& source : files) {
-      VRAMWISE_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::open(source.path));
-      if (file->text().starts_with("\xFF\xFE") || file->text().starts_with("\xFE\xFF"))
+      VRAMWISE_ASSIGN_OR_RETURN(std::shared_ptr<const OpenFile> file, OpenFile::open(source.path));
+      VRAMWISE_ASSIGN_OR_RETURN(const bool utf16, begins_as_utf16(*file));
+      if (utf16)
         warn(fmt::format("{} looks like UTF-16; its bytes are taken as they are (iconv -t UTF-8 converts it)",
                          source.path));
       if (tokens.size() > 0) tokens = tokens.then(separator);
@@ -151,7 +167,8 @@ class Opener {
 
   Result<TokenSource> encode_texts(const std::vector<SourceFile>& files) {
     CacheRequest request;
-    request.cache_dir = options_.cache_dir.empty() ? join_path(files_.folder, ".vramwise") : options_.cache_dir;
+    request.cache_dir = join_path(files_.folder, ".vramwise");
+    request.other_cache_dir = options_.other_cache_dir;
     request.files = files;
     request.tokenizer_path = options_.tokenizer;
     request.on_progress = options_.on_progress;

@@ -1,8 +1,8 @@
 // Dataset: what a run trains and evaluates on, opened from a folder or a single file.
 //
 // Understood: token files (train.bin, val.bin: raw uint16 or uint32, little-endian, no header: the layout that nanoGPT
-// writes), .txt, and .jsonl with a "text" field. Token files and byte tokens of .txt are mapped as they lie; other text
-// is encoded once into a cache of token files, which is then mapped.
+// writes), .txt, and .jsonl with a "text" field. Token files and byte tokens of .txt are read as they lie; other text
+// is encoded once into a cache of token files.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ struct EncodeProgress {
 struct DataOptions {
   std::string data_dir{};   ///< a folder, or one file
   std::string tokenizer{};  ///< a SentencePiece model; empty: bytes, or the ids of a token file
-  std::string cache_dir{};  ///< where encoded text is kept; empty: "<data folder>/.vramwise"
+  /// Where encoded text is kept if "<data folder>/.vramwise" cannot be written; empty: that is an error then.
+  std::string other_cache_dir{};
   /// How token files are read. nullopt: as "dtype" of meta.json beside them says, else uint16.
   std::optional<TokenType> token_type{};
   std::int64_t min_val_tokens = 4096;  ///< held out where there is no val file: 5 %, at least this, at most half

@@ -16,7 +16,7 @@ using ::testing::IsEmpty;
 
 std::vector<std::int64_t> all(const TokenSource& source) {
   std::vector<std::int64_t> ids(static_cast<std::size_t>(source.size()));
-  source.read(0, source.size(), ids.data());
+  EXPECT_TRUE(source.read(0, source.size(), ids.data()).ok());
   return ids;
 }
 
@@ -197,17 +197,61 @@ TEST(Dataset, AnUnreadableFileIsAnError) {
             "cannot read " + folder.at("train.txt") + ": Permission denied");
 }
 
-TEST(Dataset, JsonLinesAreEncodedIntoTheCacheFolder) {
+TEST(Dataset, JsonLinesAreEncodedIntoTheDataFolder) {
   const TemporaryFolder folder;
   folder.write("train.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
   folder.write("val.jsonl", "{\"text\": \"v\"}\n");
-  const Dataset data = open({.data_dir = folder.path(), .cache_dir = folder.at("out/tokens")});
+  const DataOptions options{.data_dir = folder.path(), .other_cache_dir = folder.at("out/tokens")};
+  const Dataset data = open(options);
   EXPECT_THAT(all(data.train), ElementsAre('o', 'n', 'e', 0, 't', 'w', 'o', 0));
   EXPECT_THAT(all(data.val), ElementsAre('v', 0));
-  EXPECT_FALSE(std::filesystem::exists(folder.at(".vramwise")));
-  EXPECT_TRUE(std::filesystem::exists(folder.at("out/tokens")));
+  EXPECT_TRUE(std::filesystem::exists(folder.at(".vramwise")));
+  EXPECT_FALSE(std::filesystem::exists(folder.at("out/tokens")));
   // Opened again, both are still there.
-  EXPECT_EQ(all(open({.data_dir = folder.path(), .cache_dir = folder.at("out/tokens")}).train), all(data.train));
+  EXPECT_EQ(all(open(options).train), all(data.train));
+}
+
+// A text in a folder that others may read and nobody may write, and a folder that all may write.
+class ReadOnlyData : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_.write("train.jsonl", "{\"text\": \"one\"}\n");
+    std::filesystem::permissions(elsewhere_.path(), std::filesystem::perms::all);
+  }
+  void TearDown() override {
+    for (const std::string& path : {folder_.path(), folder_.at(".vramwise")}) {
+      if (std::filesystem::exists(path)) std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    }
+  }
+
+  static void make_read_only(const std::string& path) {
+    using std::filesystem::perms;
+    std::filesystem::permissions(path, perms::all & ~(perms::owner_write | perms::group_write | perms::others_write));
+  }
+
+  TemporaryFolder folder_;
+  TemporaryFolder elsewhere_;
+  DataOptions options_{.data_dir = folder_.path(), .other_cache_dir = elsewhere_.at("out/tokens"), .min_val_tokens = 1};
+};
+
+TEST_F(ReadOnlyData, IsEncodedElsewhere) {
+  make_read_only(folder_.path());
+  const WithoutPrivileges nobody;
+  if (!nobody.works()) GTEST_SKIP() << "root here cannot become another user";
+  EXPECT_THAT(all(open(options_).train), ElementsAre('o', 'n', 'e'));
+  EXPECT_TRUE(std::filesystem::exists(options_.other_cache_dir));
+  EXPECT_EQ(error_of({.data_dir = folder_.path()}).what,
+            "cannot make folder " + folder_.at(".vramwise") + ": Permission denied");
+}
+
+TEST_F(ReadOnlyData, WhatSomebodyElseEncodedThereIsUsed) {
+  open(options_);
+  make_read_only(folder_.at(".vramwise"));
+  make_read_only(folder_.path());
+  const WithoutPrivileges nobody;
+  if (!nobody.works()) GTEST_SKIP() << "root here cannot become another user";
+  EXPECT_THAT(all(open(options_).train), ElementsAre('o', 'n', 'e'));
+  EXPECT_FALSE(std::filesystem::exists(options_.other_cache_dir));
 }
 
 TEST(Dataset, SentencePieceSetsTheVocabulary) {

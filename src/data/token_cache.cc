@@ -3,8 +3,10 @@
 // encode and the others wait; what a killed process left half written is found under the lock and removed.
 #include "data/token_cache.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,6 +17,8 @@
 #include <thread>
 
 #include "data/documents.h"
+#include "data/mapped_file.h"
+#include "data/open_file.h"
 #include "io/file_lock.h"
 #include "io/files.h"
 #include "io/output_file.h"
@@ -161,7 +165,19 @@ Status fill(const CacheRequest& request, const Tokenizer& tokenizer, TokenType t
     return written.error();
   }
   VRAMWISE_RETURN_IF_ERROR(rename_path(unfinished, path));
-  return sync_folder(request.cache_dir);
+  return sync_folder(parent_folder(path));
+}
+
+bool can_write(const std::string& folder) {
+  return make_folders(folder).ok() && ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+/// Where the entry is; where it is nowhere, the first of the two folders that can be written.
+std::string choose_folder(const CacheRequest& request, const EntryName& name) {
+  const auto holds_it = [&](const std::string& folder) { return path_exists(join_path(folder, name.file_name())); };
+  if (request.other_cache_dir.empty() || holds_it(request.cache_dir)) return request.cache_dir;
+  const bool other = holds_it(request.other_cache_dir) || !can_write(request.cache_dir);
+  return other ? request.other_cache_dir : request.cache_dir;
 }
 
 }  // namespace
@@ -174,16 +190,17 @@ TokenType token_type_for(std::int64_t vocab_size) {
 Result<TokenSource> encoded_tokens(const CacheRequest& request, const Tokenizer& tokenizer) {
   const TokenType type = token_type_for(tokenizer.vocab_size());
   VRAMWISE_ASSIGN_OR_RETURN(const EntryName name, entry_name(request, type));
-  const std::string path = join_path(request.cache_dir, name.file_name());
+  const std::string folder = choose_folder(request, name);
+  const std::string path = join_path(folder, name.file_name());
   if (!path_exists(path)) {
-    VRAMWISE_RETURN_IF_ERROR(make_folders(request.cache_dir));
-    VRAMWISE_ASSIGN_OR_RETURN(const FileLock lock, FileLock::wait(join_path(request.cache_dir, "lock")));
+    VRAMWISE_RETURN_IF_ERROR(make_folders(folder));
+    VRAMWISE_ASSIGN_OR_RETURN(const FileLock lock, FileLock::wait(join_path(folder, "lock")));
     if (!path_exists(path)) {
-      VRAMWISE_RETURN_IF_ERROR(remove_stale(request.cache_dir, name));
+      VRAMWISE_RETURN_IF_ERROR(remove_stale(folder, name));
       VRAMWISE_RETURN_IF_ERROR(fill(request, tokenizer, type, path));
     }
   }
-  VRAMWISE_ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
+  VRAMWISE_ASSIGN_OR_RETURN(std::shared_ptr<const OpenFile> file, OpenFile::open(path));
   if (file->size() % token_type_bytes(type) != 0)
     return world_error(fmt::format("{}: broken", path), "Remove this file; it is made again.");
   return TokenSource::from_file(std::move(file), type);

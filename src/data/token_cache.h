@@ -17,6 +17,7 @@ namespace vramwise {
 
 struct CacheRequest {
   std::string cache_dir;          ///< made where it is missing
+  std::string other_cache_dir;    ///< taken where cache_dir cannot be written; empty: that is an error then
   std::vector<SourceFile> files;  ///< texts, in their order
   std::string tokenizer_path;     ///< its bytes are part of the fingerprint; empty for bytes
   std::function<void(const EncodeProgress&)> on_progress;

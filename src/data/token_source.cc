@@ -1,11 +1,12 @@
 // Tokens in pieces. A source is a list of windows onto files (or small rows in memory), so holding out the end of a
-// file, or joining several files, copies nothing. The scans are written as plain loops over blocks that compilers
-// vectorise.
+// file, or joining several files, copies nothing. What is read goes through a small buffer, in which it lies as in the
+// file. The scans are written as plain loops over blocks that compilers vectorise.
 #include "data/token_source.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <span>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -13,10 +14,10 @@
 namespace vramwise {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "token files are little-endian and mapped as they lie");
+static_assert(std::endian::native == std::endian::little, "token files are little-endian and read as they lie");
 
-// Scanned in blocks, whose pages are given back at once: a scan shall not look like memory taken.
-constexpr std::int64_t kScanBlock = std::int64_t{1} << 22;
+constexpr std::int64_t kScanBlock = std::int64_t{1} << 18;  // tokens: at most 1 MiB at a time
+constexpr std::size_t kReadBlock = std::size_t{1} << 14;    // bytes
 
 /// Calls use(pointer to tokens of the right type) for the type that is known only at run time.
 template <typename Use>
@@ -44,8 +45,8 @@ std::int64_t block_largest(TokenType type, const std::byte* data, std::int64_t c
                    [&](const auto* tokens) { return static_cast<std::int64_t>(largest_in(tokens, count)); });
 }
 
-std::span<const std::byte> block_bytes(TokenType type, const std::byte* data, std::int64_t count) {
-  return {data, static_cast<std::size_t>(count * token_type_bytes(type))};
+std::size_t byte_count(TokenType type, std::int64_t count) {
+  return static_cast<std::size_t>(count * token_type_bytes(type));
 }
 
 }  // namespace
@@ -62,10 +63,16 @@ const char* token_type_name(TokenType type) {
   return "uint32";
 }
 
-TokenSource TokenSource::from_file(std::shared_ptr<const MappedFile> file, TokenType type) {
+Status TokenSource::Piece::read(std::int64_t skip, std::int64_t wanted, std::span<std::byte> out) const {
+  const std::int64_t offset = (first + skip) * token_type_bytes(type);
+  if (file) return file->read(offset, out.first(byte_count(type, wanted)));
+  std::memcpy(out.data(), reinterpret_cast<const std::byte*>(ids->data()) + offset, byte_count(type, wanted));
+  return Done{};
+}
+
+TokenSource TokenSource::from_file(std::shared_ptr<const OpenFile> file, TokenType type) {
   VRAMWISE_CHECK(file->size() % token_type_bytes(type) == 0);
   Piece piece;
-  piece.data = file->bytes().data();
   piece.type = type;
   piece.count = file->size() / token_type_bytes(type);
   piece.file = std::move(file);
@@ -77,7 +84,6 @@ TokenSource TokenSource::from_file(std::shared_ptr<const MappedFile> file, Token
 TokenSource TokenSource::from_ids(std::vector<std::uint32_t> ids) {
   const auto shared = std::make_shared<const std::vector<std::uint32_t>>(std::move(ids));
   Piece piece;
-  piece.data = reinterpret_cast<const std::byte*>(shared->data());
   piece.type = TokenType::kUint32;
   piece.count = static_cast<std::int64_t>(shared->size());
   piece.ids = shared;
@@ -99,17 +105,26 @@ std::vector<TokenSource::Piece>::const_iterator TokenSource::piece_at(std::int64
   return std::prev(after);
 }
 
-void TokenSource::read(std::int64_t offset, std::int64_t count, std::int64_t* out) const {
+Status TokenSource::read(std::int64_t offset, std::int64_t count, std::int64_t* out) const {
   VRAMWISE_CHECK(offset >= 0 && count >= 0 && offset <= size_ && count <= size_ - offset);
-  if (count == 0) return;
-  for (auto piece = piece_at(offset); count > 0; ++piece) {
+  if (count == 0) return Done{};
+  alignas(std::uint32_t) std::array<std::byte, kReadBlock> block;
+  auto piece = piece_at(offset);
+  while (count > 0) {
     const std::int64_t skip = offset - piece->start;
-    const std::int64_t part = std::min(count, piece->count - skip);
-    with_type(piece->type, piece->data, [&](const auto* tokens) { std::copy_n(tokens + skip, part, out); });
+    if (skip == piece->count) {
+      ++piece;
+      continue;
+    }
+    const auto fitting = static_cast<std::int64_t>(kReadBlock) / token_type_bytes(piece->type);
+    const std::int64_t part = std::min({count, piece->count - skip, fitting});
+    VRAMWISE_RETURN_IF_ERROR(piece->read(skip, part, block));
+    with_type(piece->type, block.data(), [&](const auto* tokens) { std::copy_n(tokens, part, out); });
     offset += part;
     count -= part;
     out += part;
   }
+  return Done{};
 }
 
 TokenSource TokenSource::slice(std::int64_t offset, std::int64_t count) const {
@@ -119,7 +134,7 @@ TokenSource TokenSource::slice(std::int64_t offset, std::int64_t count) const {
     const std::int64_t first = std::max(offset, piece.start);
     const std::int64_t last = std::min(offset + count, piece.start + piece.count);
     if (first >= last) continue;
-    piece.data += (first - piece.start) * token_type_bytes(piece.type);
+    piece.first += first - piece.start;
     piece.count = last - first;
     part.append(std::move(piece));
   }
@@ -132,40 +147,48 @@ TokenSource TokenSource::then(const TokenSource& tail) const {
   return joined;
 }
 
-std::optional<std::int64_t> TokenSource::largest() const {
-  std::optional<std::int64_t> largest;
+Status TokenSource::for_each_block(const BlockUse& use) const {
+  std::vector<std::byte> block;
   for (const Piece& piece : pieces_) {
-    for (std::int64_t done = 0; done < piece.count; done += kScanBlock) {
+    for (std::int64_t done = 0; done < piece.count;) {
       const std::int64_t count = std::min(kScanBlock, piece.count - done);
-      const std::byte* block = piece.data + done * token_type_bytes(piece.type);
-      largest = std::max(largest.value_or(0), block_largest(piece.type, block, count));
-      if (piece.file) piece.file->release_pages(block_bytes(piece.type, block, count));
+      block.resize(byte_count(piece.type, kScanBlock));
+      VRAMWISE_RETURN_IF_ERROR(piece.read(done, count, block));
+      if (!use(piece, done, {block.data(), byte_count(piece.type, count)})) return Done{};
+      done += count;
     }
   }
+  return Done{};
+}
+
+Result<std::optional<std::int64_t>> TokenSource::largest() const {
+  std::optional<std::int64_t> largest;
+  VRAMWISE_RETURN_IF_ERROR(for_each_block([&](const Piece& piece, std::int64_t /*skip*/, std::span<std::byte> block) {
+    const std::int64_t count = std::ssize(block) / token_type_bytes(piece.type);
+    largest = std::max(largest.value_or(0), block_largest(piece.type, block.data(), count));
+    return true;
+  }));
   return largest;
 }
 
-std::optional<StrayToken> TokenSource::first_at_least(std::int64_t limit) const {
-  for (const Piece& piece : pieces_) {
-    if (limit >= token_type_values(piece.type)) continue;
-    for (std::int64_t done = 0; done < piece.count; done += kScanBlock) {
-      const std::int64_t count = std::min(kScanBlock, piece.count - done);
-      const std::byte* block = piece.data + done * token_type_bytes(piece.type);
-      const bool fine = block_largest(piece.type, block, count) < limit;
-      if (piece.file) piece.file->release_pages(block_bytes(piece.type, block, count));
-      if (fine) continue;
-      return with_type(piece.type, block, [&](const auto* tokens) {
-        const auto* found =
-            std::find_if(tokens, tokens + count, [&](auto token) { return static_cast<std::int64_t>(token) >= limit; });
-        // Counted from the start of the file, wherever this piece begins in it.
-        const std::byte* origin = piece.file ? piece.file->bytes().data() : piece.data;
-        return StrayToken{piece.file ? piece.file->path() : std::string(),
-                          (reinterpret_cast<const std::byte*>(found) - origin) / token_type_bytes(piece.type),
-                          static_cast<std::int64_t>(*found)};
-      });
-    }
-  }
-  return std::nullopt;
+Result<std::optional<StrayToken>> TokenSource::first_at_least(std::int64_t limit) const {
+  std::optional<StrayToken> stray;
+  const bool any_type_reaches =
+      std::any_of(pieces_.begin(), pieces_.end(), [&](const Piece& p) { return limit < token_type_values(p.type); });
+  if (!any_type_reaches) return stray;
+  VRAMWISE_RETURN_IF_ERROR(for_each_block([&](const Piece& piece, std::int64_t skip, std::span<std::byte> block) {
+    const std::int64_t count = std::ssize(block) / token_type_bytes(piece.type);
+    if (block_largest(piece.type, block.data(), count) < limit) return true;
+    with_type(piece.type, block.data(), [&](const auto* tokens) {
+      const auto* found =
+          std::find_if(tokens, tokens + count, [&](auto token) { return static_cast<std::int64_t>(token) >= limit; });
+      // Counted from the start of the file, wherever this piece begins in it.
+      stray = StrayToken{piece.file ? piece.file->path() : std::string(), piece.first + skip + (found - tokens),
+                         static_cast<std::int64_t>(*found)};
+    });
+    return false;
+  }));
+  return stray;
 }
 
 }  // namespace vramwise

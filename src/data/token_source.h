@@ -1,14 +1,17 @@
-// TokenSource: a long row of token ids, read where it lies. Almost always a window onto mapped files.
+// TokenSource: a long row of token ids, read where it lies. Almost always a window onto files.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "data/mapped_file.h"
+#include "base/result.h"
+#include "data/open_file.h"
 
 namespace vramwise {
 
@@ -28,21 +31,21 @@ struct StrayToken {
   std::int64_t id = 0;
 };
 
-/// Cheap to copy (it shares the mappings); reading is safe from several threads. A mapped file must not be cut short
-/// while it is in use: the system answers that with SIGBUS.
+/// Cheap to copy (it shares the open files); reading is safe from several threads. Whatever reads may fail (kWorld): a
+/// file was cut short since it was opened, or its disk fails.
 class TokenSource {
  public:
   TokenSource() = default;
 
-  /// The whole of a mapped file. The file's size must be a multiple of the token's.
-  static TokenSource from_file(std::shared_ptr<const MappedFile> file, TokenType type);
+  /// The whole of a file. Its size must be a multiple of the token's.
+  static TokenSource from_file(std::shared_ptr<const OpenFile> file, TokenType type);
   static TokenSource from_ids(std::vector<std::uint32_t> ids);
 
   /// Number of tokens.
   std::int64_t size() const { return size_; }
 
   /// Writes tokens [offset, offset + count) to `out`. The range must lie within [0, size()].
-  void read(std::int64_t offset, std::int64_t count, std::int64_t* out) const;
+  Status read(std::int64_t offset, std::int64_t count, std::int64_t* out) const;
 
   /// Tokens [offset, offset + count) as a source of their own; nothing is copied.
   TokenSource slice(std::int64_t offset, std::int64_t count) const;
@@ -50,23 +53,29 @@ class TokenSource {
   /// This source followed by `tail`; nothing is copied.
   TokenSource then(const TokenSource& tail) const;
 
-  /// The largest id; nullopt when there are no tokens. Reads everything, at the speed of memory once the file is
-  /// cached.
-  std::optional<std::int64_t> largest() const;
+  /// The largest id; nullopt when there are no tokens. Reads everything.
+  Result<std::optional<std::int64_t>> largest() const;
 
   /// The first token with an id of `limit` or more.
-  std::optional<StrayToken> first_at_least(std::int64_t limit) const;
+  Result<std::optional<StrayToken>> first_at_least(std::int64_t limit) const;
 
  private:
   struct Piece {
-    std::shared_ptr<const MappedFile> file;                 ///< null for tokens from memory
+    std::shared_ptr<const OpenFile> file;                   ///< null for tokens from memory
     std::shared_ptr<const std::vector<std::uint32_t>> ids;  ///< null for a file
-    const std::byte* data = nullptr;                        ///< of the first token
     TokenType type = TokenType::kUint8;
+    std::int64_t first = 0;  ///< place of the first token in the file, or in ids
     std::int64_t start = 0;  ///< position of the first token in the whole source
     std::int64_t count = 0;
+
+    /// Tokens [skip, skip + count) of this piece, as they lie in it.
+    Status read(std::int64_t skip, std::int64_t count, std::span<std::byte> out) const;
   };
 
+  /// Receives tokens from `skip` of the piece on, as they lie in it; returns whether it wants more.
+  using BlockUse = std::function<bool(const Piece& piece, std::int64_t skip, std::span<std::byte> block)>;
+
+  Status for_each_block(const BlockUse& use) const;
   void append(Piece piece);
   std::vector<Piece>::const_iterator piece_at(std::int64_t offset) const;
 

@@ -18,7 +18,7 @@ Status check_length(const TokenSource& tokens, const char* part, std::int64_t se
 }
 
 Status check_vocabulary(const TokenSource& tokens, std::int64_t vocab_size) {
-  const std::optional<StrayToken> stray = tokens.first_at_least(vocab_size);
+  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<StrayToken> stray, tokens.first_at_least(vocab_size));
   if (!stray) return Done{};
   return world_error(
       fmt::format("{}: token {} at position {} is beyond the vocabulary of {}",

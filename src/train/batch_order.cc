@@ -59,6 +59,7 @@ std::vector<std::int64_t> validation_starts(std::int64_t tokens, std::int64_t se
   const std::int64_t fitting = (tokens - 1) / seq_len;
   const std::int64_t count = std::min(fitting, most);
   std::vector<std::int64_t> starts;
+  starts.reserve(static_cast<std::size_t>(std::max<std::int64_t>(0, count)));
   for (std::int64_t i = 0; i < count; ++i) {
     // fitting * i stays far below 2^63: both are counts of sequences that lie in files.
     starts.push_back(fitting * i / count * seq_len);
@@ -70,6 +71,7 @@ std::vector<std::int64_t> split_into_micro_batches(std::int64_t share, std::int6
   VRAMWISE_CHECK(share >= 0 && micro_batch >= 1);
   const std::int64_t count = (share + micro_batch - 1) / micro_batch;
   std::vector<std::int64_t> sizes;
+  sizes.reserve(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) sizes.push_back(share / count + (i < share % count ? 1 : 0));
   return sizes;
 }

@@ -21,8 +21,18 @@ constexpr const char* kSmallerRun =
 
 std::vector<std::int64_t> planned_micro_batches(const RunSpec& spec) {
   std::vector<std::int64_t> sizes;
+  sizes.reserve(spec.replicas.size());
   for (const ReplicaSpec& replica : spec.replicas) sizes.push_back(replica.micro_batch);
   return sizes;
+}
+
+Result<double> total(const std::vector<Result<double>>& parts) {
+  double sum = 0;
+  for (const Result<double>& part : parts) {
+    VRAMWISE_ASSIGN_OR_RETURN(const double value, part);
+    sum += value;
+  }
+  return sum;
 }
 
 Error torch_failed(const std::string& where, const std::exception_ptr& failure) {
@@ -44,6 +54,7 @@ Engine::Engine(const RunSpec& spec, TrainerHooks hooks, OnOutOfMemory on_out_of_
 Result<std::unique_ptr<Engine>> Engine::create(const RunSpec& spec, TrainerHooks hooks,
                                                OnOutOfMemory on_out_of_memory) {
   std::vector<torch::Device> devices;
+  devices.reserve(spec.replicas.size());
   for (const ReplicaSpec& replica : spec.replicas) {
     VRAMWISE_ASSIGN_OR_RETURN(const torch::Device device, open_device(replica.device));
     devices.push_back(device);
@@ -92,7 +103,9 @@ std::vector<SequenceBatch> Engine::shares(const SequenceBatch& batch) const {
   const auto total = static_cast<std::int64_t>(batch.starts.size());
   std::int64_t weight_sum = 0;
   for (const ReplicaSpec& replica : spec_.replicas) weight_sum += replica.micro_batch;
+  VRAMWISE_CHECK(weight_sum > 0);
   std::vector<SequenceBatch> shares;
+  shares.reserve(spec_.replicas.size());
   std::int64_t weight = 0;
   std::int64_t begin = 0;
   for (const ReplicaSpec& replica : spec_.replicas) {
@@ -132,7 +145,7 @@ Result<double> Engine::accumulate(const StepRequest& request) {
   const double scale = scaler_.scale() / tokens;
   const RandomState random_state = RandomState::capture(spec_.replicas);
   for (;;) {
-    std::vector<double> sums(replicas_.size());
+    std::vector<Result<double>> sums(replicas_.size(), 0.0);
     std::vector<std::exception_ptr> failures = workers_.run([&](std::size_t i) {
       const auto before = [&](std::int64_t index, std::int64_t sequences) {
         if (hooks_.before_micro_batch) hooks_.before_micro_batch({request.step, i, index, sequences});
@@ -140,9 +153,7 @@ Result<double> Engine::accumulate(const StepRequest& request) {
       sums[i] = replicas_[i]->accumulate(batches[i], micro_batches_[i], scale, before);
     });
     if (std::none_of(failures.begin(), failures.end(), [](const auto& failure) { return failure != nullptr; })) {
-      double sum = 0;
-      for (const double part : sums) sum += part;
-      return sum;
+      return total(sums);
     }
     for (const auto& replica : replicas_) replica->clear_gradients();
     VRAMWISE_RETURN_IF_ERROR(after_failures(failures, micro_batches_, {.step = request.step}));
@@ -191,7 +202,7 @@ Result<StepOutcome> Engine::step(const StepRequest& request) {
 Result<double> Engine::evaluate(std::int64_t step, const SequenceBatch& batch) {
   const std::vector<SequenceBatch> batches = shares(batch);
   for (;;) {
-    std::vector<double> sums(replicas_.size());
+    std::vector<Result<double>> sums(replicas_.size(), 0.0);
     std::vector<std::exception_ptr> failures = workers_.run([&](std::size_t i) {
       const auto before = [&](std::int64_t index, std::int64_t sequences) {
         if (hooks_.before_eval_batch) hooks_.before_eval_batch({step, i, index, sequences});
@@ -199,8 +210,7 @@ Result<double> Engine::evaluate(std::int64_t step, const SequenceBatch& batch) {
       sums[i] = replicas_[i]->evaluate(batches[i], eval_batches_[i], before);
     });
     if (std::none_of(failures.begin(), failures.end(), [](const auto& failure) { return failure != nullptr; })) {
-      double sum = 0;
-      for (const double part : sums) sum += part;
+      VRAMWISE_ASSIGN_OR_RETURN(const double sum, total(sums));
       return sum / (static_cast<double>(batch.starts.size()) * static_cast<double>(spec_.step.seq_len));
     }
     VRAMWISE_RETURN_IF_ERROR(after_failures(failures, eval_batches_, {.step = step, .evaluation = true}));

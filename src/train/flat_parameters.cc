@@ -17,6 +17,7 @@ constexpr std::int64_t kNormRow = 4096;
 
 FlatLayout::FlatLayout(const DecoderConfig& config) {
   const std::vector<ParameterShape> shapes = parameters(config);
+  slots_.reserve(shapes.size());
   for (const ParameterShape& shape : shapes) slots_.push_back({shape.name, shape.shape, 0, shape.count()});
   for (const bool decays : {true, false}) {
     for (std::size_t i = 0; i < shapes.size(); ++i) {
@@ -32,6 +33,7 @@ std::vector<torch::Tensor> FlatLayout::views(const torch::Tensor& flat) const {
   VRAMWISE_CHECK(flat.dim() == 1 && flat.numel() == size_);
   const torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> views;
+  views.reserve(slots_.size());
   for (const FlatSlot& slot : slots_) views.push_back(flat.narrow(0, slot.offset, slot.count).view(slot.shape));
   return views;
 }

@@ -81,6 +81,7 @@ MemoryProbe::MemoryProbe(const std::vector<ReplicaSpec>& replicas) {
 
 std::vector<DeviceMemory> MemoryProbe::read() const {
   std::vector<DeviceMemory> all;
+  all.reserve(devices_.size());
   for (const DeviceMemory& before : devices_) {
     const Reading reading = read_device(before.device);
     DeviceMemory memory = before;

@@ -11,6 +11,7 @@ constexpr const char* kDigits = "0123456789abcdef";
 
 std::string to_hex(const torch::Tensor& bytes) {
   std::string text;
+  text.reserve(static_cast<std::size_t>(2 * bytes.numel()));
   const auto* data = bytes.const_data_ptr<std::uint8_t>();
   for (std::int64_t i = 0; i < bytes.numel(); ++i) {
     text.push_back(kDigits[data[i] >> 4]);
@@ -49,6 +50,7 @@ RandomState RandomState::capture(const std::vector<ReplicaSpec>& replicas) {
     if (std::find(devices.begin(), devices.end(), replica.device) == devices.end()) devices.push_back(replica.device);
   }
   RandomState state;
+  state.entries_.reserve(devices.size());
   for (const std::string& device : devices) {
     at::Generator generator = at::globalContext().defaultGenerator(torch::Device(device));
     const std::lock_guard lock(generator.mutex());

@@ -71,22 +71,24 @@ std::vector<torch::Tensor> Replica::make_parameters(const FlatLayout& layout) co
   return parameters;
 }
 
-Replica::Tokens Replica::load(const SequenceBatch& batch) const {
+Result<Replica::Tokens> Replica::load(const SequenceBatch& batch) const {
   const auto count = static_cast<std::int64_t>(batch.starts.size());
   const auto options = torch::TensorOptions().dtype(torch::kLong).pinned_memory(device_.is_cuda());
   Tokens tokens{torch::empty({count, settings_.seq_len}, options), torch::empty({count, settings_.seq_len}, options)};
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t start = batch.starts[static_cast<std::size_t>(i)];
     const std::int64_t at = i * settings_.seq_len;
-    batch.tokens->read(start, settings_.seq_len, tokens.ids.mutable_data_ptr<std::int64_t>() + at);
-    batch.tokens->read(start + 1, settings_.seq_len, tokens.targets.mutable_data_ptr<std::int64_t>() + at);
+    VRAMWISE_RETURN_IF_ERROR(
+        batch.tokens->read(start, settings_.seq_len, tokens.ids.mutable_data_ptr<std::int64_t>() + at));
+    VRAMWISE_RETURN_IF_ERROR(
+        batch.tokens->read(start + 1, settings_.seq_len, tokens.targets.mutable_data_ptr<std::int64_t>() + at));
   }
   if (!device_.is_cuda()) return tokens;
-  return {tokens.ids.to(device_, /*non_blocking=*/true), tokens.targets.to(device_, /*non_blocking=*/true)};
+  return Tokens{tokens.ids.to(device_, /*non_blocking=*/true), tokens.targets.to(device_, /*non_blocking=*/true)};
 }
 
-double Replica::accumulate(const SequenceBatch& batch, std::int64_t micro_batch, double scale,
-                           const BeforeMicroBatch& before) {
+Result<double> Replica::accumulate(const SequenceBatch& batch, std::int64_t micro_batch, double scale,
+                                   const BeforeMicroBatch& before) {
   const c10::OptionalDeviceGuard guard(device_);
   const LossSettings loss_settings{settings_.checkpointed_blocks, settings_.loss_chunk_tokens, scale};
   // Summed on the device, and looked at once: each look would make the host wait for the device.
@@ -97,7 +99,7 @@ double Replica::accumulate(const SequenceBatch& batch, std::int64_t micro_batch,
        split_into_micro_batches(static_cast<std::int64_t>(batch.starts.size()), micro_batch)) {
     if (before) before(index++, size);
     const auto count = static_cast<std::size_t>(size);
-    const Tokens tokens = load({batch.tokens, batch.starts.subspan(taken, count)});
+    VRAMWISE_ASSIGN_OR_RETURN(const Tokens tokens, load({batch.tokens, batch.starts.subspan(taken, count)}));
     taken += count;
     const LossOutput loss = decoder_.loss(tokens.ids, tokens.targets, loss_settings);
     loss.to_backward.backward();
@@ -106,7 +108,7 @@ double Replica::accumulate(const SequenceBatch& batch, std::int64_t micro_batch,
   return sum.item<double>();
 }
 
-double Replica::evaluate(const SequenceBatch& batch, std::int64_t micro_batch, const BeforeMicroBatch& before) {
+Result<double> Replica::evaluate(const SequenceBatch& batch, std::int64_t micro_batch, const BeforeMicroBatch& before) {
   const torch::NoGradGuard no_grad;
   const c10::OptionalDeviceGuard guard(device_);
   const LossSettings loss_settings{0, settings_.loss_chunk_tokens, 1.0};
@@ -115,7 +117,7 @@ double Replica::evaluate(const SequenceBatch& batch, std::int64_t micro_batch, c
   for (std::size_t taken = 0; taken < batch.starts.size();) {
     const std::size_t count = std::min(static_cast<std::size_t>(micro_batch), batch.starts.size() - taken);
     if (before) before(index++, static_cast<std::int64_t>(count));
-    const Tokens tokens = load({batch.tokens, batch.starts.subspan(taken, count)});
+    VRAMWISE_ASSIGN_OR_RETURN(const Tokens tokens, load({batch.tokens, batch.starts.subspan(taken, count)}));
     taken += count;
     sum.add_(decoder_.loss(tokens.ids, tokens.targets, loss_settings).nll_sum);
   }

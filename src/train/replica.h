@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/result.h"
 #include "data/token_source.h"
 #include "estimate/step.h"
 #include "nn/decoder.h"
@@ -31,12 +32,13 @@ class Replica {
   Replica(const DecoderConfig& config, const FlatLayout& layout, const StepSettings& settings, torch::Device device);
 
   /// Adds the gradients of scale * (sum of negative log-likelihoods over `batch`) to the flat gradients, in
-  /// micro-batches of at most `micro_batch` sequences. Returns the sum (nats), not scaled. May throw c10::Error, when
-  /// memory runs out among others; the gradients then hold an unknown part.
-  double accumulate(const SequenceBatch& batch, std::int64_t micro_batch, double scale, const BeforeMicroBatch& before);
+  /// micro-batches of at most `micro_batch` sequences. Returns the sum (nats), not scaled. Errors: the tokens cannot be
+  /// read. May throw c10::Error, when memory runs out among others. After either the gradients hold an unknown part.
+  Result<double> accumulate(const SequenceBatch& batch, std::int64_t micro_batch, double scale,
+                            const BeforeMicroBatch& before);
 
-  /// The sum of negative log-likelihoods alone.
-  double evaluate(const SequenceBatch& batch, std::int64_t micro_batch, const BeforeMicroBatch& before);
+  /// The sum of negative log-likelihoods alone. Errors: the tokens cannot be read. May throw c10::Error.
+  Result<double> evaluate(const SequenceBatch& batch, std::int64_t micro_batch, const BeforeMicroBatch& before);
 
   /// Gradients become zeros, also those that a failed step left behind.
   void clear_gradients();
@@ -52,7 +54,7 @@ class Replica {
   };
 
   std::vector<torch::Tensor> make_parameters(const FlatLayout& layout) const;
-  Tokens load(const SequenceBatch& batch) const;
+  Result<Tokens> load(const SequenceBatch& batch) const;
 
   StepSettings settings_;
   torch::Device device_;

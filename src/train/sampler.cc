@@ -17,6 +17,7 @@ std::int64_t choose(const torch::Tensor& logits, const SampleSettings& settings,
   const auto* value = values.const_data_ptr<double>();
   const auto* id = ids.const_data_ptr<std::int64_t>();
   std::vector<double> sums;
+  sums.reserve(static_cast<std::size_t>(k));
   double sum = 0;
   for (std::int64_t i = 0; i < k; ++i) {
     sum += std::exp((value[i] - value[0]) / settings.temperature);

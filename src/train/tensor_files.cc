@@ -55,6 +55,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) { return c10::str
 Result<FileSeal> write_flat(const std::string& path, const FlatLayout& layout, const std::vector<NamedFlat>& buffers) {
   const torch::NoGradGuard no_grad;
   std::vector<TensorInfo> tensors;
+  tensors.reserve(buffers.size() * layout.slots().size());
   for (const NamedFlat& buffer : buffers) {
     const TensorType type = tensor_type(buffer.flat.scalar_type());
     for (const FlatSlot& slot : layout.slots()) tensors.push_back({buffer.prefix + slot.name, type, slot.shape});

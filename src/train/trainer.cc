@@ -46,7 +46,7 @@ class Run {
   Status finish();
   void write_sample();
 
-  void report_step(const StepOutcome& outcome, double learning_rate);
+  void report_step(const StepOutcome& done, double learning_rate);
   void report_out_of_memory(const OutOfMemoryEvent& event);
   void log(const Json& line);
   CheckpointTensors tensors() {
@@ -76,6 +76,7 @@ Status Run::open_data() {
   DataOptions options;
   options.data_dir = spec_.data.data_dir;
   options.tokenizer = spec_.data.tokenizer;
+  options.other_cache_dir = join_path(spec_.out_dir, kTokensFolderName);
   VRAMWISE_ASSIGN_OR_RETURN(data_, open_dataset(options));
   for (const std::string& warning : data_->warnings) progress_.on_warning(warning);
   VRAMWISE_RETURN_IF_ERROR(validate_for_training(*data_, spec_.step.seq_len, spec_.model.vocab_size));
@@ -176,6 +177,7 @@ Status Run::loop() {
 Status Run::one_step() {
   const std::int64_t step = outcome_.steps + 1;
   std::vector<std::int64_t> starts;
+  starts.reserve(static_cast<std::size_t>(spec_.effective_batch_size()));
   for (std::int64_t i = 0; i < spec_.effective_batch_size(); ++i) starts.push_back(order_->start_of(sequences_ + i));
   const double learning_rate = learning_rate_at(spec_.optimizer, spec_.schedule.max_steps, step);
   clock_.begin_step();
@@ -214,6 +216,7 @@ Status Run::save() {
   state.micro_batches = engine_->micro_batches();
   state.loss_scaler = engine_->scaler().to_json();
   state.random_state = RandomState::capture(spec_.replicas);
+  state.planned_micro_batches.reserve(spec_.replicas.size());
   for (const ReplicaSpec& replica : spec_.replicas) state.planned_micro_batches.push_back(replica.micro_batch);
   VRAMWISE_ASSIGN_OR_RETURN(outcome_.checkpoint, write_checkpoint(spec_, engine_->layout(), state, tensors()));
   saved_at_ = outcome_.steps;
@@ -234,7 +237,10 @@ void Run::write_sample() {
   try {
     const std::int64_t length = std::min<std::int64_t>({32, spec_.step.seq_len, data_->val.size()});
     std::vector<std::int64_t> prompt(static_cast<std::size_t>(length));
-    data_->val.read(0, length, prompt.data());
+    if (const Status read = data_->val.read(0, length, prompt.data()); !read.ok()) {
+      progress_.on_warning("no sample was generated: " + read.error().what);
+      return;
+    }
     SampleSettings settings;
     settings.tokens = spec_.schedule.sample_tokens;
     settings.context = std::max<std::int64_t>(2, spec_.step.seq_len);

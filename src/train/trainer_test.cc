@@ -357,6 +357,28 @@ TEST_F(TrainerTest, BadDataAndDevicesAreRefusedBeforeAnythingIsMade) {
   EXPECT_THAT(outcome.error().what, HasSubstr("cuda:120"));
 }
 
+TEST_F(TrainerTest, ATokenFileCutShortDuringTheRunEndsItWithAMessage) {
+  for (const std::string name : {"train.bin", "val.bin"}) {
+    write_tokens("train.bin", 20'000, 1);
+    write_tokens("val.bin", 2'000, 2);
+    RunSpec spec = this->spec("cut_" + name);
+    spec.schedule.save_every = 2;
+    const std::string path = join_path(spec.data.data_dir, name);
+    TrainerHooks hooks;
+    hooks.after_gradients = [&](std::int64_t step, const torch::Tensor&) {
+      if (step == 4) std::filesystem::resize_file(path, 64);
+    };
+    const auto outcome = run(spec, hooks);
+    ASSERT_FALSE(outcome.ok());
+    EXPECT_EQ(outcome.error().code, ErrorCode::kWorld);
+    EXPECT_THAT(outcome.error().what, HasSubstr(path + " was cut short while it was in use"));
+    write_tokens("train.bin", 20'000, 1);
+    write_tokens("val.bin", 2'000, 2);
+    spec.resume = true;
+    EXPECT_EQ(run(spec).value().steps, 8) << "it goes on from its last checkpoint";
+  }
+}
+
 TEST_F(TrainerTest, TwoReplicasTrainAndResumeLikeOne) {
   RunSpec one = spec("one");
   set_batch(one, 5, 2);

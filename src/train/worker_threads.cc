@@ -18,6 +18,7 @@ std::exception_ptr run_one(const std::function<void(std::size_t)>& job, std::siz
 
 WorkerThreads::WorkerThreads(std::size_t count) : thrown_(count) {
   if (count < 2) return;
+  threads_.reserve(count);
   for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 

@@ -17,13 +17,13 @@ namespace vramwise::testing {
 
 class MeasuredRun {
  public:
-  /// Builds weights and gradients on the CPU.
-  MeasuredRun(const DecoderConfig& config, const StepSettings& settings);
+  /// Builds weights and gradients.
+  MeasuredRun(const DecoderConfig& config, const StepSettings& settings, torch::Device device = torch::kCPU);
 
   /// Takes the optimizer's states. `folder`: where offloaded ones go.
   void add_optimizer(const std::string& folder);
 
-  /// `count` optimizer steps of one micro-batch each, the optimizer included if there is one.
+  /// `count` steps of all their micro-batches, the optimizer included if there is one.
   void step(int count);
 
  private:
