@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string_view>
 
 #include "base/json.h"
 #include "cli/command.h"
@@ -26,6 +27,8 @@ Outcome doctor(const Options& options) {
   VRAMWISE_ASSIGN_OR_RETURN(const Machine machine, probe(system));
   DoctorContext context;
   context.vramwise_version = VRAMWISE_VERSION;
+  constexpr std::string_view kTorchFolder = VRAMWISE_TORCH_FOLDER;
+  if (!kTorchFolder.empty()) context.torch_folder = kTorchFolder;
   context.glibc_version = gnu_get_libc_version();
   if (!options.bundle.empty()) {
     VRAMWISE_RETURN_IF_ERROR(write_file_atomically(options.bundle, make_bundle(machine, system, context)));

@@ -208,8 +208,9 @@ std::string make_bundle(const Machine& machine, System& system, const DoctorCont
   Redactor redactor(machine, system);
   Json findings = to_json(diagnose(machine, system, context));
   redactor.json(findings);
+  const auto torch = context.torch_folder ? torch_version(system, *context.torch_folder) : std::nullopt;
   const Json bundle{{"vramwise_version", context.vramwise_version},
-                    {"torch_version", context.torch_version ? Json(*context.torch_version) : Json(nullptr)},
+                    {"torch_version", torch ? Json(*torch) : Json(nullptr)},
                     {"glibc_version", context.glibc_version ? Json(*context.glibc_version) : Json(nullptr)},
                     {"detect", detect_json(machine, redactor)},
                     {"findings", std::move(findings)},

@@ -263,6 +263,21 @@ void examine_disk(Examination& exam) {
       "or make room");
 }
 
+void examine_torch(Examination& exam) {
+  if (!exam.context.torch_folder) return;
+  const std::string& folder = *exam.context.torch_folder;
+  const auto version = torch_version(exam.system, folder);
+  if (!version) {
+    exam.error(fmt::format("the PyTorch that vramwise-train was built with is gone from {}", folder),
+               "set it up again: make build");
+  } else if (version->ends_with("+cpu") && !exam.machine.cuda_devices().empty()) {
+    exam.error(fmt::format("vramwise-train was built with PyTorch {}, which has no CUDA", *version),
+               fmt::format("in that environment {}, then make build", wheel_command(exam.context.build)));
+  } else {
+    exam.ok(fmt::format("vramwise-train runs with PyTorch {}", *version));
+  }
+}
+
 // True for "2.17" against 2.28.
 bool older_than(const std::string& version, std::int64_t major, std::int64_t minor) {
   const auto parts = split(version, '.');
@@ -311,6 +326,17 @@ const char* severity_key(Severity severity) {
   return "";
 }
 
+std::optional<std::string> torch_version(System& system, const std::string& torch_folder) {
+  // The line is "__version__ = '2.14.1+cu130'".
+  constexpr std::string_view kName = "__version__ = '";
+  for (const std::string& line : split(system.read_file(torch_folder + "/version.py").value_or(""), '\n')) {
+    if (!line.starts_with(kName)) continue;
+    const std::string value = line.substr(kName.size());
+    return value.substr(0, value.find('\''));
+  }
+  return std::nullopt;
+}
+
 std::vector<Finding> diagnose(const Machine& machine, System& system, const DoctorContext& context) {
   Examination exam{machine, system, context, {}};
   examine_driver(exam);
@@ -318,6 +344,7 @@ std::vector<Finding> diagnose(const Machine& machine, System& system, const Doct
   examine_visibility(exam);
   examine_host(exam);
   examine_disk(exam);
+  examine_torch(exam);
   examine_software(exam);
   std::stable_sort(exam.findings.begin(), exam.findings.end(),
                    [](const Finding& a, const Finding& b) { return a.severity > b.severity; });

@@ -29,11 +29,15 @@ struct Finding {
 
 struct DoctorContext {
   std::string vramwise_version;
-  std::optional<std::string> torch_version;  ///< of the environment, where it is known
+  /// The folder of the PyTorch that the trainer is linked with; nullopt: this build has no trainer.
+  std::optional<std::string> torch_folder;
   std::optional<std::string> glibc_version;  ///< "2.36"
   TorchBuild build = default_torch_build();  ///< the wheel that the trainer needs
   Bytes low_disk = Bytes::gib(10);           ///< below: a warning; PyTorch takes 5.5 GiB, checkpoints come on top
 };
+
+/// "2.14.1+cu130": what PyTorch's folder says of itself; nullopt where there is none.
+std::optional<std::string> torch_version(System& system, const std::string& torch_folder);
 
 /// All findings, errors first.
 std::vector<Finding> diagnose(const Machine& machine, System& system, const DoctorContext& context);

@@ -214,6 +214,26 @@ TEST(Doctor, ErrorsComeFirst) {
   EXPECT_EQ(to_json(findings).at(0).at("severity"), "error");
 }
 
+TEST(Doctor, ThePyTorchOfTheTrainer) {
+  FakeSystem system = healthy();
+  DoctorContext context;
+  context.torch_folder = "/env/torch";
+  EXPECT_EQ(torch_version(system, "/env/torch"), std::nullopt);
+  EXPECT_THAT(examined(system, context), Contains(finding(Severity::kError, "is gone from /env/torch", "make build")));
+  system.files["/env/torch/version.py"] =
+      "from typing import Optional\n\n__version__ = '2.14.1+cu130'\ndebug = False\n";
+  EXPECT_EQ(torch_version(system, "/env/torch"), "2.14.1+cu130");
+  EXPECT_THAT(examined(system, context), Contains(finding(Severity::kOk, "PyTorch 2.14.1+cu130")));
+  const auto bundle = parse_json(make_bundle(*probe(system), system, context), "bundle");
+  EXPECT_EQ(bundle.value().at("torch_version"), "2.14.1+cu130");
+
+  system.files["/env/torch/version.py"] = "__version__ = '2.14.1+cpu'\n";
+  EXPECT_THAT(examined(system, context),
+              Contains(finding(Severity::kError, "2.14.1+cpu, which has no CUDA", "torch==2.14.1+cu130")));
+  system.driver.reset();
+  EXPECT_THAT(examined(system, context), Contains(finding(Severity::kOk, "PyTorch 2.14.1+cpu")));
+}
+
 TEST(Bundle, HoldsTheFactsAndNoNames) {
   FakeSystem system = healthy();
   system.driver->devices[0].processes = std::vector<NvmlProcess>{{4711, 1 << 20}};
