@@ -79,7 +79,7 @@ Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, 
   const std::int64_t elements = flat_size(config);
   const std::int64_t e = precision_bytes(settings.precision);
   // fp32 weights are their own master copy, except where the optimizer works on another device.
-  const std::int64_t states = e == kFp32 && !(cuda && settings.offload_optimizer) ? 2 : 3;
+  const std::int64_t states = !target.holds_optimizer ? 0 : e == kFp32 && !(cuda && settings.offload_optimizer) ? 2 : 3;
 
   Timeline timeline(cuda ? kCudaGranule : kCpuGranule);
   const Block weights = timeline.take(Owner::kWeights, Bytes(elements) * e);

@@ -23,6 +23,9 @@ struct Target {
   Bytes workspaces{};  ///< cuBLAS workspaces; 0 on the CPU
   /// Threads that the CPU's operators run on: each has scratch of its own. Not used for CUDA.
   std::int64_t threads = 1;
+  /// Whether this device's replica has the optimizer's states. Of several replicas only the first has; the others send
+  /// it their gradients and receive weights.
+  bool holds_optimizer = true;
 };
 
 /// Live bytes by owner at the moment of the peak; their sum is `allocated`.
@@ -42,7 +45,7 @@ struct Ledger {
   Bytes allocated{};  ///< live tensors at the peak
   Bytes reserved{};   ///< what the caching allocator then holds, with an allowance for its gaps; on the CPU: allocated
   Bytes device{};     ///< reserved + context
-  Bytes offloaded{};  ///< optimizer state one tier below the device
+  Bytes offloaded{};  ///< optimizer states of this device's replica, one tier below it
   Phase phase = Phase::kForward;
   Breakdown at_peak;
 };

@@ -117,6 +117,21 @@ TEST(Ledger, OffloadMovesTheStates) {
   EXPECT_GE(here.at_peak.optimizer_states, Bytes(12) * parameter_count(medium()));
 }
 
+TEST(Ledger, AReplicaWithoutTheOptimizerHasNoStatesAnywhere) {
+  for (Target target : {kCpu, kCuda}) {
+    for (const bool offload : {false, true}) {
+      const StepSettings settings{.micro_batch = 2, .seq_len = 256, .offload_optimizer = offload};
+      const Ledger with = estimate_step(medium(), settings, target);
+      target.holds_optimizer = false;
+      const Ledger without = estimate_step(medium(), settings, target);
+      target.holds_optimizer = true;
+      EXPECT_EQ(without.at_peak.optimizer_states, Bytes());
+      EXPECT_EQ(without.offloaded, Bytes());
+      EXPECT_EQ(with.allocated - without.allocated, with.at_peak.optimizer_states);
+    }
+  }
+}
+
 TEST(Ledger, PartsAddUp) {
   for (const Target& target : {kCpu, kCuda}) {
     const Ledger ledger = estimate_step(medium(), {.micro_batch = 3, .seq_len = 777, .checkpointed_blocks = 5}, target);

@@ -20,7 +20,9 @@ std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, 
 Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const CardPlan& card, std::size_t index) {
   StepSettings step = candidate.step;
   step.micro_batch = candidate.micro_batches.at(index);
-  return estimate_step(model, step, card.card.target);
+  Target target = card.card.target;
+  target.holds_optimizer = index == 0;  // as in src/train/engine.cc
+  return estimate_step(model, step, target);
 }
 
 Bytes shortage(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards) {

@@ -65,6 +65,9 @@ struct CardPlan {
   Bytes usable = {};  ///< target less the safety margin
   std::int64_t micro_batch = 1;
   Ledger ledger = {};
+
+  /// Weights, gradients and the optimizer's states that this card holds.
+  Bytes model_memory() const;
 };
 
 /// One choice and what it was made for: data, so that text and JSON tell the same.
@@ -79,7 +82,7 @@ struct Plan {
   StepSettings step;  ///< micro_batch is that of the first card
   std::vector<CardPlan> cards;
   Bytes total_target = {};          ///< the sum over cards of their targets
-  Bytes model_memory = {};          ///< weights, gradients and optimizer states on one device
+  Bytes model_memory = {};          ///< weights, gradients and optimizer states on the first device
   std::vector<Decision> decisions;  ///< empty: the table's row stands as it is
   std::vector<std::string> notes;   ///< things the user should know, one sentence each
   std::string description = {};     ///< "Auto-optimized for 16.0GB VRAM"

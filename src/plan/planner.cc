@@ -102,8 +102,7 @@ void finish(Plan& plan, const Candidate& candidate) {
     plan.cards[i].ledger = ledger_of(plan.request.model, candidate, plan.cards[i], i);
     plan.total_target += plan.cards[i].target;
   }
-  const Breakdown& parts = plan.cards.front().ledger.at_peak;
-  plan.model_memory = parts.weights + parts.gradients + parts.optimizer_states;
+  plan.model_memory = plan.cards.front().model_memory();
 }
 
 std::string description_of(const PlanRequest& request, Bytes total_target) {
@@ -117,6 +116,10 @@ std::string description_of(const PlanRequest& request, Bytes total_target) {
 bool fixes_anything(const Overrides& o) {
   return o.micro_batch || o.seq_len || o.gradient_accumulation_steps || o.precision || o.checkpointed_blocks ||
          o.offload_optimizer || o.loss_chunk_tokens;
+}
+
+Bytes CardPlan::model_memory() const {
+  return ledger.at_peak.weights + ledger.at_peak.gradients + ledger.at_peak.optimizer_states;
 }
 
 std::int64_t Plan::effective_batch_size() const {

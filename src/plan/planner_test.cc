@@ -132,6 +132,34 @@ TEST(Planner, UnequalCardsGetMicroBatchesInProportionToSpeedWithinTheirMemory) {
   for (std::size_t i = 0; i < 2; ++i) EXPECT_LE(used(plan, i), plan.cards[i].usable) << i;
 }
 
+TEST(Planner, OnlyTheFirstCardHoldsOptimizerStates) {
+  for (const bool offload : {false, true}) {
+    PlanRequest request = request_for("large", {gpu(24), gpu(24)});
+    request.overrides.offload_optimizer = offload;
+    const Plan plan = make_plan(request).value();
+    const Ledger& first = plan.cards[0].ledger;
+    const Ledger& second = plan.cards[1].ledger;
+    EXPECT_GE(first.at_peak.optimizer_states + first.offloaded, Bytes(12) * parameter_count(request.model));
+    EXPECT_EQ(second.at_peak.optimizer_states, Bytes());
+    EXPECT_EQ(second.offloaded, Bytes());
+    EXPECT_EQ(first.allocated - second.allocated, first.at_peak.optimizer_states);
+  }
+}
+
+// A second card with less memory, which could not hold the states, is no reason to shrink the batch.
+TEST(Planner, ASmallerSecondCardNeedsRoomForItsOwnPartOnly) {
+  PlanRequest request = request_for("large", {gpu(24)});
+  const Plan alone = make_plan(request).value();
+  const Bytes without_states = used(alone) - alone.cards[0].ledger.at_peak.optimizer_states;
+  Card small = gpu(24);
+  small.budget = without_states + request.safety_margin + Bytes::mib(1);
+  request.cards.push_back(small);
+  const Plan both = make_plan(request).value();
+  EXPECT_LT(both.cards[1].usable, used(alone));
+  EXPECT_TRUE(both.decisions.empty());
+  EXPECT_EQ(both.cards[1].micro_batch, alone.step.micro_batch);
+}
+
 TEST(Planner, RoomIsTheLargestMicroBatchThatFits) {
   const Plan plan = make_plan(request_for("medium", {gpu(16)})).value();
   const std::int64_t largest = largest_micro_batch_that_fits(plan);

@@ -84,9 +84,17 @@ TEST(ReportBlock, TwoCards) {
   ASSERT_GT(lines.size(), expected.size());
   EXPECT_EQ(std::vector<std::string>(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(expected.size())),
             expected);
-  EXPECT_THAT(lines[12], HasSubstr("Estimated Model Memory: "));
-  EXPECT_THAT(lines[13], HasSubstr("Available for Batches on GPU 0: "));
-  EXPECT_THAT(lines[14], HasSubstr("Available for Batches on GPU 1: "));
+  // The second card holds weights and gradients only.
+  const Bytes first = plan.cards[0].model_memory();
+  const Bytes second = first - plan.cards[0].ledger.at_peak.optimizer_states;
+  EXPECT_LT(second * 2, first);
+  EXPECT_EQ(lines[12], fmt::format("Estimated Model Memory: {} MB ({} GB) on GPU 0, {} MB ({} GB) on each other",
+                                   format_mib(first), gib(first), format_mib(second), gib(second)));
+  const Bytes usable = Bytes::gib(23);
+  EXPECT_EQ(lines[13], fmt::format("Available for Batches on GPU 0: {} MB ({} GB of {} GB usable)",
+                                   format_mib(usable - first), gib(usable - first), gib(usable)));
+  EXPECT_EQ(lines[14], fmt::format("Available for Batches on GPU 1: {} MB ({} GB of {} GB usable)",
+                                   format_mib(usable - second), gib(usable - second), gib(usable)));
   EXPECT_EQ(lines[19], "  batch_size                    : 4");
   EXPECT_EQ(lines[25], "  effective_batch_size          : 32");
 }
