@@ -151,9 +151,10 @@ Node* internal::make_node(Tape& tape, const NodeParts& parts) {
   for (const Tensor* output : parts.outputs) {
     if (output != nullptr && output->defined()) {
       new (&node->inputs[number]) GradientShape{output->sizes(), output->type()};
-      (*output)->grad_fn = node;
+      Node* old = std::exchange((*output)->grad_fn, node);
       (*output)->output_number = number;
       ++node->references;
+      if (old != nullptr) Node::drop(old);  // an op in place: the history is the node's edge now
     }
     ++number;
   }

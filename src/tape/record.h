@@ -74,7 +74,7 @@ struct NodeParts {
   std::size_t captured_bytes;
   BackwardFunction function;
 };
-/// A node whose results are `outputs`. They must have been made by the op itself, not be one of its inputs.
+/// A node whose results are `outputs`. An input that is also an output was changed in place.
 Node* make_node(Tape& tape, const NodeParts& parts);
 
 template <typename Formula>

@@ -18,9 +18,6 @@ Tape::~Tape() {
   for (Storage* workspace : cublas_workspaces_) {
     if (workspace != nullptr) drop(workspace);
   }
-  for (Storage* workspace : cublas_lt_workspaces_) {
-    if (workspace != nullptr) drop(workspace);
-  }
 }
 
 EventList Tape::take_events() {
@@ -59,12 +56,6 @@ void Tape::use_cublas() {
   if (workspace != nullptr) return;
   const std::int64_t bytes = hardware_.capability == 90 ? std::int64_t{32} << 20 : 4096 * 1024 * 2 + 16 * 1024 * 8;
   workspace = new_storage(bytes);
-}
-
-void Tape::use_cublas_lt() {
-  use_cublas();
-  Storage*& workspace = cublas_lt_workspaces_[static_cast<int>(thread_)];
-  if (workspace == nullptr) workspace = new_storage(1024 * 1024);
 }
 
 Tensor Tape::empty(const Dims& sizes, DType type) {
@@ -108,23 +99,31 @@ Tensor Tape::on_host(const Dims& sizes, DType type) {
   return tensor;
 }
 
-Tensor Tape::alias(const Tensor& base, const Dims& sizes, const Dims& strides, std::int64_t offset) {
+Tensor Tape::alias(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset) {
   TensorData* data = new_data();
-  ++base->storage->references;
+  ++x->storage->references;
   data->references = 1;
-  data->type = base.type();
+  data->type = x.type();
   data->tape = this;
-  data->storage = base->storage;
+  data->storage = x->storage;
   data->offset = offset;
   data->sizes = sizes;
   data->strides = strides;
   data->is_contiguous = vramwise::tape::is_contiguous(sizes, strides);
-  data->on_host = base->on_host;
+  data->on_host = x->on_host;
   return Tensor::adopt(data);
+}
+
+Tensor Tape::view(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset) {
+  Tensor seen = alias(x, sizes, strides, offset);
+  seen->base = x->base != nullptr ? x->base : x.get();
+  ++seen->base->references;
+  return seen;
 }
 
 // As TensorImpl::release_resources: what autograd holds goes first, the memory last.
 void Tensor::destroy(TensorData* data) {
+  if (data->base != nullptr) adopt(std::exchange(data->base, nullptr)).reset();
   if (data->grad != nullptr) adopt(std::exchange(data->grad, nullptr)).reset();
   if (data->grad_fn != nullptr) Node::drop(std::exchange(data->grad_fn, nullptr));
   Tape& tape = *data->tape;

@@ -54,8 +54,11 @@ class Tape {
   Tensor parameter(const Dims& sizes, DType type);
   /// A CPU tensor: it takes no memory of the device.
   Tensor on_host(const Dims& sizes, DType type);
-  /// A tensor that looks into the storage of another (a view); it takes no part in autograd yet.
-  Tensor alias(const Tensor& base, const Dims& sizes, const Dims& strides, std::int64_t offset);
+  /// Another tensor with the same storage, which knows nothing of `x` (tensor_data(), detach()).
+  Tensor alias(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset);
+  /// What a view op makes of `x`. It keeps the tensor alive that is at the bottom of all views: so the memory of a
+  /// gradient that went through a view has a second user, and is not added to in place.
+  Tensor view(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset);
 
   bool grad_enabled() const { return grad_enabled_; }
   void set_grad_enabled(bool enabled) { grad_enabled_ = enabled; }
@@ -67,10 +70,8 @@ class Tape {
   Thread thread() const { return thread_; }
   void set_thread(Thread thread) { thread_ = thread; }
 
-  /// Called by whatever uses a handle of cuBLAS: the first use of a thread's handle allocates its workspace.
+  /// Called by whatever uses a handle of cuBLAS or cuBLASLt: the first use of a thread's handle allocates its workspace.
   void use_cublas();
-  /// Called by whatever uses cuBLASLt, whose workspace is another one.
-  void use_cublas_lt();
 
   void count_matmul(double flops) {
     work_.matmul_flops += flops;
@@ -106,7 +107,6 @@ class Tape {
   SavedHooks* saved_hooks_ = nullptr;
   Autocast* autocast_ = nullptr;
   Storage* cublas_workspaces_[2] = {};
-  Storage* cublas_lt_workspaces_[2] = {};
 };
 
 /// Memory that one kernel needs for itself, released at the end of the scope.

@@ -32,7 +32,6 @@ struct TensorData {
   bool requires_grad = false;       ///< a leaf's flag
   bool is_contiguous = true;        ///< of sizes and strides
   bool on_host = false;             ///< CPU tensors take no device memory
-  bool is_view = false;             ///< made by a view op: such tensors are not cached by autocast
   std::uint16_t output_number = 0;  ///< which output of grad_fn this is
   Tape* tape = nullptr;
   Storage* storage = nullptr;
@@ -40,6 +39,7 @@ struct TensorData {
   Node* grad_fn = nullptr;      ///< counted; null for leaves
   Node* accumulator = nullptr;  ///< of a leaf; not counted, the node clears it
   TensorData* grad = nullptr;   ///< of a leaf; counted
+  TensorData* base = nullptr;   ///< of a view: the tensor that it looks into, which it keeps alive; counted
   Dims sizes;
   Dims strides;
 };
@@ -91,6 +91,7 @@ class Tensor {
   std::int64_t numel() const { return data_->sizes.product(); }
   std::int64_t bytes() const { return numel() * size_of(data_->type); }
   bool is_contiguous() const { return data_->is_contiguous; }
+  bool is_view() const { return data_->base != nullptr; }
   bool is_leaf() const { return data_->grad_fn == nullptr; }
   bool requires_grad() const { return data_->requires_grad || data_->grad_fn != nullptr; }
   /// The gradient of a leaf, or an undefined tensor.

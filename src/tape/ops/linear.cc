@@ -1,5 +1,5 @@
 // Matrix products on CUDA: cuBLAS takes matrices whose rows or columns are contiguous; any other operand is copied first
-// (ATen/native/cuda/Blas.cpp, prepare_matrix_for_cublas). Formulas: derivatives.yaml and FunctionsManual.cpp
+// (ATen/native/cuda/cuBlasCommonArgs.h, Blas.cpp). Formulas: derivatives.yaml and FunctionsManual.cpp
 // (mm_mat1_backward, mm_mat2_backward: the gradient has the layout of the operand).
 
 #include "tape/ops/linear.h"
@@ -12,38 +12,61 @@
 namespace vramwise::tape {
 namespace {
 
-// Whether cuBLAS can take a matrix (its last two dimensions) as it is.
-bool fits_blas(const Tensor& x) {
-  const int r = x.rank() - 2;
-  const std::int64_t rows = x.sizes()[r];
-  const std::int64_t columns = x.sizes()[r + 1];
-  const std::int64_t row_stride = x.strides()[r];
-  const std::int64_t column_stride = x.strides()[r + 1];
-  return (column_stride == 1 && row_stride >= std::max<std::int64_t>(1, columns)) ||
-         (row_stride == 1 && column_stride >= std::max<std::int64_t>(1, rows));
-}
-
-// What cuBLAS gets: the matrix itself, or a copy for the time of the call.
-Tensor prepared(const Tensor& x) {
-  if (fits_blas(x)) return x;
-  const GradMode no_grad(x.tape(), false);
+Tensor contiguous_copy(const Tensor& x) {
   Tensor copy = x.tape().empty(x.sizes(), x.type());
   x.tape().count_kernel(2 * copy.bytes());
   return copy;
+}
+
+// What cuBLAS gets of a matrix: itself, or a copy for the time of the call.
+Tensor prepared(const Tensor& x) {
+  if (is_dense(x.sizes(), x.strides())) return x;
+  const std::int64_t rows = x.sizes()[0];
+  const std::int64_t columns = x.sizes()[1];
+  const bool by_columns = x.strides()[0] == 1 && x.strides()[1] >= std::max<std::int64_t>(1, rows);
+  const bool by_rows = x.strides()[1] == 1 && x.strides()[0] >= std::max<std::int64_t>(1, columns);
+  return by_columns || by_rows ? x : contiguous_copy(x);
+}
+
+// The same for a batch. `rows` and `columns` are what the call expects of the two dimensions as cuBLAS counts them.
+Tensor prepared_batch(const Tensor& x, bool transposed, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t fast = x.strides()[transposed ? 2 : 1];
+  const std::int64_t leading = x.strides()[transposed ? 1 : 2];
+  if (fast == 1 && leading >= std::max<std::int64_t>(1, rows)) return x;
+  if (leading == 1 && fast >= std::max<std::int64_t>(1, columns)) return x;
+  const bool strides_are_there = x.strides()[1] != 0 && x.strides()[2] != 0;
+  return x.is_contiguous() && strides_are_there ? x : contiguous_copy(x);
 }
 
 double product_flops(const Tensor& a, const Tensor& out) {
   return 2.0 * static_cast<double>(out.numel()) * static_cast<double>(a.size(-1));
 }
 
+// The result is row-major, which cuBLAS takes as the transposed product: the second factor comes first.
+void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
+  const Tensor first = prepared(b);
+  const Tensor second = prepared(a);
+  a.tape().use_cublas();
+  a.tape().count_matmul(product_flops(a, out));
+}
+
+void multiply_batches(const Tensor& a, const Tensor& b, const Tensor& out) {
+  // A result of one column is taken as it is, any other as transposed.
+  const bool transposed = !(out.strides()[1] == 1 && (out.size(2) == 1 || out.strides()[2] >= out.size(1)));
+  const std::int64_t m = out.size(transposed ? 2 : 1);
+  const std::int64_t n = out.size(transposed ? 1 : 2);
+  const std::int64_t k = a.size(2);
+  const Tensor first = prepared_batch(transposed ? b : a, transposed, m, k);
+  const Tensor second = prepared_batch(transposed ? a : b, transposed, k, n);
+  a.tape().use_cublas();
+  a.tape().count_matmul(product_flops(a, out));
+}
+
 Tensor mm_kernel(const Tensor& a, const Tensor& b) {
   Tape& tape = a.tape();
   Tensor out = tape.empty({a.size(0), b.size(1)}, a.type());
   if (out.numel() == 0 || a.numel() == 0) return out;
-  const Tensor left = prepared(a);
-  const Tensor right = prepared(b);
-  tape.use_cublas();
-  tape.count_matmul(product_flops(a, out));
+  multiply(a, b, out);
   return out;
 }
 
@@ -86,12 +109,9 @@ Tensor bmm(Tensor a, Tensor b) {
   const Drop drop(a, b);
   Tape& tape = a.tape();
   Tensor out = tape.empty({a.size(0), a.size(1), b.size(2)}, a.type());
-  if (out.numel() > 0 && a.numel() > 0) {
-    const Tensor left = prepared(a);
-    const Tensor right = prepared(b);
-    tape.use_cublas();
-    tape.count_matmul(product_flops(a, out));
-  }
+  // The outer products of vectors are computed by a kernel of their own (torch/_native/ops/bmm_outer_product).
+  if (out.numel() > 0 && a.size(2) == 1) tape.count_kernel(a.bytes() + b.bytes() + out.bytes());
+  if (out.numel() > 0 && a.size(2) > 1) multiply_batches(a, b, out);
   const Tensor none;
   return record(std::move(out), {&a, &b}, {a.requires_grad() ? &b : &none, b.requires_grad() ? &a : &none},
                 [](Backward& pass) {
@@ -107,10 +127,7 @@ Tensor addmm(Tensor bias, Tensor a, Tensor b) {
   Tape& tape = a.tape();
   Tensor out = tape.empty({a.size(0), b.size(1)}, a.type());
   if (out.numel() > 0) {
-    const Tensor left = prepared(a);
-    const Tensor right = prepared(b);
-    tape.use_cublas();
-    tape.count_matmul(product_flops(a, out));
+    multiply(a, b, out);
   }
   const Tensor none;
   return record(std::move(out), {&bias, &a, &b}, {b.requires_grad() ? &a : &none, a.requires_grad() ? &b : &none},
@@ -127,12 +144,7 @@ Tensor baddbmm(Tensor bias, Tensor a, Tensor b) {
   const Drop drop(bias, a, b);
   Tape& tape = a.tape();
   Tensor out = tape.empty({a.size(0), a.size(1), b.size(2)}, a.type());
-  {
-    const Tensor left = prepared(a);
-    const Tensor right = prepared(b);
-    tape.use_cublas();
-    tape.count_matmul(product_flops(a, out));
-  }
+  multiply_batches(a, b, out);
   const Tensor none;
   return record(std::move(out), {&bias, &a, &b}, {b.requires_grad() ? &a : &none, a.requires_grad() ? &b : &none},
                 [](Backward& pass) {
@@ -173,12 +185,16 @@ Tensor fold(const Tensor& a, const Tensor& b) {
   const Tensor rows = reshape(larger, {sizes.product(), inner});
   VRAMWISE_CHECK(smaller.rank() == 2);
   sizes.push_back(smaller.size(1));
-  Tensor out = view(mm(rows, smaller), sizes);
+  Tensor out = unsafe_view(mm(rows, smaller), sizes);
   if (a_is_larger) return out;
   return contiguous(transpose(out, -1, -2));
 }
 
 Tensor batched(const Tensor& a, const Tensor& b) {
+  if (a.rank() == 3 && b.rank() == 3 && a.size(0) != b.size(0)) {
+    if (a.size(0) == 1 && a.requires_grad()) return matmul(squeeze(a, 0), b);
+    if (b.size(0) == 1 && b.requires_grad()) return matmul(a, squeeze(b, 0));
+  }
   const std::int64_t n = a.rank() > 1 ? a.size(-2) : 1;
   const std::int64_t m = a.size(-1);
   const std::int64_t p = b.rank() > 1 ? b.size(-1) : 1;
@@ -198,7 +214,7 @@ Tensor batched(const Tensor& a, const Tensor& b) {
   Dims sizes = batch;
   sizes.push_back(n);
   sizes.push_back(p);
-  return view(bmm(left, right), sizes);
+  return unsafe_view(bmm(left, right), sizes);
 }
 
 }  // namespace

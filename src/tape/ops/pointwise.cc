@@ -1,5 +1,6 @@
 // Elementwise ops and their derivatives (tools/autograd/derivatives.yaml of PyTorch 2.14): what is saved, and which
-// temporaries a formula makes. A formula's results come in the order of the inputs' names there.
+// temporaries a formula makes. A formula's results come in the order of the inputs' names there. Its temporaries are named
+// here, one by one: those of a C++ expression of ATen's live until its end, and go in the reverse order.
 
 #include "tape/ops/pointwise.h"
 
@@ -119,7 +120,9 @@ Tensor div(Tensor a, Tensor b) {
     if (pass.needs(1)) {
       // −grad · ((self / other) / other)
       const Tensor negative = neg(pass.grad());
-      pass.give(1, mul(negative, div(div(self, other), other)));
+      const Tensor quotient = div(self, other);
+      const Tensor twice = div(quotient, other);
+      pass.give(1, mul(negative, twice));
     }
     if (pass.needs(0)) pass.give(0, div(pass.grad(), other));
   });
@@ -137,7 +140,9 @@ Tensor pow(Tensor x, double exponent) {
     const Tensor self = pass.saved(0);
     if (exponent == 0) return pass.give(0, zeros_like(self));
     // grad · (exponent · self^(exponent − 1))
-    pass.give(0, mul(pass.grad(), mul(pow(self, exponent - 1), exponent)));
+    const Tensor power = pow(self, exponent - 1);
+    const Tensor slope = mul(power, exponent);
+    pass.give(0, mul(pass.grad(), slope));
   });
 }
 
@@ -149,8 +154,10 @@ Tensor neg(Tensor x) {
 Tensor sqrt(Tensor x) {
   const Drop drop(x);
   Tensor out = unary_float(x);
-  return record(out, {&x}, {&out},
-                [](Backward& pass) { pass.give(0, div(pass.grad(), mul(pass.saved(0), 2))); });
+  return record(out, {&x}, {&out}, [](Backward& pass) {
+    const Tensor twice = mul(pass.saved(0), 2);
+    pass.give(0, div(pass.grad(), twice));
+  });
 }
 
 Tensor rsqrt(Tensor x) {
@@ -158,8 +165,10 @@ Tensor rsqrt(Tensor x) {
   Tensor out = unary_float(x);
   return record(out, {&x}, {&out}, [](Backward& pass) {
     // −0.5 · grad · result³
-    Tensor half = mul(pass.grad(), -0.5);
-    pass.give(0, mul(std::move(half), pow(pass.saved(0), 3)));
+    const Tensor result = pass.saved(0);
+    const Tensor half = mul(pass.grad(), -0.5);
+    const Tensor cube = pow(result, 3);
+    pass.give(0, mul(half, cube));
   });
 }
 
@@ -176,13 +185,18 @@ Tensor log(Tensor x) {
 
 Tensor sin(Tensor x) {
   const Drop drop(x);
-  return record(unary_float(x), {&x}, {&x}, [](Backward& pass) { pass.give(0, mul(pass.grad(), cos(pass.saved(0)))); });
+  return record(unary_float(x), {&x}, {&x}, [](Backward& pass) {
+    const Tensor slope = cos(pass.saved(0));
+    pass.give(0, mul(pass.grad(), slope));
+  });
 }
 
 Tensor cos(Tensor x) {
   const Drop drop(x);
   return record(unary_float(x), {&x}, {&x}, [](Backward& pass) {
-    pass.give(0, mul(pass.grad(), neg(sin(pass.saved(0)))));
+    const Tensor sine = sin(pass.saved(0));
+    const Tensor slope = neg(sine);
+    pass.give(0, mul(pass.grad(), slope));
   });
 }
 
@@ -229,7 +243,13 @@ Tensor gelu(Tensor x, Gelu) {
   });
 }
 
-void add_(const Tensor& a, const Tensor& b) { in_place_kernel(a, b); }
+void add_(const Tensor& a, const Tensor& b) {
+  in_place_kernel(a, b);
+  record_all(a.tape(), {&a}, {&a, &b}, {}, [](Backward& pass) {
+    if (pass.needs(1)) pass.give(1, pass.grad());
+    if (pass.needs(0)) pass.give(0, pass.grad());
+  });
+}
 void mul_(const Tensor& a, Scalar) { in_place_kernel(a, a); }
 void mul_(const Tensor& a, const Tensor& b) { in_place_kernel(a, b); }
 void div_(const Tensor& a, Scalar) { in_place_kernel(a, a); }

@@ -10,7 +10,7 @@ namespace vramwise::tape {
 namespace {
 
 Tensor seen_as(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset = 0) {
-  return x.tape().alias(x, sizes, strides, x->offset + offset);
+  return x.tape().view(x, sizes, strides, x->offset + offset);
 }
 
 Dims with_inferred_size(const Tensor& x, Dims sizes) {
@@ -64,12 +64,21 @@ Tensor view(Tensor x, Dims sizes) {
                 [before = x.sizes()](Backward& b) { b.give(0, reshape(b.grad(), before)); });
 }
 
+Tensor unsafe_view(Tensor x, Dims sizes) {
+  const Drop drop(x);
+  sizes = with_inferred_size(x, sizes);
+  Dims strides;
+  VRAMWISE_CHECK_THAT(view_strides(x.sizes(), x.strides(), sizes, strides), "a view that would take a copy");
+  return record(x.tape().alias(x, sizes, strides, x->offset), {&x}, {},
+                [before = x.sizes()](Backward& b) { b.give(0, reshape(b.grad(), before)); });
+}
+
 Tensor reshape(Tensor x, Dims sizes) {
   const Drop drop(x);
   sizes = with_inferred_size(x, sizes);
   Dims strides;
   if (view_strides(x.sizes(), x.strides(), sizes, strides)) return view(x, sizes);
-  return view(contiguous(x), sizes);
+  return unsafe_view(contiguous(x), sizes);
 }
 
 Tensor flatten(Tensor x, int first, int last) {
@@ -92,7 +101,6 @@ Tensor transpose(Tensor x, int a, int b) {
   const Drop drop(x);
   a = wrap_dim(a, x.rank());
   b = wrap_dim(b, x.rank());
-  if (a == b) return seen_as(x, x.sizes(), x.strides());
   Dims sizes = x.sizes();
   Dims strides = x.strides();
   std::swap(sizes[a], sizes[b]);
@@ -164,6 +172,23 @@ Tensor expand(Tensor x, Dims sizes) {
                 [before = x.sizes()](Backward& pass) { pass.give(0, sum_to(pass.grad(), before)); });
 }
 
+namespace {
+
+Tensor sliced(const Tensor& x, int dim, std::int64_t begin, std::int64_t end, std::int64_t step) {
+  Dims sizes = x.sizes();
+  Dims strides = x.strides();
+  sizes[dim] = (end - begin + step - 1) / step;
+  strides[dim] *= step;
+  return record(seen_as(x, sizes, strides, begin * x.strides()[dim]), {&x}, {},
+                [before = x.sizes(), dim, begin, end, step](Backward& pass) {
+                  pass.give(0, zero_but(pass.grad(), before, [&](const Tensor& whole) {
+                              return sliced(whole, dim, begin, end, step);
+                            }));
+                });
+}
+
+}  // namespace
+
 Tensor slice(Tensor x, int dim, std::int64_t begin, std::int64_t end, std::int64_t step) {
   const Drop drop(x);
   dim = wrap_dim(dim, x.rank());
@@ -172,21 +197,13 @@ Tensor slice(Tensor x, int dim, std::int64_t begin, std::int64_t end, std::int64
   if (end < 0) end += size;
   begin = std::clamp<std::int64_t>(begin, 0, size);
   end = std::clamp<std::int64_t>(end, begin, size);
-  Dims sizes = x.sizes();
-  Dims strides = x.strides();
-  sizes[dim] = (end - begin + step - 1) / step;
-  strides[dim] *= step;
-  return record(seen_as(x, sizes, strides, begin * x.strides()[dim]), {&x}, {},
-                [before = x.sizes(), dim, begin, end, step](Backward& pass) {
-                  pass.give(0, zero_but(pass.grad(), before, [&](const Tensor& whole) {
-                              return slice(whole, dim, begin, end, step);
-                            }));
-                });
+  if (begin != 0 || end != size || step != 1) return sliced(x, dim, begin, end, step);
+  return record(seen_as(x, x.sizes(), x.strides()), {&x}, {}, [](Backward& pass) { pass.give(0, pass.grad()); });
 }
 
 Tensor narrow(Tensor x, int dim, std::int64_t begin, std::int64_t length) {
   const Drop drop(x);
-  return slice(x, dim, begin, begin + length);
+  return sliced(x, wrap_dim(dim, x.rank()), begin, begin + length, 1);
 }
 
 Tensor select(Tensor x, int dim, std::int64_t index) {
@@ -206,7 +223,7 @@ Tensor select(Tensor x, int dim, std::int64_t index) {
 
 Tensor detach(Tensor x) {
   const Drop drop(x);
-  return seen_as(x, x.sizes(), x.strides());
+  return x.tape().alias(x, x.sizes(), x.strides(), x->offset);
 }
 
 std::vector<Tensor> split(Tensor x, std::int64_t size, int dim) {
@@ -269,8 +286,19 @@ Tensor cat(std::vector<Tensor> parts, int dim) {
 }
 
 Tensor stack(std::vector<Tensor> parts, int dim) {
-  for (Tensor& part : parts) part = unsqueeze(std::move(part), dim);
-  return cat(std::move(parts), dim);
+  Tape& tape = parts.front().tape();
+  dim = wrap_dim(dim, parts.front().rank() + 1);
+  Dims sizes = parts.front().sizes();
+  sizes.insert(dim, static_cast<std::int64_t>(parts.size()));
+  DType type = parts.front().type();
+  for (const Tensor& part : parts) type = promote(type, part.type());
+  Tensor out = tape.empty(sizes, type);
+  tape.count_kernel(2 * out.bytes());
+  return record_inputs(std::move(out), parts, {}, [dim](Backward& pass) {
+    for (int i = 0; i < pass.input_count(); ++i) {
+      if (pass.needs(i)) pass.give(i, select(pass.grad(), dim, i));
+    }
+  });
 }
 
 }  // namespace vramwise::tape

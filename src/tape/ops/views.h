@@ -10,6 +10,8 @@ namespace vramwise::tape {
 
 /// One size may be −1: what remains.
 Tensor view(Tensor x, Dims sizes);
+/// at::_unsafe_view: of a tensor that nobody else will see; its result counts as no view.
+Tensor unsafe_view(Tensor x, Dims sizes);
 Tensor reshape(Tensor x, Dims sizes);
 Tensor flatten(Tensor x, int first = 0, int last = -1);
 Tensor transpose(Tensor x, int a, int b);
@@ -20,8 +22,10 @@ Tensor unsqueeze(Tensor x, int dim);
 Tensor squeeze(Tensor x, int dim);
 /// A size of −1 keeps the size.
 Tensor expand(Tensor x, Dims sizes);
-/// x[…, begin:end:step, …] in one dimension; the gradient is a zero tensor of x's shape into which it is copied.
+/// Python's x[…, begin:end:step, …] in one dimension; the gradient is a zero tensor of x's shape into which it is copied.
+/// The whole range is no slice.
 Tensor slice(Tensor x, int dim, std::int64_t begin, std::int64_t end, std::int64_t step = 1);
+/// x.narrow(): always a slice.
 Tensor narrow(Tensor x, int dim, std::int64_t begin, std::int64_t length);
 Tensor select(Tensor x, int dim, std::int64_t index);
 /// x without its history.
