@@ -48,6 +48,18 @@ def test_runs(result, case):
     assert result[case]["reserved"] >= result[case]["allocated"]
 
 
+def test_a_convolution_takes_the_workspace_that_cudnn_asks_for(emulated, result):
+    found = result["convolution_scratch"]
+    if found["cudnn"] < 90800:
+        assert found["scratch"] == 0
+        pytest.skip("this cuDNN can't be asked without a card")
+    # Transformed weights and tiles of the input: no less than a quarter of it, no more than it.
+    assert 32 * 64 * 56 * 56 <= found["scratch"] <= 32 * 64 * 56 * 56 * 4.1
+    alone = emulated("training.py", ["ampere"], machine={"ask_libraries": False})
+    assert alone.result["convolution_scratch"]["scratch"] == 0
+    assert "cuDNN engines need no workspace" in alone.ledger["assumed"]
+
+
 def test_out_of_memory_is_pytorchs_own(result):
     found = result["out_of_memory"]
     assert "CUDA out of memory. Tried to allocate 24.00 GiB" in found["text"]

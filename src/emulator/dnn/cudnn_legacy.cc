@@ -61,10 +61,6 @@ VRAMWISE_ENTRY const char* cudnnGetErrorString(int status) {
   const auto real = reinterpret_cast<const char* (*)(int)>(real_symbol(kLibraries, "cudnnGetErrorString"));
   return real != nullptr ? real(status) : "CUDNN_STATUS";
 }
-VRAMWISE_ENTRY void cudnnGetLastErrorString(char* text, std::size_t size) {
-  if (size != 0) text[0] = '\0';
-}
-
 // ---- descriptors
 // ---------------------------------------------------------------------------------------------------------------
 

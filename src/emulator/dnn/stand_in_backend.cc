@@ -1,13 +1,26 @@
-// cuDNN's backend (graph) interface. A graph of operations gets one engine with one configuration and no knobs. The
-// workspace of a real engine is not published by NVIDIA; it is assumed to be nothing, and the ledger says so.
+// cuDNN's backend (graph) interface where the real library can't be asked. A graph of operations gets one engine with
+// one configuration and no knobs. The workspace of a real engine is not published by NVIDIA; it is assumed to be
+// nothing, and the ledger says so.
 #include <cstring>
+#include <string>
 
-#include "emulator/dnn/descriptor.h"
+#include "emulator/dnn/backend.h"
 #include "emulator/process.h"
 
-using namespace vramwise::emulator;
-
+namespace vramwise::emulator {
 namespace {
+
+struct Attribute {
+  int type = 0;
+  std::int64_t count = 0;
+  std::vector<unsigned char> bytes;
+};
+
+/// The attributes that the program set, to be read back.
+struct StandInDescriptor {
+  int type = 0;
+  std::map<int, Attribute> attributes;
+};
 
 constexpr int kBadParameter = 2000;
 constexpr int kNotSupportedByDnn = 3000;
@@ -55,31 +68,24 @@ std::size_t element_size(int type) {
   }
 }
 
-struct Query {
-  int type;
-  std::int64_t room;
-  std::int64_t* count;
-  void* elements;
-};
-
-int answer_count(const Query& query, std::int64_t count) {
+int answer_count(const BackendQuery& query, std::int64_t count) {
   if (query.count != nullptr) *query.count = count;
   return 0;
 }
 
-int answer_number(const Query& query, std::int64_t value) {
+int answer_number(const BackendQuery& query, std::int64_t value) {
   if (query.room > 0 && query.elements != nullptr) std::memcpy(query.elements, &value, element_size(query.type));
   return answer_count(query, 1);
 }
 
-int answer_text(const Query& query, const char* text) {
+int answer_text(const BackendQuery& query, const char* text) {
   const auto length = static_cast<std::int64_t>(std::strlen(text)) + 1;
   if (query.elements != nullptr && query.room >= length)
     std::memcpy(query.elements, text, static_cast<std::size_t>(length));
   return answer_count(query, length);
 }
 
-int answer_stored(const Query& query, const BackendAttribute& attribute) {
+int answer_stored(const BackendQuery& query, const Attribute& attribute) {
   const std::int64_t copied = query.room < attribute.count ? query.room : attribute.count;
   if (query.elements != nullptr && copied > 0) {
     std::memcpy(query.elements, attribute.bytes.data(),
@@ -88,7 +94,7 @@ int answer_stored(const Query& query, const BackendAttribute& attribute) {
   return answer_count(query, attribute.count);
 }
 
-int answer(const BackendDescriptor& descriptor, int name, const Query& query) {
+int answer(const StandInDescriptor& descriptor, int name, const BackendQuery& query) {
   switch (name) {
     // Descriptors that the caller made and wants filled: a fresh one is what they stand for.
     case kHeuristicResults:
@@ -125,39 +131,35 @@ int answer(const BackendDescriptor& descriptor, int name, const Query& query) {
   return refuse(("cudnnBackendGetAttribute(" + std::to_string(name) + ")").c_str(), kNotSupportedByDnn);
 }
 
+class StandIn : public DnnBackend {
+ public:
+  int create(int type, BackendDescriptor* descriptor) override {
+    *descriptor = new StandInDescriptor{.type = type, .attributes = {}};
+    return 0;
+  }
+  int destroy(BackendDescriptor descriptor) override {
+    delete static_cast<StandInDescriptor*>(descriptor);
+    return 0;
+  }
+  int initialize(BackendDescriptor) override { return 0; }
+  int finalize(BackendDescriptor) override { return 0; }
+  int set(BackendDescriptor descriptor, int name, int type, std::int64_t count, const void* elements) override {
+    if (count < 0 || (count > 0 && elements == nullptr)) return kBadParameter;
+    const auto* bytes = static_cast<const unsigned char*>(elements);
+    const std::size_t size = static_cast<std::size_t>(count) * element_size(type);
+    static_cast<StandInDescriptor*>(descriptor)->attributes[name] = {type, count, {bytes, bytes + size}};
+    return 0;
+  }
+  int get(BackendDescriptor descriptor, int name, const BackendQuery& query) override {
+    return answer(*static_cast<StandInDescriptor*>(descriptor), name, query);
+  }
+};
+
 }  // namespace
 
-VRAMWISE_ENTRY int cudnnBackendCreateDescriptor(int type, BackendDescriptor** descriptor) {
-  *descriptor = new BackendDescriptor{.type = type, .finalized = false, .attributes = {}};
-  return 0;
+DnnBackend& stand_in_backend() {
+  static auto* instance = new StandIn;
+  return *instance;
 }
 
-VRAMWISE_ENTRY int cudnnBackendDestroyDescriptor(BackendDescriptor* descriptor) {
-  delete descriptor;
-  return 0;
-}
-
-VRAMWISE_ENTRY int cudnnBackendInitialize(BackendDescriptor*) { return 0; }
-
-VRAMWISE_ENTRY int cudnnBackendFinalize(BackendDescriptor* descriptor) {
-  descriptor->finalized = true;
-  return 0;
-}
-
-VRAMWISE_ENTRY int cudnnBackendSetAttribute(BackendDescriptor* descriptor, int name, int type, std::int64_t count,
-                                            const void* elements) {
-  if (count < 0 || (count > 0 && elements == nullptr)) return kBadParameter;
-  const auto* bytes = static_cast<const unsigned char*>(elements);
-  const std::size_t size = static_cast<std::size_t>(count) * element_size(type);
-  descriptor->attributes[name] = {.type = type, .count = count, .bytes = {bytes, bytes + size}};
-  return 0;
-}
-
-VRAMWISE_ENTRY int cudnnBackendGetAttribute(BackendDescriptor* descriptor, int name, int type, std::int64_t room,
-                                            std::int64_t* count, void* elements) {
-  return answer(*descriptor, name, {type, room, count, elements});
-}
-
-VRAMWISE_ENTRY int cudnnBackendExecute(void*, BackendDescriptor*, BackendDescriptor*) {
-  return computed("cudnnBackendExecute");
-}
+}  // namespace vramwise::emulator

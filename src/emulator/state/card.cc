@@ -142,6 +142,7 @@ Result<MachineSpec> parse_machine(std::string_view text) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto fill, json_get_or<std::int64_t>(json, "fill", 0));
   if (fill < 0 || fill > 255) return usage_error("'fill' of the emulated GPUs is not a byte", "name one from 0 to 255");
   machine.fill = static_cast<std::uint8_t>(fill);
+  VRAMWISE_ASSIGN_OR_RETURN(machine.ask_libraries, json_get_or<bool>(json, "ask_libraries", true));
   if (const auto faults = json.find("faults"); faults != json.end()) {
     VRAMWISE_ASSIGN_OR_RETURN(machine.faults, parse_faults(*faults));
   }

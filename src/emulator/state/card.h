@@ -56,6 +56,7 @@ struct MachineSpec {
   std::string driver_version = "580.65.06";
   Bytes resident_budget = Bytes::mib(512);  ///< host memory that contents of emulated device memory may take
   std::uint8_t fill = 0;                    ///< what device memory reads as where nothing is known of it
+  bool ask_libraries = true;                ///< the program's own libraries are asked where they answer without a card
   Faults faults;
 };
 
