@@ -121,13 +121,8 @@ void StepWalk::rotation(std::int64_t width) {
   const Block second = temporary(tokens_, width / 2, kFp32);
 }
 
-// 16-bit: the flash kernel, which takes grouped heads as they are. fp32 on CUDA: the memory-efficient kernel, for which
-// keys and values were repeated; then those are kept instead of k and v.
+// CUDA: the flash kernel in 16 bits, the memory-efficient one in fp32. Both take grouped heads as they are.
 void StepWalk::forward_attention(SavedBlock& saved) {
-  if (cuda_ && e_ == kFp32 && grouped_) {
-    saved.k = activation(tokens_, q_, e_);
-    saved.v = activation(tokens_, q_, e_);
-  }
   saved.mixed = activation(tokens_, q_, e_);
   const std::int64_t rows = cuda_ && e_ == kFp32 ? rounded_up(seq_, 32) : seq_;
   saved.log_sum_exp = activation(batch_ * heads_, rows, kFp32);
@@ -208,31 +203,22 @@ void StepWalk::backward_mlp(SavedBlock& saved, Block& shared_sum, bool gradient_
 }
 
 void StepWalk::backward_attention(SavedBlock& saved, const Block& /*dmixed*/, Block& dq, Block& dk, Block& dv) {
-  const bool repeated = cuda_ && e_ == kFp32 && grouped_;
   dq = temporary(tokens_, q_, e_);
-  dk = temporary(tokens_, repeated ? q_ : kv_, e_);
-  dv = temporary(tokens_, repeated ? q_ : kv_, e_);
+  dk = temporary(tokens_, kv_, e_);
+  dv = temporary(tokens_, kv_, e_);
   if (!cuda_) {
     const std::int64_t queries = std::min<std::int64_t>(seq_, seq_ >= 768 ? 256 : seq_ >= 192 ? 64 : 32);
     const std::int64_t keys = std::min<std::int64_t>(seq_, 512);
     const Block scores = temporary(threads_ * queries, 2 * keys, kFp32);
     const Block narrow = temporary(threads_ * queries, e_ == kFp32 ? 0 : 2 * keys, e_);
-  } else if (e_ == kFp32) {
-    const Block delta = temporary(batch_ * heads_, rounded_up(seq_, 32), kFp32);
   } else {
-    const std::int64_t rows = rounded_up(seq_, 128);
-    const Block sums = temporary(batch_ * heads_, rows, kFp32);
-    const Block dq_fp32 = temporary(batch_ * rows, heads_ * rounded_up(head_dim_, 32), kFp32);
-    const Block dk_repeated = temporary(tokens_, grouped_ ? q_ : 0, e_);
-    const Block dv_repeated = temporary(tokens_, grouped_ ? q_ : 0, e_);
+    // Gradients of keys and values by query head, summed into dk and dv at the end; dq is summed in fp32.
+    const Block dk_by_head = temporary(tokens_, grouped_ ? q_ : 0, e_);
+    const Block dv_by_head = temporary(tokens_, grouped_ ? q_ : 0, e_);
+    const Block sums = temporary(batch_ * heads_, rounded_up(seq_, 128), kFp32);
+    const Block dq_fp32 = temporary(batch_ * rounded_up(seq_, 128), heads_ * rounded_up(head_dim_, 32), kFp32);
   }
   for (Block* block : {&saved.q, &saved.k, &saved.v, &saved.mixed, &saved.log_sum_exp}) block->release();
-  if (repeated) {
-    Block summed = temporary(tokens_, kv_, e_);
-    dk = std::move(summed);
-    summed = temporary(tokens_, kv_, e_);
-    dv = std::move(summed);
-  }
 }
 
 void StepWalk::backward_block(SavedBlock saved, Block& input, bool gradient_is_shared) {

@@ -102,8 +102,8 @@ std::array<Tensor, 3> project_qkv(const Tensor& x, const Tensor& norm_weight, co
   return {out[0], out[1], out[2]};
 }
 
-// The CPU's and CUDA's flash kernels take fewer key/value heads as they are. Where only another kernel applies (fp32 on
-// CUDA, older cards), ATen would fall back to the one that builds the (seq, seq) matrix; repeated heads avoid that.
+// ATen's fused kernels take fewer key/value heads as they are. Where none of them does (another device, another
+// version), it would fall back to building the (seq, seq) matrix; with repeated heads one may apply.
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, const HeadLayout& layout) {
   const Tensor queries = split_heads(q, layout, layout.n_heads);
   Tensor keys = split_heads(k, layout, layout.n_kv_heads);
