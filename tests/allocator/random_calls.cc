@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 namespace vramwise {
 namespace {
@@ -63,6 +64,12 @@ void RandomCalls::start_chapter() {
   chapter_.streams = 1 + static_cast<int>(below(static_cast<std::uint64_t>(streams_)));
   chapter_.record_per_mille = below(2) == 0 ? 0 : static_cast<int>(below(200));
   chapter_.empty_per_mille = below(3) == 0 ? static_cast<int>(below(10)) : 0;
+  if (std::exchange(first_, false)) {
+    // Whatever the seed, tight memory runs out once.
+    chapter_.growth = 0.95;
+    chapter_.target = capacity_ / 4 * 5;
+    chapter_.size_kinds = (1U << kSizeKinds) - 1;
+  }
   chapter_.repeated.clear();
   const std::uint64_t repeated = 1 + below(12);
   for (std::uint64_t i = 0; i < repeated; ++i)

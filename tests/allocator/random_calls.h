@@ -50,6 +50,7 @@ class RandomCalls {
   std::int64_t capacity_;
   int streams_;
   Chapter chapter_;
+  bool first_ = true;
 };
 
 }  // namespace vramwise
