@@ -246,6 +246,133 @@ def meeting(m):
     return m.case(h)
 
 
+def softmaxes(op):
+    def make(m):
+        rank = m.rng.randint(1, 4)
+        args = {"dtype": "float32"} if m.rng.random() < 0.3 else {}
+        x = m.tensor(m.shape(rank, 200))
+        return m.case(m.call(op, [x], dim=m.rng.randrange(-rank, rank), **args)[0])
+
+    return make
+
+
+def losses(op):
+    def make(m):
+        n, c = m.rng.choice([1, 7, 64, 333]), m.rng.choice([3, 10, 1000, 4099])
+        x, target = m.tensor([n, c], may_expand=False), m.tensor([n], dtype="int64", plain=True)
+        return m.case(m.call(op, [x, target], reduction=m.rng.choice(["mean", "sum", "none"]))[0])
+
+    return make
+
+
+def distances(m):
+    shape = m.shape()
+    names = [m.tensor(shape), m.tensor(shape)]
+    return m.case(m.call("mse_loss", names, reduction=m.rng.choice(["mean", "sum", "none"]))[0])
+
+
+def layer_norms(m):
+    rank = m.rng.randint(1, 4)
+    dims = m.rng.randint(1, rank)
+    shape = m.shape(rank, 100)
+    if m.rng.random() < 0.3:
+        shape[0] = m.rng.choice([300, 70000])
+    names = [m.tensor(shape, may_expand=False)]
+    if m.rng.random() < 0.8:
+        names.append(m.tensor(shape[-dims:], plain=True))
+        if m.rng.random() < 0.7:
+            names.append(m.tensor(shape[-dims:], plain=True))
+    return m.case(m.call("layer_norm", names, dims=dims)[0])
+
+
+def rms_norms(m):
+    shape = m.shape(m.rng.randint(1, 4), 100)
+    if m.rng.random() < 0.3:
+        shape[0] = m.rng.choice([300, 70000])
+    names = [m.tensor(shape, may_expand=False)]
+    if m.rng.random() < 0.8:
+        names.append(m.tensor(shape[-1:], plain=True))
+    return m.case(m.call("rms_norm", names)[0])
+
+
+def group_norms(m):
+    groups = m.rng.choice([1, 2, 4])
+    c = groups * m.rng.randint(1, 12)
+    shape = [m.rng.choice([1, 2, 5]), c, *m.shape(m.rng.randint(0, 2), 20)]
+    names = [m.tensor(shape, may_expand=False)]
+    if m.rng.random() < 0.8:
+        names += [m.tensor([c], plain=True), m.tensor([c], plain=True)]
+    return m.case(m.call("group_norm", names, groups=groups)[0])
+
+
+def embeddings(m):
+    rows, width = m.rng.choice([5, 100, 1000]), m.size(60)
+    count = m.rng.choice([[m.size()], [m.size(4), m.size()], [m.rng.randint(3000, 9000)]])
+    names = [m.tensor([rows, width], plain=True), m.tensor(count, dtype="int64")]
+    return m.case(m.call("embedding", names)[0])
+
+
+def dropouts(m):
+    return m.case(m.call("dropout", [m.tensor(m.shape())], p=m.rng.choice([0.1, 0.0, 0.5]))[0])
+
+
+def choices(m):
+    shape = m.shape()
+    names = [m.tensor(broadcastable(m, shape), dtype="bool"), m.tensor(shape)]
+    if m.rng.random() < 0.5:
+        return m.case(m.call("where", names, value=0.5)[0])
+    names.append(m.tensor(broadcastable(m, shape) if m.rng.random() < 0.5 else shape))
+    return m.case(m.call("where", names)[0])
+
+
+def fillings(m):
+    shape = m.shape()
+    names = [m.tensor(shape), m.tensor(broadcastable(m, shape), dtype="bool")]
+    return m.case(m.call("masked_fill", names, value=-1.5)[0])
+
+
+def comparisons(m):
+    case = binary("lt")(m)
+    return {**case, "backward": None}
+
+
+def along(op):
+    def make(m):
+        rank = m.rng.randint(1, 4)
+        return m.case(m.call(op, [m.tensor(m.shape(rank, 200))], dim=m.rng.randrange(rank))[0])
+
+    return make
+
+
+def gatherings(m):
+    rank = m.rng.randint(1, 3)
+    shape = m.shape(rank)
+    dim = m.rng.randrange(rank)
+    index = [m.rng.randint(1, n) for n in shape]
+    names = [m.tensor(shape, may_expand=False), m.tensor(index, dtype="int64")]
+    return m.case(m.call("gather", names, dim=dim)[0])
+
+
+def selections(m):
+    rank = m.rng.randint(1, 3)
+    names = [m.tensor(m.shape(rank), may_expand=False), m.tensor([m.size()], dtype="int64")]
+    return m.case(m.call("index_select", names, dim=m.rng.randrange(rank))[0])
+
+
+def indexing(m):
+    rank = m.rng.randint(1, 3)
+    names = [m.tensor(m.shape(rank), may_expand=False), m.tensor(m.shape(m.rng.randint(1, 2)), dtype="int64")]
+    return m.case(m.call("index_first", names)[0])
+
+
+def largest(m):
+    rank = m.rng.randint(1, 3)
+    shape = m.shape(rank, 200)
+    dim = m.rng.randrange(rank)
+    x = m.tensor(shape)
+    return m.case(m.call("topk", [x], outputs=2, k=m.rng.randint(1, shape[dim]), dim=dim)[0])
+
+
 CASES = {
     **{op: binary(op) for op in ("add", "sub", "mul", "div")},
     "rsub": unary("rsub", value=1.0),
@@ -271,6 +398,24 @@ CASES = {
     "matmul": products,
     "linear": linear,
     "meeting": meeting,
+    "softmax": softmaxes("softmax"),
+    "log_softmax": softmaxes("log_softmax"),
+    "nll_loss": losses("nll_loss"),
+    "cross_entropy": losses("cross_entropy"),
+    "mse_loss": distances,
+    "layer_norm": layer_norms,
+    "rms_norm": rms_norms,
+    "group_norm": group_norms,
+    "embedding": embeddings,
+    "dropout": dropouts,
+    "where": choices,
+    "masked_fill": fillings,
+    "lt": comparisons,
+    "cumsum": along("cumsum"),
+    "gather": gatherings,
+    "index_select": selections,
+    "index_first": indexing,
+    "topk": largest,
 }
 
 

@@ -5,9 +5,12 @@
 #include <functional>
 #include <map>
 
+#include "tape/ops/index.h"
 #include "tape/ops/linear.h"
+#include "tape/ops/norm.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/reduce.h"
+#include "tape/ops/softmax.h"
 #include "tape/ops/views.h"
 
 namespace vramwise::tape {
@@ -113,6 +116,58 @@ void add_reductions(std::map<std::string, Run>& ops) {
   ops["mean"] = reduction(mean);
 }
 
+std::optional<DType> wanted_type(const Call& c) {
+  if (!c.args.contains("dtype")) return std::nullopt;
+  return dtype_named(c.text("dtype"));
+}
+
+Tensor optional_input(const Call& c, std::size_t i) { return c.in.size() > i ? c[i] : Tensor(); }
+
+int dim_of(const Call& c) { return static_cast<int>(c.number("dim")); }
+
+LossReduction loss_reduction(const Call& c) {
+  const std::string name = c.text("reduction", "mean");
+  return name == "none" ? LossReduction::kNone : (name == "sum" ? LossReduction::kSum : LossReduction::kMean);
+}
+
+void add_losses(std::map<std::string, Run>& ops) {
+  ops["softmax"] = [](const Call& c) { return one(softmax(c[0], dim_of(c), wanted_type(c))); };
+  ops["log_softmax"] = [](const Call& c) { return one(log_softmax(c[0], dim_of(c), wanted_type(c))); };
+  ops["nll_loss"] = [](const Call& c) { return one(nll_loss(c[0], c[1], loss_reduction(c))); };
+  ops["cross_entropy"] = [](const Call& c) { return one(cross_entropy(c[0], c[1], loss_reduction(c))); };
+  ops["mse_loss"] = [](const Call& c) { return one(mse_loss(c[0], c[1], loss_reduction(c))); };
+}
+
+void add_norms(std::map<std::string, Run>& ops) {
+  ops["layer_norm"] = [](const Call& c) {
+    return one(layer_norm(c[0], optional_input(c, 1), optional_input(c, 2), static_cast<int>(c.number("dims", 1))));
+  };
+  ops["rms_norm"] = [](const Call& c) { return one(rms_norm(c[0], optional_input(c, 1))); };
+  ops["group_norm"] = [](const Call& c) {
+    return one(group_norm(c[0], static_cast<int>(c.number("groups")), optional_input(c, 1), optional_input(c, 2)));
+  };
+}
+
+void add_lookups(std::map<std::string, Run>& ops) {
+  ops["embedding"] = [](const Call& c) { return one(embedding(c[0], c[1])); };
+  ops["dropout"] = [](const Call& c) { return one(dropout(c[0], c.real("p"))); };
+  ops["where"] = [](const Call& c) {
+    return c.in.size() > 2 ? one(where(c[0], c[1], c[2])) : one(where(c[0], c[1], scalar_argument(c)));
+  };
+  ops["masked_fill"] = [](const Call& c) { return one(masked_fill(c[0], c[1], scalar_argument(c))); };
+  ops["lt"] = [](const Call& c) {
+    return c.in.size() > 1 ? one(compare(c[0], c[1])) : one(compare(c[0], scalar_argument(c)));
+  };
+  ops["cumsum"] = [](const Call& c) { return one(cumsum(c[0], dim_of(c))); };
+  ops["gather"] = [](const Call& c) { return one(gather(c[0], dim_of(c), c[1])); };
+  ops["index_select"] = [](const Call& c) { return one(index_select(c[0], dim_of(c), c[1])); };
+  ops["index_first"] = [](const Call& c) { return one(index_first(c[0], c[1])); };
+  ops["topk"] = [](const Call& c) {
+    auto [values, indices] = topk(c[0], c.number("k"), dim_of(c));
+    return std::vector<Tensor>{std::move(values), std::move(indices)};
+  };
+}
+
 const std::map<std::string, Run>& table() {
   static const std::map<std::string, Run> ops = [] {
     std::map<std::string, Run> made;
@@ -120,6 +175,9 @@ const std::map<std::string, Run>& table() {
     add_views(made);
     add_products(made);
     add_reductions(made);
+    add_losses(made);
+    add_norms(made);
+    add_lookups(made);
     return made;
   }();
   return ops;

@@ -27,6 +27,10 @@ def reduction(op):
     return lambda i, a: op(i[0], a["dim"], a.get("keepdim", False)) if "dim" in a else op(i[0])
 
 
+def wanted(a):
+    return dtype(a["dtype"]) if "dtype" in a else None
+
+
 def window(i, a):
     index = [slice(None)] * i[0].dim()
     index[a["dim"]] = slice(a["begin"], a["end"], a.get("step", 1))
@@ -80,6 +84,24 @@ OPS = {
     "baddbmm": lambda i, a: torch.baddbmm(i[0], i[1], i[2]),
     "matmul": lambda i, a: torch.matmul(i[0], i[1]),
     "linear": lambda i, a: F.linear(i[0], i[1], i[2] if len(i) > 2 else None),
+    "softmax": lambda i, a: F.softmax(i[0], a["dim"], dtype=wanted(a)),
+    "log_softmax": lambda i, a: F.log_softmax(i[0], a["dim"], dtype=wanted(a)),
+    "nll_loss": lambda i, a: F.nll_loss(i[0], i[1], reduction=a.get("reduction", "mean")),
+    "cross_entropy": lambda i, a: F.cross_entropy(i[0], i[1], reduction=a.get("reduction", "mean")),
+    "mse_loss": lambda i, a: F.mse_loss(i[0], i[1], reduction=a.get("reduction", "mean")),
+    "layer_norm": lambda i, a: F.layer_norm(i[0], i[0].shape[-a.get("dims", 1) :], *i[1:]),
+    "rms_norm": lambda i, a: F.rms_norm(i[0], i[0].shape[-1:], *i[1:]),
+    "group_norm": lambda i, a: F.group_norm(i[0], a["groups"], *i[1:]),
+    "embedding": lambda i, a: F.embedding(i[1], i[0]),
+    "dropout": lambda i, a: F.dropout(i[0], a["p"]),
+    "where": lambda i, a: torch.where(i[0], i[1], i[2] if len(i) > 2 else a["value"]),
+    "masked_fill": lambda i, a: i[0].masked_fill(i[1], a["value"]),
+    "lt": binary(torch.lt),
+    "cumsum": lambda i, a: i[0].cumsum(a["dim"]),
+    "gather": lambda i, a: i[0].gather(a["dim"], i[1]),
+    "index_select": lambda i, a: i[0].index_select(a["dim"], i[1]),
+    "index_first": lambda i, a: i[0][i[1]],
+    "topk": lambda i, a: i[0].topk(a["k"], a["dim"]),
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
 }

@@ -1,0 +1,31 @@
+// Embedding, gathering, masks: ops that look things up.
+#pragma once
+
+#include <utility>
+
+#include "tape/ops/pointwise.h"
+#include "tape/tape.h"
+#include "tape/tensor.h"
+
+namespace vramwise::tape {
+
+/// torch.nn.functional.embedding without sparse gradients.
+Tensor embedding(Tensor weight, Tensor indices);
+/// dropout with 0 < p < 1 in training; p = 0 returns x.
+Tensor dropout(Tensor x, double p, bool training = true);
+Tensor where(Tensor condition, Tensor a, Tensor b);
+Tensor where(Tensor condition, Tensor a, Scalar b);
+Tensor masked_fill(Tensor x, Tensor mask, Scalar value);
+/// Comparisons and logic: elementwise, a bool tensor, no gradient.
+Tensor compare(Tensor a, Tensor b);
+Tensor compare(Tensor a, Scalar b);
+Tensor cumsum(Tensor x, int dim);
+Tensor gather(Tensor x, int dim, Tensor index);
+Tensor index_select(Tensor x, int dim, Tensor index);
+/// x[index] in the first dimension, where `index` is a tensor of integers.
+Tensor index_first(Tensor x, Tensor index);
+std::pair<Tensor, Tensor> topk(Tensor x, std::int64_t k, int dim = -1);
+Tensor arange(Tape& tape, std::int64_t count, DType type = DType::kInt64);
+Tensor full(Tape& tape, const Dims& sizes, DType type);
+
+}  // namespace vramwise::tape

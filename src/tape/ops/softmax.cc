@@ -1,0 +1,82 @@
+// Softmax (ATen/native/cuda/SoftMax.cu: the result, then contiguous copies of operands that are not) and losses
+// (NLLLoss2d.cu, Loss.cu).
+
+#include "tape/ops/softmax.h"
+
+#include "tape/ops/pointwise.h"
+#include "tape/ops/reduce.h"
+#include "tape/ops/views.h"
+#include "tape/record.h"
+
+namespace vramwise::tape {
+namespace {
+
+Tensor softmax_kernel(const Tensor& x, DType type) {
+  Tensor out = x.tape().empty(x.sizes(), type);
+  const Tensor input = contiguous(detach(x));
+  x.tape().count_kernel(input.bytes() + out.bytes());
+  return out;
+}
+
+void softmax_backward(Backward& pass, DType type) {
+  const Tensor result = pass.saved(0);
+  Tensor out = pass.tape().empty(result.sizes(), type);
+  const Tensor grad = contiguous(pass.grad());
+  const Tensor output = contiguous(result);
+  pass.tape().count_kernel(grad.bytes() + output.bytes() + out.bytes());
+  pass.give(0, std::move(out));
+}
+
+Tensor softmax_of(const Tensor& x, std::optional<DType> type) {
+  // float16 and bfloat16 are widened by the kernel itself.
+  const bool widens = x.type() == DType::kFloat16 && type == DType::kFloat32;
+  const Tensor input = widens || !type ? x : to(x, *type);
+  Tensor out = softmax_kernel(input, widens ? DType::kFloat32 : input.type());
+  return record(out, {&input}, {&out}, [kind = input.type()](Backward& pass) { softmax_backward(pass, kind); });
+}
+
+}  // namespace
+
+Tensor softmax(Tensor x, int, std::optional<DType> type) {
+  const Drop drop(x);
+  return softmax_of(x, type);
+}
+
+Tensor log_softmax(Tensor x, int, std::optional<DType> type) {
+  const Drop drop(x);
+  return softmax_of(x, type);
+}
+
+Tensor nll_loss(Tensor x, Tensor target, LossReduction reduction) {
+  const Drop drop(x, target);
+  Tape& tape = x.tape();
+  Tensor out = reduction == LossReduction::kNone ? tape.empty({x.size(0)}, x.type()) : tape.empty({}, x.type());
+  const Tensor total_weight = tape.empty({}, x.type());
+  tape.count_kernel(target.bytes() + out.bytes());
+  return record(std::move(out), {&x}, {&x, &target, &total_weight}, [](Backward& pass) {
+    const Tensor self = pass.saved(0);
+    const Tensor target = pass.saved(1);
+    Tensor grad = pass.tape().empty(self.sizes(), self.type());
+    pass.tape().count_kernel(grad.bytes() + target.bytes());
+    pass.give(0, std::move(grad));
+  });
+}
+
+Tensor cross_entropy(Tensor x, Tensor target, LossReduction reduction) {
+  const Drop drop(x, target);
+  return nll_loss(log_softmax(x, 1), target, reduction);
+}
+
+Tensor mse_loss(Tensor x, Tensor target, LossReduction reduction) {
+  const Drop drop(x, target);
+  Tensor loss = internal::elementwise({&x, &target}, result_type(x, target));
+  if (reduction != LossReduction::kNone) loss = internal::reduce(loss, internal::dim_bits({}, loss.rank()), false, loss.type());
+  return record(std::move(loss), {&x, &target}, {&x, &target}, [](Backward& pass) {
+    const Tensor self = pass.saved(0);
+    const Tensor target = pass.saved(1);
+    if (pass.needs(0)) pass.give(0, internal::elementwise({&self, &target, &pass.grad()}, self.type()));
+    if (pass.needs(1)) pass.give(1, internal::elementwise({&target, &self, &pass.grad()}, self.type()));
+  });
+}
+
+}  // namespace vramwise::tape
