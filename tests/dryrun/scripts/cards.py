@@ -29,7 +29,7 @@ print(
         {
             "names": [torch.cuda.get_device_name(i) for i in range(count)],
             "totals": [torch.cuda.get_device_properties(i).total_memory for i in range(count)],
-            "uuids": [str(torch.cuda.get_device_properties(i).uuid) for i in range(count)],
+            "uuids": [str(getattr(torch.cuda.get_device_properties(i), "uuid", "")) for i in range(count)],
             "free": [torch.cuda.mem_get_info(i)[0] for i in range(count)],
             "nvml": nvml_cards,
             "moved": moved,

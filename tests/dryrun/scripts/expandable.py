@@ -20,6 +20,7 @@ print(
             "allocated": torch.cuda.max_memory_allocated(),
             "expandable": [s["is_expandable"] for s in torch.cuda.memory_snapshot()],
             "attention": type(out.grad_fn).__name__,
+            "torch": [int(x) for x in torch.__version__.split(".")[:2]],
             "cudnn": torch.backends.cudnn.version(),
         }
     )
