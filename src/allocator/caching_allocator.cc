@@ -244,7 +244,7 @@ std::vector<SegmentState> CachingAllocator::segments() const {
       const Block& block = blocks_[index];
       segment.size += block.size;
       segment.parts.push_back({.size = block.size,
-                               .requested = block.requested,
+                               .requested = block.is_free() ? 0 : block.requested,
                                .allocated = block.allocated,
                                .active = !block.is_free(),
                                .block = index});

@@ -29,7 +29,7 @@ namespace vramwise {
 struct SegmentState {
   struct Part {
     std::int64_t size = 0;
-    std::int64_t requested = 0;  ///< as asked for, of the last allocation in it
+    std::int64_t requested = 0;  ///< as asked for; 0 where it is not active
     bool allocated = false;
     bool active = false;  ///< allocated, or freed and still in use by another stream
     BlockIndex block = kNoBlock;

@@ -132,8 +132,10 @@ std::vector<SegmentState> RealAllocator::segments() const {
     for (std::size_t j = 0; j < blocks.size(); ++j) {
       const PlainValue block = blocks.item(j);
       const auto block_state = must(block.text_of("state"), "state");
+      // What an inactive block says of itself hangs on the order in which its parts were merged.
+      const std::int64_t requested = must(block.integer_of("requested_size"), "requested_size");
       state.parts.push_back({.size = must(block.integer_of("size"), "size"),
-                             .requested = must(block.integer_of("requested_size"), "requested_size"),
+                             .requested = block_state == "inactive" ? 0 : requested,
                              .allocated = block_state == "active_allocated",
                              .active = block_state != "inactive"});
     }
