@@ -17,7 +17,8 @@ LAYERS: list[list[str]] = [
     ["estimate", "cost", "nn"],
     ["plan", "run"],
     ["report"],
-    ["values", "dryrun", "train"],
+    ["values"],
+    ["dryrun", "train"],
 ]
 
 # These take text and values: no files, threads, clock or console, and none of the modules that have them.

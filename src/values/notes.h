@@ -1,0 +1,33 @@
+// What a run's values rest on: how much was computed, what was assumed, what could not be done. Read as JSON by the dry
+// run's report. Safe to use from several threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace vramwise::values {
+
+enum class Routing {
+  kBalanced,  ///< each expert gets equally many tokens
+  kWorst,     ///< all tokens go to the same experts
+};
+
+/// VRAMWISE_ROUTING: "worst", or balanced where it is anything else or absent.
+Routing routing();
+
+/// An operator was run on the CPU.
+void note_run();
+/// Choices among `choices`, `taken` for each of `rows`, were assigned by routing(), as the scores were not computed.
+void note_routed(const std::string& operator_name, std::int64_t rows, std::int64_t taken, std::int64_t choices);
+/// Floating-point values that were not computed were taken to be finite.
+void note_assumed_finite(const std::string& operator_name);
+/// Random numbers were drawn that are not those of the real device.
+void note_random(const std::string& operator_name);
+/// The CPU kernel refused, or gave another shape than the device's: what it would have written is unknown.
+void note_failed(const std::string& operator_name, const std::string& why);
+
+}  // namespace vramwise::values
+
+/// The notes so far as JSON; valid until this thread's next call. Keys: `operators_run`, `routing`, `routed`,
+/// `assumed_finite`, `random`, `failed` (see docs/emulator.md).
+extern "C" __attribute__((visibility("default"))) const char* vramwise_values_report();
