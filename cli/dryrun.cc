@@ -3,12 +3,13 @@
 #include <unistd.h>
 
 #include <climits>
+#include <cstdlib>
 #include <memory>
 
 #include "base/json.h"
 #include "cli/command.h"
+#include "dryrun/launcher.h"
 #include "dryrun/run.h"
-#include "dryrun/text.h"
 #include "gpus/gpu_spec.h"
 
 namespace vramwise::cli {
@@ -16,9 +17,11 @@ namespace {
 
 struct DryRunArguments {
   std::string gpu;
+  std::string rank = "0";
   int steps = 3;
   bool full = false;
   bool allow_writes = false;
+  std::vector<std::string> real_folders;
   bool as_json = false;
   std::vector<std::string> command;
 };
@@ -29,41 +32,38 @@ std::string own_path() {
   return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string("vramwise");
 }
 
-/// Launchers start one process a card and wait for all of them.
-Status refuse_launchers(const std::vector<std::string>& command) {
-  const std::string& program = command.front();
-  const std::string name = program.substr(program.rfind('/') + 1);
-  for (const char* launcher : {"torchrun", "accelerate", "deepspeed", "mpirun"}) {
-    if (name == launcher) {
-      return incomplete(fmt::format("{} starts one process a GPU, which a dry run does not follow yet", name),
-                        "Run the script itself: vramwise dryrun … -- python script.py …");
-    }
+std::vector<std::string> whole_paths(const std::vector<std::string>& folders) {
+  std::vector<std::string> paths;
+  for (const std::string& folder : folders) {
+    char path[PATH_MAX] = {};
+    paths.emplace_back(realpath(folder.c_str(), path) != nullptr ? path : folder);
   }
-  return Done{};
+  return paths;
 }
 
 Outcome dryrun(const DryRunArguments& arguments) {
   if (arguments.command.empty()) return usage_error("no command was given", "Put it after --: -- python train.py …");
-  if (!arguments.allow_writes) {
-    return usage_error(
-        "the program really runs, and what it writes lands where it always does, checkpoints of arithmetic "
-        "that was never done too",
-        "Point its output to a folder that may be thrown away, and say so with --allow-writes.");
-  }
-  VRAMWISE_RETURN_IF_ERROR(refuse_launchers(arguments.command));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto ranks, parse_rank_choice(arguments.rank));
   VRAMWISE_ASSIGN_OR_RETURN(auto cards, parse_gpu_spec(arguments.gpu));
   VRAMWISE_ASSIGN_OR_RETURN(const auto emulator, find_emulator(own_path()));
-  VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run({.command = arguments.command,
-                                                       .cards = std::move(cards),
-                                                       .steps = arguments.full ? 0 : arguments.steps,
-                                                       .emulator = emulator,
-                                                       .output_to_stderr = true}));
+  DryRunOptions options = {.command = arguments.command,
+                           .cards = std::move(cards),
+                           .steps = arguments.full ? 0 : arguments.steps,
+                           .emulator = emulator,
+                           .output_to_stderr = true,
+                           .allow_writes = arguments.allow_writes,
+                           .real_folders = whole_paths(arguments.real_folders)};
+  const auto run_rank = [&](std::int64_t rank) {
+    options.rank = rank;
+    return dry_run(options);
+  };
+  VRAMWISE_ASSIGN_OR_RETURN(const auto runs, dry_run_ranks(ranks, run_rank));
   if (arguments.as_json) {
-    fmt::print("{}\n", to_json(run).dump(2));
+    fmt::print("{}\n", to_json(runs).dump(2));
   } else {
-    fmt::print("{}", describe(run));
+    fmt::print("{}", describe(runs));
   }
-  return run.exit_code();
+  return decisive(runs).exit_code();
 }
 
 }  // namespace
@@ -72,11 +72,19 @@ void add_dryrun_command(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand("dryrun", "Run any PyTorch program on emulated GPUs and say what it takes");
   auto arguments = std::make_shared<DryRunArguments>();
   command->add_option("--gpu", arguments->gpu, "The cards: rtx-4090, 2xa100-80gb, rtx-2060:8gb, …")->required();
+  command->add_option("--rank", arguments->rank, "Which rank to run where the command starts several; all: each")
+      ->capture_default_str();
   command->add_option("--steps", arguments->steps, "Optimizer steps after which each data loader ends")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   command->add_flag("--full", arguments->full, "Let data loaders run to their end");
-  command->add_flag("--allow_writes", arguments->allow_writes, "What the program writes may land where it always does");
+  command->add_flag("--allow_writes", arguments->allow_writes,
+                    "What the program writes stays; without, it is thrown away");
+  command
+      ->add_option("--keep_writes", arguments->real_folders,
+                   "A folder where what the program writes stays, such as a cache of downloads; may be repeated")
+      ->check(CLI::ExistingDirectory)
+      ->allow_extra_args(false);
   command->add_flag("--json", arguments->as_json, "Print JSON");
   command->add_option("command", arguments->command, "The program and its arguments, after --");
   command->callback([arguments, &outcome] { outcome = dryrun(*arguments); });

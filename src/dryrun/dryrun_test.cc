@@ -1,12 +1,9 @@
 #include <gmock/gmock.h>
 
-#include <csignal>
-#include <cstdlib>
-
 #include "base/json.h"
 #include "dryrun/description.h"
 #include "dryrun/ledger.h"
-#include "dryrun/process.h"
+#include "dryrun/sandbox/run_folder.h"
 #include "dryrun/text.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
@@ -29,9 +26,10 @@ std::string torch_counters(int retries, int ooms) {
 }
 
 DryRun read(const std::vector<std::pair<std::string, std::string>>& files, int script_exit) {
-  auto folder = TemporaryFolder::make("dryrun_test");
-  for (const auto& [name, text] : files) EXPECT_TRUE(write_file_atomically(join_path(folder->path(), name), text).ok());
-  auto run = read_dry_run(folder->path(), script_exit);
+  const auto folder = RunFolder::make();
+  for (const auto& [name, text] : files)
+    EXPECT_TRUE(write_file_atomically(join_path(folder->ledgers(), name), text).ok());
+  auto run = read_dry_run(folder->ledgers(), script_exit);
   EXPECT_TRUE(run.ok());
   return run.value();
 }
@@ -83,9 +81,9 @@ TEST(DryRun, WhatIsNotModelledLeavesTheQuestionOpen) {
 }
 
 TEST(DryRun, BrokenLedgersAreErrors) {
-  auto folder = TemporaryFolder::make("dryrun_test");
-  ASSERT_TRUE(write_file_atomically(join_path(folder->path(), "ledger.1.json"), "{").ok());
-  EXPECT_FALSE(read_dry_run(folder->path(), 0).ok());
+  const auto folder = RunFolder::make();
+  ASSERT_TRUE(write_file_atomically(join_path(folder->ledgers(), "ledger.1.json"), "{").ok());
+  EXPECT_FALSE(read_dry_run(folder->ledgers(), 0).ok());
 }
 
 TEST(Description, TakesTheCataloguesFigures) {
@@ -104,25 +102,6 @@ TEST(Description, RefusesWhatHasNoCuda) {
   const auto cards = parse_gpu_spec("rx-7900-xtx");
   ASSERT_TRUE(cards.ok());
   EXPECT_FALSE(emulated_machine(*cards).ok());
-}
-
-TEST(Process, ExitCodesSignalsAndEnvironment) {
-  EXPECT_EQ(run_program({"sh", "-c", "exit 7"}, {}).value(), 7);
-  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, {}).value(), 128 + SIGKILL);
-  setenv("VRAMWISE_TEST_OLD", "old", 1);
-  const ProgramOptions options{.environment = {{"VRAMWISE_TEST_OLD", "new"}, {"VRAMWISE_TEST_NEW", "1"}}};
-  EXPECT_EQ(run_program({"sh", "-c", "test \"$VRAMWISE_TEST_OLD$VRAMWISE_TEST_NEW\" = new1"}, options).value(), 0);
-  EXPECT_FALSE(run_program({"/no/such/program"}, {}).ok());
-}
-
-TEST(Process, TemporaryFoldersGoWithTheirContents) {
-  std::string path;
-  {
-    auto folder = TemporaryFolder::make("dryrun_test");
-    path = folder->path();
-    ASSERT_TRUE(write_file_atomically(join_path(path, "file"), "x").ok());
-  }
-  EXPECT_FALSE(path_exists(path));
 }
 
 }  // namespace

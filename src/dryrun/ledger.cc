@@ -1,4 +1,5 @@
-// Two kinds of files: the emulator's ledgers (what each process took of each card), and PyTorch's own counters.
+// Three kinds of files: the emulator's ledgers (what each process took of each card), PyTorch's own counters, and which
+// rank of many the program was.
 #include "dryrun/ledger.h"
 
 #include <fmt/format.h>
@@ -38,17 +39,30 @@ Status add_device(DryRun& run, const Json& json) {
   return Done{};
 }
 
+void add_counts(const Json& json, const char* key, std::map<std::string, std::int64_t>& into) {
+  const Json counts = json.value(key, Json::object());
+  for (const auto& [name, count] : counts.items()) into[name] += count.get<std::int64_t>();
+}
+
 Status add_emulator_ledger(DryRun& run, const Json& json) {
   for (const Json& device : json.value("devices", Json::array())) VRAMWISE_RETURN_IF_ERROR(add_device(run, device));
   const Json pinned = json.value("pinned_host", Json::object());
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(pinned, "peak_bytes"));
   run.pinned_host_peak += peak;
-  const auto add_counts = [&](const char* key, std::map<std::string, std::int64_t>& into) {
-    const Json counts = json.value(key, Json::object());
-    for (const auto& [name, count] : counts.items()) into[name] += count.get<std::int64_t>();
-  };
-  add_counts("unmodelled", run.unmodelled);
-  add_counts("assumed", run.assumed);
+  add_counts(json, "unmodelled", run.unmodelled);
+  add_counts(json, "assumed", run.assumed);
+  return Done{};
+}
+
+Status add_rank(DryRun& run, const Json& json) {
+  DryRunRank rank;
+  VRAMWISE_ASSIGN_OR_RETURN(rank.rank, json_get<std::int64_t>(json, "rank"));
+  VRAMWISE_ASSIGN_OR_RETURN(rank.world_size, json_get<std::int64_t>(json, "world_size"));
+  if (json.contains("local_world_size") && !json["local_world_size"].is_null()) {
+    VRAMWISE_ASSIGN_OR_RETURN(rank.local_world_size, json_get<std::int64_t>(json, "local_world_size"));
+  }
+  if (!run.rank || run.rank->world_size < rank.world_size) run.rank = rank;
+  add_counts(json, "assumed", run.assumed);
   return Done{};
 }
 
@@ -162,8 +176,9 @@ Result<DryRun> read_dry_run(const std::string& folder, int script_exit) {
     if (!name.ends_with(".json")) continue;
     VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
     VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
-    VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.") ? add_torch_counters(run, json)
-                                                        : add_emulator_ledger(run, json));
+    VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.")   ? add_torch_counters(run, json)
+                             : name.starts_with("ranks.") ? add_rank(run, json)
+                                                          : add_emulator_ledger(run, json));
   }
   std::sort(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& a, const DryRunGpu& b) { return a.index < b.index; });
   run.verdict = verdict_of(run);
@@ -177,6 +192,8 @@ Json to_json(const DryRun& run) {
           {"script_exit", run.script_exit},
           {"gpus", std::move(gpus)},
           {"pinned_host_peak_bytes", run.pinned_host_peak.count()},
+          {"rank", run.rank ? Json(run.rank->rank) : Json(nullptr)},
+          {"world_size", run.rank ? Json(run.rank->world_size) : Json(nullptr)},
           {"steps", run.steps},
           {"loaders_ended_early", run.loaders_ended},
           {"torch", run.torch.empty() ? Json(nullptr) : Json(run.torch)},

@@ -41,11 +41,19 @@ struct DryRunGpu {
   Bytes left() const { return total - device_peak; }
 };
 
+/// Which of many ranks the program was; the others were phantoms.
+struct DryRunRank {
+  std::int64_t rank = 0;
+  std::int64_t world_size = 1;
+  std::optional<std::int64_t> local_world_size;  ///< processes a node, where a launcher said so
+};
+
 struct DryRun {
   DryRunVerdict verdict = DryRunVerdict::kNoCuda;
   int script_exit = 0;  ///< as a shell shows it: 128 + signal for a program that was killed
   std::vector<DryRunGpu> gpus;
   Bytes pinned_host_peak;
+  std::optional<DryRunRank> rank;  ///< absent where the program set up no distributed training
   std::int64_t steps = 0;
   std::int64_t loaders_ended = 0;  ///< data loaders that were ended early
   std::string torch;               ///< its version; empty: not used
@@ -58,7 +66,7 @@ struct DryRun {
   int exit_code() const;
 };
 
-/// Reads ledger.*.json and torch.*.json of `folder`. Several processes on one card add up.
+/// Reads ledger.*.json, ranks.*.json and torch.*.json of `folder`. Several processes on one card add up.
 Result<DryRun> read_dry_run(const std::string& folder, int script_exit);
 
 Json to_json(const DryRun& run);

@@ -1,25 +1,31 @@
-// posix_spawn and a wait. One child at a time: signals that reach us are passed on to it while it lives.
+// We start a guard, and the guard starts the program (sandbox/guard.h). Signals that reach us are passed on to the
+// program while it lives.
 #include "dryrun/process.h"
 
-#include <spawn.h>
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
-#include <filesystem>
+#include <optional>
 #include <utility>
+
+#include "dryrun/sandbox/guard.h"
 
 namespace vramwise {
 namespace {
 
 std::atomic<pid_t> child_to_signal{0};
 
-void pass_on(int signal) {
-  if (const pid_t child = child_to_signal.load(); child > 0) kill(child, signal);
+/// A Ctrl-C reaches the program from the terminal itself; what another process sends reaches only us.
+void pass_on(int signal, siginfo_t* info, void* /*context*/) {
+  const pid_t child = child_to_signal.load();
+  const bool from_terminal = signal == SIGINT && info->si_code == SI_KERNEL;
+  if (child > 0 && !from_terminal) kill(child, signal);
 }
 
 /// Passes interrupts on while it lives.
@@ -28,9 +34,9 @@ class SignalForwarding {
   explicit SignalForwarding(pid_t child) {
     child_to_signal = child;
     struct sigaction action = {};
-    action.sa_handler = pass_on;
+    action.sa_sigaction = pass_on;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
     sigaction(SIGTERM, &action, &old_terminate_);
-    action.sa_handler = SIG_IGN;  // the terminal sends it to the child too
     sigaction(SIGINT, &action, &old_interrupt_);
   }
   SignalForwarding(const SignalForwarding&) = delete;
@@ -46,60 +52,108 @@ class SignalForwarding {
   struct sigaction old_interrupt_ = {};
 };
 
-std::vector<std::string> merged_environment(const std::map<std::string, std::string>& added) {
-  std::vector<std::string> merged;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    if (!added.contains(text.substr(0, text.find('=')))) merged.push_back(text);
+struct Pipe {
+  int read_end = -1;
+  int write_end = -1;
+
+  bool open() {
+    int ends[2] = {};
+    if (pipe2(ends, O_CLOEXEC) != 0) return false;
+    read_end = ends[0];
+    write_end = ends[1];
+    return true;
   }
-  for (const auto& [name, value] : added) merged.push_back(name + "=" + value);
-  return merged;
+  void close_read() { shut(read_end); }
+  void close_write() { shut(write_end); }
+  ~Pipe() {
+    close_read();
+    close_write();
+  }
+
+ private:
+  static void shut(int& end) {
+    if (end >= 0) close(end);
+    end = -1;
+  }
+};
+
+/// Dismisses the guard, and waits until it is gone.
+class Guard {
+ public:
+  Guard(pid_t process, int life_line) : process_(process), life_line_(life_line) {}
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+  ~Guard() {
+    close(life_line_);
+    while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+
+ private:
+  pid_t process_;
+  int life_line_;
+};
+
+bool read_all(int from, void* into, std::size_t bytes) {
+  for (std::size_t got = 0; got < bytes;) {
+    const ssize_t count = read(from, static_cast<char*>(into) + got, bytes - got);
+    if (count == 0 || (count < 0 && errno != EINTR)) return false;
+    got += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
+  return true;
 }
 
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  for (std::string& text : texts) result.push_back(text.data());
-  result.push_back(nullptr);
-  return result;
+std::string read_text(int from, int bytes) {
+  std::string text(static_cast<std::size_t>(bytes), '\0');
+  return read_all(from, text.data(), text.size()) ? text : std::string();
 }
 
-int wait_for(pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+/// Listens to the guard until it has nothing more to say.
+Result<ProgramEnd> listen(int from) {
+  std::optional<SignalForwarding> forwarding;
+  std::optional<ProgramEnd> end;
+  std::optional<Error> refusal;
+  GuardRecord record;
+  while (read_all(from, &record, sizeof record)) {
+    std::string text = read_text(from, record.text_bytes);
+    std::string remedy = read_text(from, record.remedy_bytes);
+    switch (record.kind) {
+      case GuardRecord::Kind::kStarted:
+        forwarding.emplace(record.value);
+        break;
+      case GuardRecord::Kind::kRefused:
+        refusal = Error{static_cast<ErrorCode>(record.value), std::move(text), std::move(remedy)};
+        break;
+      case GuardRecord::Kind::kEnded:
+        end = ProgramEnd{.exit_code = record.value, .ended_because = std::move(text)};
+        break;
+    }
   }
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  if (refusal) return *refusal;
+  if (!end) return world_error("the process that watches over the program was killed");
+  return *end;
 }
 
 }  // namespace
 
-Result<int> run_program(const std::vector<std::string>& command, const ProgramOptions& options) {
+Result<ProgramEnd> run_program(const std::vector<std::string>& command, const ProgramOptions& options) {
   VRAMWISE_CHECK(!command.empty());
-  std::vector<std::string> arguments = command;
-  std::vector<std::string> environment = merged_environment(options.environment);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  if (options.output_to_stderr) posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  pid_t child = 0;
-  const int error = posix_spawnp(&child, command[0].c_str(), &actions, nullptr, pointers(arguments).data(),
-                                 pointers(environment).data());
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return world_error("cannot start '" + command[0] + "': " + std::strerror(error));
-  const SignalForwarding forwarding(child);
-  return wait_for(child);
-}
-
-Result<TemporaryFolder> TemporaryFolder::make(const std::string& prefix) {
-  std::error_code error;
-  const auto base = std::filesystem::temp_directory_path(error);
-  std::string path = (error ? std::filesystem::path("/tmp") : base).string() + "/" + prefix + ".XXXXXX";
-  if (mkdtemp(path.data()) == nullptr)
-    return world_error("cannot make the folder '" + path + "'", std::strerror(errno));
-  return TemporaryFolder(path);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  Pipe life_line, report;
+  if (!life_line.open() || !report.open())
+    return world_error(std::string("cannot make a pipe: ") + std::strerror(errno));
+  std::fflush(nullptr);
+  const pid_t guard = fork();
+  if (guard == 0) {
+    life_line.close_write();
+    report.close_read();
+    guard_program(command, options, life_line.read_end, report.write_end);
+  }
+  if (guard < 0) return world_error(std::string("cannot start a process: ") + std::strerror(errno));
+  const auto guarded = std::make_shared<Guard>(guard, std::exchange(life_line.write_end, -1));
+  report.close_write();
+  Result<ProgramEnd> end = listen(report.read_end);
+  if (end.ok()) end.value().guard = guarded;
+  return end;
 }
 
 }  // namespace vramwise

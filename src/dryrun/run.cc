@@ -7,11 +7,16 @@
 #include "base/json.h"
 #include "dryrun/description.h"
 #include "dryrun/process.h"
+#include "dryrun/sandbox/overlay.h"
+#include "dryrun/sandbox/run_folder.h"
 #include "dryrun_hook.h"
 #include "io/files.h"
 
 namespace vramwise {
 namespace {
+
+/// Set for programs whose writes are thrown away already: a dry run in a dry run.
+constexpr const char* kInOverlay = "VRAMWISE_OVERLAY";
 
 /// `first`, and what the variable holds already, as a search path.
 std::string before(const std::string& first, const char* variable, char separator = ':') {
@@ -29,12 +34,19 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
       {"PYTHONPATH", before(folder, "PYTHONPATH")},
       {"VRAMWISE_GPUS", machine.dump()},
       {"VRAMWISE_LEDGER_DIR", folder},
+      {"VRAMWISE_RANK", std::to_string(options.rank)},
       {"VRAMWISE_STEPS", std::to_string(options.steps)},
       // Experiment trackers must not show arithmetic that was never done.
       {"WANDB_MODE", "disabled"},
       {"COMET_MODE", "DISABLED"},
       {"NEPTUNE_MODE", "debug"},
   };
+}
+
+std::vector<std::string> real_folders(const DryRunOptions& options, const RunFolder& folder) {
+  std::vector<std::string> folders = options.real_folders;
+  folders.push_back(folder.ledgers());
+  return folders;
 }
 
 Status write_hook(const std::string& folder) {
@@ -64,12 +76,19 @@ Result<std::string> find_emulator(const std::string& executable) {
 
 Result<DryRun> dry_run(const DryRunOptions& options) {
   VRAMWISE_ASSIGN_OR_RETURN(const Json machine, emulated_machine(options.cards));
-  VRAMWISE_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::make("vramwise-dryrun"));
-  VRAMWISE_RETURN_IF_ERROR(write_hook(folder.path()));
-  VRAMWISE_ASSIGN_OR_RETURN(
-      const int exit_code, run_program(options.command, {.environment = environment_of(options, machine, folder.path()),
-                                                         .output_to_stderr = options.output_to_stderr}));
-  return read_dry_run(folder.path(), exit_code);
+  VRAMWISE_ASSIGN_OR_RETURN(const RunFolder folder, RunFolder::make());
+  VRAMWISE_RETURN_IF_ERROR(write_hook(folder.ledgers()));
+  ProgramOptions program = {.environment = environment_of(options, machine, folder.ledgers()),
+                            .output_to_stderr = options.output_to_stderr,
+                            .removed_with_guard = folder.path()};
+  if (!options.allow_writes && std::getenv(kInOverlay) == nullptr) {
+    program.prepare = [&] {
+      return enter_throwaway_overlay({.scratch = folder.scratch(), .real_folders = real_folders(options, folder)});
+    };
+    program.environment.emplace(kInOverlay, "1");
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(const ProgramEnd end, run_program(options.command, program));
+  return read_dry_run(folder.ledgers(), end.exit_code);
 }
 
 }  // namespace vramwise

@@ -1,6 +1,7 @@
 // A dry run from beginning to end: the environment, the program, its ledger.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,9 +14,12 @@ namespace vramwise {
 struct DryRunOptions {
   std::vector<std::string> command;
   std::vector<GpuModel> cards;
+  std::int64_t rank = 0;          ///< which of many, where the command starts several
   int steps = 3;                  ///< optimizer steps (or batches) after which a data loader ends; 0: never
   std::string emulator;           ///< path of libvramwise_emulator.so
   bool output_to_stderr = false;  ///< of the program
+  bool allow_writes = false;      ///< what the program writes stays; else it goes to an overlay that is thrown away
+  std::vector<std::string> real_folders;  ///< existing ones, whole paths, where it stays nevertheless
 };
 
 /// Where the emulator lies beside the program `executable`, or what the environment names. Errors (kWorld): it isn't

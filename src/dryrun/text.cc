@@ -59,6 +59,10 @@ std::string list(const char* heading, const std::map<std::string, std::int64_t>&
 
 std::string describe(const DryRun& run) {
   std::string text;
+  if (run.rank && run.rank->world_size > 1) {
+    text += fmt::format("Rank {} of {}, alone: the others are taken to hold the same data.\n", run.rank->rank,
+                        run.rank->world_size);
+  }
   for (const DryRunGpu& gpu : run.gpus) text += gpu_block(gpu);
   if (run.pinned_host_peak > Bytes(0))
     text += fmt::format("Pinned host memory: {}\n", format_size(run.pinned_host_peak));

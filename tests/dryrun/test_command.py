@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import machine
 import pytest
@@ -13,23 +15,34 @@ MIB = 1 << 20
 SCRIPT = str(machine.HERE / "scripts" / "loaders.py")
 
 
+def environment():
+    return {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
+
+
 @pytest.fixture(scope="module")
 def vramwise():
     path = machine.library().parents[2] / "bin" / "vramwise"
     if not path.exists():
         pytest.skip("vramwise is not built beside the emulator")
 
-    def run(*arguments):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
+    def run(*arguments, cwd=None):
         return subprocess.run(
-            [path, "dryrun", *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
+            [path, "dryrun", *arguments],
+            env=environment(),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
+
+    run.path = path
 
     return run
 
 
 def test_a_script_that_fits(vramwise):
-    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "2", "--allow-writes", "--", sys.executable, SCRIPT)
+    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "2", "--", sys.executable, SCRIPT)
     assert outcome.returncode == 0, outcome.stderr
     result = json.loads(outcome.stdout)
     assert result["verdict"] == "fits"
@@ -45,16 +58,14 @@ def test_a_script_that_fits(vramwise):
 
 
 def test_a_script_that_does_not_fit(vramwise):
-    outcome = vramwise("--gpu", "rtx-2060:1gb", "--allow-writes", "--", sys.executable, SCRIPT)
+    outcome = vramwise("--gpu", "rtx-2060:1gb", "--", sys.executable, SCRIPT)
     assert outcome.returncode == 3
     assert "It does not fit" in outcome.stdout
     assert "torch.OutOfMemoryError: CUDA out of memory" in outcome.stderr
 
 
 def test_a_script_that_fails_by_itself(vramwise):
-    outcome = vramwise(
-        "--json", "--gpu", "rtx-3090", "--steps", "1", "--allow-writes", "--", sys.executable, SCRIPT, "7"
-    )
+    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "1", "--", sys.executable, SCRIPT, "7")
     assert outcome.returncode == 7
     assert json.loads(outcome.stdout)["verdict"] == "script failed"
 
@@ -62,7 +73,7 @@ def test_a_script_that_fails_by_itself(vramwise):
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["--gpu", "rtx-3090", "--", "true"], 2, "--allow-writes"),
+        (["--gpu", "rtx-3090", "--"], 2, "no command"),
         (["--gpu", "rtx-3090", "--allow-writes", "--", "true"], 5, ""),
         (["--gpu", "rtx-9999", "--allow-writes", "--", "true"], 2, "rtx-9999"),
         (["--gpu", "rtx-3090", "--allow-writes", "--", "torchrun", "x.py"], 5, "torchrun"),
@@ -75,7 +86,72 @@ def test_how_it_ends_without_an_answer(vramwise, arguments, code, text):
     assert text in outcome.stderr
 
 
-def test_nothing_is_left_behind(vramwise, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    vramwise("--gpu", "rtx-3090", "--allow-writes", "--", "true")
-    assert list(pathlib.Path(tmp_path).iterdir()) == []
+@pytest.fixture(scope="module")
+def _overlays(vramwise):
+    outcome = vramwise("--gpu", "rtx-3090", "--", "true")
+    if "--allow-writes" in outcome.stderr:
+        assert outcome.returncode == 2
+        pytest.skip(outcome.stderr)
+
+
+@pytest.mark.usefixtures("_overlays")
+class TestNoHarm:
+    def test_what_the_program_writes_is_thrown_away(self, vramwise, tmp_path):
+        (tmp_path / "model.pt").write_text("good")
+        command = "echo bad > model.pt && echo x > new && mkdir more && cat model.pt >&2"
+        outcome = vramwise("--gpu", "rtx-3090", "--", "sh", "-c", command, cwd=tmp_path)
+        assert "bad" in outcome.stderr
+        assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+        assert (tmp_path / "model.pt").read_text() == "good"
+
+    def test_but_not_in_folders_that_keep_it(self, vramwise, tmp_path):
+        for name in ("kept", "other"):
+            (tmp_path / name).mkdir()
+        command = ["sh", "-c", "echo x | tee kept/file other/file"]
+        vramwise("--gpu", "rtx-3090", "--keep-writes", "kept", "--", *command, cwd=tmp_path)
+        assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["kept", "kept/file", "other"]
+
+    def test_allow_writes(self, vramwise, tmp_path):
+        vramwise("--gpu", "rtx-3090", "--allow-writes", "--", "touch", "new", cwd=tmp_path)
+        assert (tmp_path / "new").exists()
+
+
+def processes_with(word):
+    """Ids of the processes whose environment has `word`."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if word.encode() in path.read_bytes():
+                found.append(path.parent.name)
+        except OSError:
+            pass
+    return found
+
+
+def wait_until(holds, seconds=20):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--allow-writes"]])
+@pytest.mark.parametrize("how", [None, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_behind(vramwise, tmp_path, how, arguments):
+    seconds = "0" if how is None else "100"
+    program = "import subprocess, sys, time; subprocess.Popen(['setsid', 'sleep', '{0}']); time.sleep({0}); sys.exit(3)"
+    command = [sys.executable, "-c", program.format(seconds)]
+    marked = {**environment(), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
+    process = subprocess.Popen(
+        [vramwise.path, "dryrun", "--gpu", "rtx-3090", *arguments, "--", *command],
+        env=marked,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    if how is not None:
+        wait_until(lambda: len(processes_with(marked["MARK"])) == 4)  # we, the guard, Python and its sleep
+        process.send_signal(how)
+    code = process.wait(timeout=30)
+    wait_until(lambda: not processes_with(marked["MARK"]) and not list(tmp_path.iterdir()))
+    if b"--allow-writes" not in process.stderr.read():
+        assert code == {None: 3, signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
