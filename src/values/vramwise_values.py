@@ -10,7 +10,7 @@ of these sources. Looked for, in this order:
     VRAMWISE_VALUES        a library that fits this torch, or "off"
     VRAMWISE_VALUES_DIR    a folder with libraries built before, named as library_name() says
     $XDG_CACHE_HOME/vramwise/values (~/.cache without it)      what was built here earlier; a new one is put there
-The sources lie beside this file. A C++ compiler is taken from CXX, else c++, g++ or clang++.
+The sources lie in the folder extension beside this file. A C++ compiler is taken from CXX, else c++, g++ or clang++.
 """
 
 import ctypes
@@ -22,12 +22,15 @@ import subprocess
 import tempfile
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_EXTENSION = os.path.join(_HERE, "extension")
 _library = None
 
 
 def _sources():
-    names = sorted(name for name in os.listdir(_HERE) if name.endswith((".cc", ".h")) and not name.endswith("_test.cc"))
-    return [os.path.join(_HERE, name) for name in names]
+    names = sorted(
+        name for name in os.listdir(_EXTENSION) if name.endswith((".cc", ".h")) and not name.endswith("_test.cc")
+    )
+    return [os.path.join(_EXTENSION, name) for name in names]
 
 
 def _read(path):

@@ -1,5 +1,5 @@
 // Counters by operator. The JSON is written by hand: this file is compiled where nlohmann/json may not be.
-#include "values/notes.h"
+#include "values/extension/notes.h"
 
 #include <atomic>
 #include <cstdlib>

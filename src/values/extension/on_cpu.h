@@ -11,7 +11,7 @@
 #include <functional>
 #include <vector>
 
-#include "values/operators.h"
+#include "values/extension/operators.h"
 
 namespace vramwise::values {
 

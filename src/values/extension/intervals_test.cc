@@ -1,4 +1,4 @@
-#include "values/intervals.h"
+#include "values/extension/intervals.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // An operator is looked at once, when first called. Which operators are leaves: those with a CUDA kernel. Composite
 // operators call others through the dispatcher, which are seen by themselves; copy_ is the exception that is composite
 // and yet does the work.
-#include "values/operators.h"
+#include "values/extension/operators.h"
 
 #include <ATen/core/enum_tag.h>
 

@@ -1,8 +1,8 @@
 // Whether a call's values can be had, and whether they are worth it.
 #include <algorithm>
 
-#include "values/call.h"
-#include "values/on_cpu.h"
+#include "values/extension/call.h"
+#include "values/extension/on_cpu.h"
 
 namespace vramwise::values {
 namespace {

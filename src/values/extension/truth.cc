@@ -1,6 +1,6 @@
 // One table under one lock; an uncontended look-up costs some 30 ns. Entries of storages that died are swept when the
 // table has doubled.
-#include "values/truth.h"
+#include "values/extension/truth.h"
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/StorageImpl.h>
@@ -10,7 +10,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "values/intervals.h"
+#include "values/extension/intervals.h"
 
 namespace vramwise::values {
 namespace {

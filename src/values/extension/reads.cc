@@ -6,9 +6,9 @@
 #include <cstring>
 #include <limits>
 
-#include "values/call.h"
-#include "values/emulator_hooks.h"
-#include "values/on_cpu.h"
+#include "values/extension/call.h"
+#include "values/extension/emulator_hooks.h"
+#include "values/extension/on_cpu.h"
 
 namespace vramwise::values {
 namespace {

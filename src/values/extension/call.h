@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "values/operators.h"
-#include "values/truth.h"
+#include "values/extension/operators.h"
+#include "values/extension/truth.h"
 
 namespace vramwise::values {
 

@@ -1,5 +1,5 @@
 // dlsym instead of linking: the same extension loads with and without the emulator.
-#include "values/emulator_hooks.h"
+#include "values/extension/emulator_hooks.h"
 
 #include <dlfcn.h>
 

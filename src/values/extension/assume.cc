@@ -5,10 +5,10 @@
 #include <cmath>
 #include <limits>
 
-#include "values/call.h"
-#include "values/emulator_hooks.h"
-#include "values/notes.h"
-#include "values/on_cpu.h"
+#include "values/extension/call.h"
+#include "values/extension/emulator_hooks.h"
+#include "values/extension/notes.h"
+#include "values/extension/on_cpu.h"
 
 namespace vramwise::values {
 namespace {

@@ -1,5 +1,5 @@
 // Sorted intervals in a vector: with so few of them, moving is cheaper than any tree.
-#include "values/intervals.h"
+#include "values/extension/intervals.h"
 
 #include <algorithm>
 

@@ -1,13 +1,13 @@
 // The CPU kernel is called past everything that stands above it in PyTorch's dispatcher. Random operators draw from a
 // generator of ours, so the program's own random numbers on the CPU stay what they would have been.
-#include "values/on_cpu.h"
+#include "values/extension/on_cpu.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/DispatchKeySet.h>
 
-#include "values/emulator_hooks.h"
+#include "values/extension/emulator_hooks.h"
 
 namespace vramwise::values {
 namespace {
