@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "allocator/caching_allocator.h"
 #include "base/check.h"
 #include "estimate/step_walk.h"
 #include "estimate/timeline.h"
@@ -11,21 +12,13 @@
 namespace vramwise {
 namespace {
 
-using Block = Timeline::Block;
-
 constexpr std::int64_t kFp32 = 4;
 
 // Each parameter starts at a multiple of so many elements (src/train/flat_parameters.cc).
 constexpr std::int64_t kParameterAlignment = 64;
 
-// PyTorch's CUDA caching allocator (c10/cuda/CUDACachingAllocator.cpp): blocks are multiples of 512 bytes; requests of
-// 10 MiB and more are reserved in multiples of 2 MiB, smaller ones share segments of 20 MiB and of 2 MiB.
+// PyTorch's CUDA caching allocator (c10/cuda/CUDACachingAllocator.cpp): blocks are multiples of 512 bytes.
 constexpr std::int64_t kCudaGranule = 512;
-constexpr Bytes kLargeSegment = Bytes::mib(2);
-constexpr Bytes kSharedSegments = Bytes::mib(20) + Bytes::mib(2);
-// What comes and goes leaves gaps that cannot be used again: an allowance of 4 % of it, until the allocator itself is
-// replayed.
-constexpr std::int64_t kGapsDivisor = 25;
 
 // PyTorch aligns CPU tensors to 64 bytes, but a request is counted as it stands.
 constexpr std::int64_t kCpuGranule = 1;
@@ -45,13 +38,8 @@ void walk_optimizer_step(Timeline& timeline, std::int64_t elements, std::int64_t
                          Backend backend) {
   timeline.enter(Phase::kOptimizerStep);
   if (!settings.offload_optimizer || backend != Backend::kCpu) return;
-  const Block pieces =
+  const Timeline::Block pieces =
       timeline.take(Owner::kOptimizerStates, Bytes(std::min(elements, kOffloadPiece) * buffers * kFp32));
-}
-
-Bytes reserved_on_cuda(Bytes allocated, Bytes lasting) {
-  const Bytes passing = allocated - lasting;
-  return (allocated + passing / kGapsDivisor + kSharedSegments).rounded_up(kLargeSegment);
 }
 
 }  // namespace
@@ -81,24 +69,29 @@ Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, 
   // fp32 weights are their own master copy, except where the optimizer works on another device.
   const std::int64_t states = !target.holds_optimizer ? 0 : e == kFp32 && !(cuda && settings.offload_optimizer) ? 2 : 3;
 
-  Timeline timeline(cuda ? kCudaGranule : kCpuGranule);
-  const Block weights = timeline.take(Owner::kWeights, Bytes(elements) * e);
-  const Block gradients = timeline.take(Owner::kGradients, Bytes(elements) * kFp32);
+  CachingAllocator allocator;
+  Timeline timeline(cuda ? kCudaGranule : kCpuGranule, cuda ? &allocator : nullptr);
+  const Timeline::Block weights = timeline.take(Owner::kWeights, Bytes(elements) * e);
+  const Timeline::Block gradients = timeline.take(Owner::kGradients, Bytes(elements) * kFp32);
   const Bytes optimizer = Bytes(elements) * (states * kFp32);
-  Block on_device;
+  Timeline::Block on_device;
   if (!settings.offload_optimizer) on_device = timeline.take(Owner::kOptimizerStates, optimizer);
-  const Block workspaces = timeline.take(Owner::kWorkspaces, target.workspaces);
   const Bytes lasting = timeline.live();
+  Workspaces workspaces;
 
-  walk_step(timeline, config, settings, target);
-  walk_optimizer_step(timeline, elements, states, settings, target.backend);
-  VRAMWISE_CHECK(timeline.live() == lasting);
+  // The second step finds the segments that the first one left, and may need more of them.
+  for (int step = 0; step < (cuda ? 2 : 1); ++step) {
+    walk_step(timeline, config, settings, target, workspaces);
+    walk_optimizer_step(timeline, elements, states, settings, target.backend);
+    VRAMWISE_CHECK(timeline.live() <= lasting + target.workspaces.rounded_up(Bytes(2 * kCudaGranule)));
+  }
 
   Ledger ledger;
   ledger.allocated = timeline.peak();
   ledger.phase = timeline.peak_phase();
   ledger.at_peak = timeline.at_peak();
-  ledger.reserved = cuda ? reserved_on_cuda(ledger.allocated, lasting) : ledger.allocated;
+  // Where even the model of the allocator has no room, nothing of that size exists: what is live is enough to say so.
+  ledger.reserved = std::max(ledger.allocated, Bytes(allocator.stats().reserved_bytes.peak));
   ledger.device = ledger.reserved + target.context;
   if (settings.offload_optimizer) ledger.offloaded = optimizer;
   return ledger;

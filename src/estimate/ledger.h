@@ -20,7 +20,7 @@ const char* phase_name(Phase phase);
 struct Target {
   Backend backend = Backend::kCuda;
   Bytes context{};     ///< CUDA context and libraries, outside the caching allocator; 0 on the CPU
-  Bytes workspaces{};  ///< cuBLAS workspaces; 0 on the CPU
+  Bytes workspaces{};  ///< cuBLAS workspaces of the forward and the backward thread, together; 0 on the CPU
   /// Threads that the CPU's operators run on: each has scratch of its own. Not used for CUDA.
   std::int64_t threads = 1;
   /// Whether this device's replica has the optimizer's states. Of several replicas only the first has; the others send
@@ -43,7 +43,7 @@ struct Breakdown {
 
 struct Ledger {
   Bytes allocated{};  ///< live tensors at the peak
-  Bytes reserved{};   ///< what the caching allocator then holds, with an allowance for its gaps; on the CPU: allocated
+  Bytes reserved{};   ///< what PyTorch's caching allocator comes to hold (src/allocator); on the CPU: allocated
   Bytes device{};     ///< reserved + context
   Bytes offloaded{};  ///< optimizer states of this device's replica, one tier below it
   Phase phase = Phase::kForward;

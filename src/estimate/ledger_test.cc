@@ -79,7 +79,7 @@ TEST(Ledger, EveryKnobSaves) {
     const auto peak = [&](auto change) {
       StepSettings settings = plain;
       change(settings);
-      return estimate_step(medium(), settings, target).device;
+      return estimate_step(medium(), settings, target).allocated;
     };
     const Bytes before = peak([](StepSettings&) {});
     EXPECT_LT(peak([](StepSettings& s) { s.micro_batch = 3; }), before);
@@ -103,6 +103,22 @@ TEST(Ledger, ChunksSaveWhereTheVocabularyIsLarge) {
   const Ledger chunks = estimate_step(config, settings, kCuda);
   EXPECT_EQ(whole.phase, Phase::kForward);
   EXPECT_GT((whole.allocated - chunks.allocated).in_gib(), 1.0);
+}
+
+// The backward pass's workspace lies down in the room that the logits left, and the next step's logits need another.
+TEST(Ledger, ReservedIsAReplayOfTheAllocator) {
+  DecoderConfig config = medium();
+  config.vocab_size = 32000;
+  const StepSettings settings{
+      .micro_batch = 4, .seq_len = 512, .precision = Precision::kBf16, .loss_chunk_tokens = 2048};
+  const Bytes logits = Bytes(std::int64_t{2048} * 32000 * 4);
+  const Ledger with = estimate_step(config, settings, kCuda);
+  Target target = kCuda;
+  target.workspaces = {};
+  const Ledger without = estimate_step(config, settings, target);
+  EXPECT_EQ(with.allocated - without.allocated, kCuda.workspaces);
+  EXPECT_GT(with.reserved - without.reserved, logits / 2);
+  EXPECT_EQ(with.reserved.rounded_up(Bytes::mib(2)), with.reserved);
 }
 
 TEST(Ledger, OffloadMovesTheStates) {

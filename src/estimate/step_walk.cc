@@ -43,8 +43,11 @@ struct SavedBlock {
 
 class StepWalk {
  public:
-  StepWalk(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target)
+  StepWalk(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target,
+           Workspaces& workspaces)
       : timeline_(timeline),
+        workspaces_(workspaces),
+        workspace_bytes_(target.workspaces / 2),
         cuda_(target.backend == Backend::kCuda),
         threads_(std::max<std::int64_t>(1, target.threads)),
         batch_(settings.micro_batch),
@@ -79,6 +82,12 @@ class StepWalk {
   }
   Block hidden_temporary() { return temporary(tokens_, hidden_, e_); }
 
+  /// A matrix product whose result was just taken.
+  void matrix_product() {
+    Block& workspace = in_backward_ ? workspaces_.backward : workspaces_.forward;
+    if (!workspace.holds_memory()) workspace = timeline_.take(Owner::kWorkspaces, workspace_bytes_);
+  }
+
   // Operators, forward: they leave in `saved` what they save and return what they give to the next.
   Block forward_block(SavedBlock& saved);
   void forward_attention(SavedBlock& saved);
@@ -102,6 +111,9 @@ class StepWalk {
   void embedding_backward();
 
   Timeline& timeline_;
+  Workspaces& workspaces_;
+  Bytes workspace_bytes_;
+  bool in_backward_ = false;
   bool cuda_;
   std::int64_t threads_;
   std::int64_t batch_, seq_, tokens_;
@@ -138,6 +150,7 @@ Block StepWalk::forward_block(SavedBlock& saved) {
     const Block normed = hidden_temporary();
     saved.attention_rstd = activation(tokens_, 1, kFp32);
     saved.q = activation(tokens_, q_, e_);
+    matrix_product();
     saved.k = activation(tokens_, kv_, e_);
     saved.v = activation(tokens_, kv_, e_);
     rotation(q_);
@@ -180,6 +193,7 @@ void StepWalk::backward_mlp(SavedBlock& saved, Block& shared_sum, bool gradient_
     {
       Block product = temporary(tokens_, inner_, e_);
       dweight = temporary(hidden_, inner_, e_);
+      matrix_product();
       weight_gradient_scratch();
       if (cuda_) const Block through_gate = temporary(tokens_, inner_, e_);
     }
@@ -339,6 +353,7 @@ void StepWalk::run() {
   inputs.pop_back();  // the head keeps gradients only
 
   timeline_.enter(Phase::kBackward);
+  in_backward_ = true;
   gradients.norm.release();
   if (!tied_) gradients.table.release();
   for (std::int64_t layer = layers_ - 1; layer >= 0; --layer) {
@@ -358,8 +373,9 @@ void StepWalk::run() {
 
 }  // namespace
 
-void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target) {
-  StepWalk(timeline, config, settings, target).run();
+void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target,
+               Workspaces& workspaces) {
+  StepWalk(timeline, config, settings, target, workspaces).run();
 }
 
 }  // namespace vramwise

@@ -10,8 +10,16 @@
 
 namespace vramwise {
 
-/// Runs forward, backward and optimizer step of one micro-batch on `timeline`, whose live blocks are what lasts
-/// (weights, gradients, optimizer states).
-void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target);
+/// The workspaces of cuBLAS: each of the two threads that compute takes one with its first matrix product, and keeps
+/// it. Where it then lies decides what else fits beside it.
+struct Workspaces {
+  Timeline::Block forward;
+  Timeline::Block backward;
+};
+
+/// Runs the forward and the backward pass of one micro-batch on `timeline`, whose live blocks are what lasts (weights,
+/// gradients, optimizer states). What is not yet in `workspaces` is taken.
+void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target,
+               Workspaces& workspaces);
 
 }  // namespace vramwise

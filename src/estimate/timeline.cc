@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "allocator/caching_allocator.h"
+
 namespace vramwise {
 namespace {
 constexpr Bytes kMost(std::int64_t{1} << 61);
@@ -18,12 +20,14 @@ Timeline::Block Timeline::take(Owner owner, Bytes bytes) {
     peak_phase_ = phase_;
     peak_by_owner_ = live_by_owner_;
   }
-  return {this, owner, rounded};
+  const bool placed = allocator_ != nullptr && bytes > Bytes();
+  return {this, owner, rounded, placed ? allocator_->allocate(bytes.count()) : kNoBlock};
 }
 
-void Timeline::give_back(Owner owner, Bytes bytes) {
-  live_ -= bytes;
-  live_by_owner_[static_cast<std::size_t>(owner)] -= bytes;
+void Timeline::give_back(const Block& block) {
+  live_ -= block.bytes_;
+  live_by_owner_[static_cast<std::size_t>(block.owner_)] -= block.bytes_;
+  if (block.place_ != kNoBlock) allocator_->free(block.place_);
 }
 
 Breakdown Timeline::at_peak() const {

@@ -1,13 +1,17 @@
 // A small simulation of memory over time: blocks are taken and given back, and the moment when most was live is kept.
+// With an allocator beside it, every block is also a call to the model of PyTorch's.
 #pragma once
 
 #include <array>
 #include <utility>
 
+#include "allocator/free_list.h"
 #include "base/bytes.h"
 #include "estimate/ledger.h"
 
 namespace vramwise {
+
+class CachingAllocator;
 
 /// What a block is for; the fields of Breakdown.
 enum class Owner { kWeights, kGradients, kOptimizerStates, kActivations, kLoss, kTemporaries, kWorkspaces };
@@ -15,8 +19,10 @@ inline constexpr int kOwners = 7;
 
 class Timeline {
  public:
-  /// Every block is rounded up to a multiple of `granule` bytes, as the allocator of the device does.
-  explicit Timeline(std::int64_t granule) : granule_(granule) {}
+  /// Every block is rounded up to a multiple of `granule` bytes, as the allocator of the device does. `allocator`,
+  /// which may be null and must outlive this, sees what is taken and given back.
+  explicit Timeline(std::int64_t granule, CachingAllocator* allocator = nullptr)
+      : granule_(granule), allocator_(allocator) {}
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;
 
@@ -25,30 +31,37 @@ class Timeline {
    public:
     Block() = default;
     Block(Block&& other) noexcept
-        : timeline_(std::exchange(other.timeline_, nullptr)), owner_(other.owner_), bytes_(other.bytes_) {}
+        : timeline_(std::exchange(other.timeline_, nullptr)),
+          owner_(other.owner_),
+          bytes_(other.bytes_),
+          place_(other.place_) {}
     Block& operator=(Block&& other) noexcept {
       if (this == &other) return *this;
       release();
       timeline_ = std::exchange(other.timeline_, nullptr);
       owner_ = other.owner_;
       bytes_ = other.bytes_;
+      place_ = other.place_;
       return *this;
     }
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
     ~Block() { release(); }
 
+    bool holds_memory() const { return timeline_ != nullptr; }
     void release() {
-      if (timeline_ != nullptr) std::exchange(timeline_, nullptr)->give_back(owner_, bytes_);
+      if (timeline_ != nullptr) std::exchange(timeline_, nullptr)->give_back(*this);
     }
 
    private:
     friend class Timeline;
-    Block(Timeline* timeline, Owner owner, Bytes bytes) : timeline_(timeline), owner_(owner), bytes_(bytes) {}
+    Block(Timeline* timeline, Owner owner, Bytes bytes, BlockIndex place)
+        : timeline_(timeline), owner_(owner), bytes_(bytes), place_(place) {}
 
     Timeline* timeline_ = nullptr;
     Owner owner_ = Owner::kTemporaries;
     Bytes bytes_;
+    BlockIndex place_ = kNoBlock;
   };
 
   [[nodiscard]] Block take(Owner owner, Bytes bytes);
@@ -60,9 +73,10 @@ class Timeline {
   Breakdown at_peak() const;
 
  private:
-  void give_back(Owner owner, Bytes bytes);
+  void give_back(const Block& block);
 
   std::int64_t granule_;
+  CachingAllocator* allocator_;
   Phase phase_ = Phase::kForward;
   Bytes live_;
   std::array<Bytes, kOwners> live_by_owner_{};

@@ -94,11 +94,12 @@ def measure(ledger_on_card, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_live_bytes(measure, case):
+def test_live_and_reserved_bytes(measure, case):
     result = measure(case)
     predicted = result["predicted_allocated_bytes"]
     assert predicted == pytest.approx(result["requested_peak_bytes"], rel=0.01)
     assert predicted == pytest.approx(result["allocated_peak_bytes"], rel=0.03)
+    assert result["predicted_reserved_bytes"] == pytest.approx(result["reserved_peak_bytes"], rel=0.01)
 
 
 @pytest.mark.parametrize(("before", "after"), KNOBS.values(), ids=KNOBS.keys())
