@@ -136,13 +136,17 @@ void CachingAllocator::put_into_list(BlockIndex index) {
   pool.streams[block.stream]->free.insert({.size = block.size, .order = block.order, .block = index});
 }
 
-void CachingAllocator::free(BlockIndex index) {
-  Block& block = blocks_[index];
+void CachingAllocator::count_as_freed(Block& block) {
   VRAMWISE_CHECK(block.allocated);
   block.allocated = false;
   stats_.allocation.decrease(1);
   stats_.allocated_bytes.decrease(block.size);
   if (block.size >= options_.max_split_bytes) stats_.oversize_allocations.decrease(1);
+}
+
+void CachingAllocator::free(BlockIndex index) {
+  Block& block = blocks_[index];
+  count_as_freed(block);
   if (block.other_streams == 0) {
     release_block(index);
     return;
@@ -150,6 +154,23 @@ void CachingAllocator::free(BlockIndex index) {
   blocks_.clear_streams(index);
   block.waiting = true;
   waiting_.push_back(index);
+}
+
+std::uint32_t CachingAllocator::free_later(BlockIndex index) {
+  count_as_freed(blocks_[index]);
+  blocks_.clear_streams(index);
+  blocks_[index].waiting = true;
+  held_.push_back({.block = index, .number = ++last_held_});
+  return last_held_;
+}
+
+void CachingAllocator::free_done(std::uint32_t number) {
+  const auto found = std::ranges::find(held_, number, &Held::number);
+  if (found == held_.end()) return;
+  const BlockIndex index = found->block;
+  held_.erase(found);
+  blocks_[index].waiting = false;
+  release_block(index);
 }
 
 void CachingAllocator::record_stream(BlockIndex index, StreamIndex stream) {

@@ -57,6 +57,10 @@ class CachingAllocator {
   void free(BlockIndex block);
   /// The block is also used by `stream`: its release waits until the next allocation.
   void record_stream(BlockIndex block, StreamIndex stream);
+  /// As free(), but other streams use the block until free_done() gets the number that is returned here, or until the
+  /// cache is released, which waits for them.
+  std::uint32_t free_later(BlockIndex block);
+  void free_done(std::uint32_t number);
   /// Releases every segment (every whole page of an expandable one) that holds nothing.
   void empty_cache();
 
@@ -122,6 +126,7 @@ class CachingAllocator {
   /// The bytes of `neighbour` that `block` took over; 0: they cannot be merged.
   std::int64_t merge(BlockIndex block, BlockIndex neighbour);
   void complete_uses();
+  void count_as_freed(Block& block);
 
   // new_segments.cc
   bool take_pages(std::int64_t bytes);
@@ -154,6 +159,12 @@ class CachingAllocator {
   std::vector<ExpandableSegment> expandable_;
   std::vector<std::uint32_t> unused_expandable_;
   std::vector<BlockIndex> waiting_;  ///< freed, but used by other streams
+  struct Held {
+    BlockIndex block = kNoBlock;
+    std::uint32_t number = 0;
+  };
+  std::vector<Held> held_;  ///< likewise, until free_done
+  std::uint32_t last_held_ = 0;
   std::int64_t missing_ = 0;
   std::int64_t next_order_ = 0;
   SegmentSink* sink_ = nullptr;

@@ -23,12 +23,14 @@ enum class EventKind : std::uint8_t {
   kRecordStream,  ///< `Tensor.record_stream`: the allocation `id` is also used by `stream`
   kEmptyCache,    ///< `torch.cuda.empty_cache()`
   kOutside,       ///< `bytes` of the card taken (given back, if negative) past the allocator: NCCL, a library's handle
+  kFreeLater,     ///< the allocation `id`, whose memory other streams use until its kFreeDone (as a trace tells it)
+  kFreeDone,      ///< the allocation that kFreeLater freed under this `id`; until then the id is not used again
   kMark,          ///< allocates nothing: a phase begins, whose number is `id` (replays tell the peak of each phase)
 };
 
 struct AllocationEvent {
   std::int64_t bytes = 0;  ///< kAllocate, kOutside
-  AllocationId id = 0;     ///< kAllocate, kFree, kRecordStream; the number of a kMark
+  AllocationId id = 0;     ///< of an allocation; the number of a kMark
   StreamIndex stream = 0;  ///< kAllocate, kRecordStream
   EventKind kind = EventKind::kAllocate;
   std::uint8_t unused = 0;
@@ -40,6 +42,8 @@ struct AllocationEvent {
   static constexpr AllocationEvent record_stream(AllocationId id, StreamIndex stream) {
     return {.id = id, .stream = stream, .kind = EventKind::kRecordStream};
   }
+  static constexpr AllocationEvent free_later(AllocationId id) { return {.id = id, .kind = EventKind::kFreeLater}; }
+  static constexpr AllocationEvent free_done(AllocationId id) { return {.id = id, .kind = EventKind::kFreeDone}; }
   static constexpr AllocationEvent empty_cache() { return {.kind = EventKind::kEmptyCache}; }
   static constexpr AllocationEvent outside(std::int64_t bytes) { return {.bytes = bytes, .kind = EventKind::kOutside}; }
   static constexpr AllocationEvent mark(std::uint32_t number) { return {.id = number, .kind = EventKind::kMark}; }

@@ -13,6 +13,7 @@ void CachingAllocator::empty_cache() { release_cached(); }
 void CachingAllocator::release_cached() {
   ++stats_.num_sync_all_streams;
   complete_uses();
+  while (!held_.empty()) free_done(held_.back().number);
   release_pool(large_);
   release_pool(small_);
 }

@@ -3,6 +3,7 @@
 #include "allocator/replay.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -37,26 +38,44 @@ class PeakKeeper {
 
 }  // namespace
 
+BlockIndex& Replayer::live(AllocationId id) {
+  VRAMWISE_CHECK(id < blocks_.size() && blocks_[id] != kNotAllocated);
+  return blocks_[id];
+}
+
+bool Replayer::allocate(const AllocationEvent& event) {
+  if (event.id >= blocks_.size())
+    blocks_.resize(std::max<std::size_t>(std::size_t{event.id} + 1, blocks_.size() * 2), kNotAllocated);
+  VRAMWISE_CHECK(blocks_[event.id] == kNotAllocated);
+  const BlockIndex block = event.bytes == 0 ? kNoBlock : allocator_.allocate(event.bytes, event.stream);
+  if (block == kNoBlock && event.bytes != 0) return false;
+  blocks_[event.id] = block;
+  return true;
+}
+
+void Replayer::free_later(AllocationId id) {
+  const BlockIndex block = std::exchange(live(id), kNotAllocated);
+  if (held_.size() <= id) held_.resize(std::size_t{id} + 1, 0);
+  held_[id] = block == kNoBlock ? 0 : allocator_.free_later(block);
+}
+
 bool Replayer::apply(const AllocationEvent& event) {
   switch (event.kind) {
-    case EventKind::kAllocate: {
-      if (event.id >= blocks_.size())
-        blocks_.resize(std::max<std::size_t>(event.id + 1, blocks_.size() * 2), kNotAllocated);
-      VRAMWISE_CHECK(blocks_[event.id] == kNotAllocated);
-      const BlockIndex block = event.bytes == 0 ? kNoBlock : allocator_.allocate(event.bytes, event.stream);
-      if (block == kNoBlock && event.bytes != 0) return false;
-      blocks_[event.id] = block;
+    case EventKind::kAllocate:
+      return allocate(event);
+    case EventKind::kFree:
+      if (const BlockIndex block = std::exchange(live(event.id), kNotAllocated); block != kNoBlock)
+        allocator_.free(block);
       return true;
-    }
-    case EventKind::kFree: {
-      VRAMWISE_CHECK(event.id < blocks_.size() && blocks_[event.id] != kNotAllocated);
-      if (blocks_[event.id] != kNoBlock) allocator_.free(blocks_[event.id]);
-      blocks_[event.id] = kNotAllocated;
-      return true;
-    }
     case EventKind::kRecordStream:
-      VRAMWISE_CHECK(event.id < blocks_.size() && blocks_[event.id] != kNotAllocated);
-      if (blocks_[event.id] != kNoBlock) allocator_.record_stream(blocks_[event.id], event.stream);
+      if (live(event.id) != kNoBlock) allocator_.record_stream(live(event.id), event.stream);
+      return true;
+    case EventKind::kFreeLater:
+      free_later(event.id);
+      return true;
+    case EventKind::kFreeDone:
+      VRAMWISE_CHECK(event.id < held_.size());
+      allocator_.free_done(std::exchange(held_[event.id], 0));
       return true;
     case EventKind::kEmptyCache:
       allocator_.empty_cache();
@@ -99,7 +118,7 @@ std::vector<AllocationId> alive_after(std::span<const AllocationEvent> events, s
     if (event.kind == EventKind::kAllocate) {
       if (event.id >= born.size()) born.resize(event.id + std::size_t{1}, kDead);
       born[event.id] = i;
-    } else if (event.kind == EventKind::kFree && event.id < born.size()) {
+    } else if ((event.kind == EventKind::kFree || event.kind == EventKind::kFreeLater) && event.id < born.size()) {
       born[event.id] = kDead;
     }
   }

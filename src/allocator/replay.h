@@ -61,8 +61,13 @@ class Replayer {
   BlockIndex block_of(AllocationId id) const { return blocks_[id]; }
 
  private:
+  bool allocate(const AllocationEvent& event);
+  void free_later(AllocationId id);
+  BlockIndex& live(AllocationId id);
+
   CachingAllocator& allocator_;
   std::vector<BlockIndex> blocks_;
+  std::vector<std::uint32_t> held_;  ///< by id: the number that free_later returned
 };
 
 }  // namespace vramwise

@@ -51,6 +51,19 @@ TEST(Replay, StopsWhereMemoryRunsOut) {
   EXPECT_TRUE(replay(events, {}, {.total_bytes = 112 * kMiB}).fits());
 }
 
+TEST(Replay, FreedLaterCannotBeUsedBefore) {
+  const EventList events = {Event::allocate(0, 16 * kMiB), Event::free_later(0), Event::allocate(1, 16 * kMiB),
+                            Event::free_done(0), Event::allocate(2, 16 * kMiB)};
+  const Replay result = replay(events);
+  EXPECT_EQ(result.allocated.bytes, 32 * kMiB);
+  EXPECT_EQ(result.allocated.event, 4U);
+  EXPECT_EQ(result.reserved.bytes, 32 * kMiB);
+  const Replay tight = replay(events, {}, {.total_bytes = 30 * kMiB});
+  EXPECT_EQ(tight.stats.num_alloc_retries, 2) << "the first retry waits for the other streams";
+  ASSERT_FALSE(tight.fits());
+  EXPECT_EQ(tight.out_of_memory->event, 4U);
+}
+
 TEST(Replay, NothingTakesNothing) {
   const EventList events = {Event::allocate(0, 0), Event::record_stream(0, 1), Event::free(0), Event::allocate(0, 512)};
   const Replay result = replay(events);

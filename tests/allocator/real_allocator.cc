@@ -5,6 +5,7 @@
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/cuda/memory_snapshot.h>
 
 #include <cstdio>
@@ -22,6 +23,13 @@ AllocatorStat converted(const c10::CachingAllocator::Stat& stat) {
 AllocatorStat converted(const c10::CachingAllocator::StatArray& stats) {
   return converted(stats[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)]);
 }
+
+/// PyTorch warns at every full card, thousands of times here.
+class QuietWarnings : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning&) override {}
+};
+QuietWarnings quiet_warnings;
 
 /// What must be there in a snapshot; its absence is a change of PyTorch's format.
 template <typename T>
@@ -43,6 +51,7 @@ struct RealAllocator::State {
 };
 
 RealAllocator::RealAllocator(int device, int streams) : state_(std::make_unique<State>()) {
+  c10::WarningUtils::set_warning_handler(&quiet_warnings);
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   State& state = *state_;
   state.device = c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
