@@ -14,9 +14,8 @@ SHAPE = (
     "--hidden_size 256 --n_layers 4 --n_heads 4 --n_kv_heads 2 --head_dim 64 --intermediate_size 704"
     " --seq_len 256 --batch_size 64 --gradient_accumulation_steps 2"
 ).split()
-# Reserved against predicted: the estimate allows for gaps that these runs need not have, and the allocator's blocks may
-# be larger than asked for.
-LEAST, MOST = 0.95, 1.02
+# Reserved against predicted. The trainer has small tensors beside the step, and evaluations.
+LEAST, MOST = 0.98, 1.01
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +60,7 @@ def train(vramwise, tmp_path_factory):
 
 
 def check_prediction(memory):
+    print({key: round(value / MIB, 1) for key, value in memory.items() if key.endswith("_bytes")})
     assert LEAST <= memory["peak_bytes"] / memory["predicted_peak_bytes"] <= MOST, memory
 
 
@@ -102,8 +102,9 @@ def test_unequal_cards(train):
     first, second = result["memory"]
     assert (first["device"], second["device"]) == ("cuda:0", "cuda:1")
     check_prediction(first)
-    # Only the first card holds optimizer states.
-    assert second["peak_bytes"] <= MOST * second["predicted_peak_bytes"]
+    # Only the first card holds optimizer states: 36 MiB of them, and the plan knows.
+    check_prediction(second)
+    assert first["predicted_peak_bytes"] - second["predicted_peak_bytes"] > 30 * MIB
 
 
 def test_out_of_memory_in_a_step_halves_the_micro_batch(train):
@@ -115,10 +116,14 @@ def test_out_of_memory_in_a_step_halves_the_micro_batch(train):
     assert outcome.ledger["devices"][0]["out_of_memory"]
 
 
-def test_a_named_size_through_the_command(vramwise, tmp_path):
+@pytest.mark.parametrize(
+    ("size", "card", "precision"),
+    [("small", "rtx-3090", "bf16"), ("medium", "rtx-4090", "fp32"), ("medium", "h100-80gb-pcie", "bf16")],
+)
+def test_a_named_size_through_the_command(vramwise, tmp_path, size, card, precision):
     data, out = tmp_path / "data", tmp_path / "out"
     subprocess.run([vramwise, "synth", "--out", data, "--bytes", "100kb"], check=True, capture_output=True)
-    shape = "--model_size small --precision bf16 --seq_len 1024 --batch_size 8 --max_steps 1".split()
+    shape = f"--model_size {size} --precision {precision} --seq_len 1024 --batch_size 8 --max_steps 2".split()
     shape += ["--gradient_accumulation_steps", "1"]
     command = [
         vramwise,
@@ -135,7 +140,7 @@ def test_a_named_size_through_the_command(vramwise, tmp_path):
         "--json",
     ]
     outcome = subprocess.run(
-        [vramwise, "dryrun", "--json", "--gpu", "rtx-3090", "--allow-writes", "--", *command],
+        [vramwise, "dryrun", "--json", "--gpu", card, "--allow-writes", "--", *command],
         capture_output=True,
         text=True,
         timeout=300,
