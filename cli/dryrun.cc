@@ -22,6 +22,7 @@ struct DryRunArguments {
   bool full = false;
   bool allow_writes = false;
   std::vector<std::string> real_folders;
+  bool fake_weights = false;
   bool as_json = false;
   std::vector<std::string> command;
 };
@@ -50,6 +51,7 @@ Outcome dryrun(const DryRunArguments& arguments) {
                            .cards = std::move(cards),
                            .steps = arguments.full ? 0 : arguments.steps,
                            .emulator = emulator,
+                           .fake_weights = arguments.fake_weights,
                            .output_to_stderr = true,
                            .allow_writes = arguments.allow_writes,
                            .real_folders = whole_paths(arguments.real_folders)};
@@ -85,6 +87,8 @@ void add_dryrun_command(CLI::App& app, Outcome& outcome) {
                    "A folder where what the program writes stays, such as a cache of downloads; may be repeated")
       ->check(CLI::ExistingDirectory)
       ->allow_extra_args(false);
+  command->add_flag("--fake_weights", arguments->fake_weights,
+                    "Where a pretrained model's configuration is there but its weights are not, make them up");
   command->add_flag("--json", arguments->as_json, "Print JSON");
   command->add_option("command", arguments->command, "The program and its arguments, after --");
   command->callback([arguments, &outcome] { outcome = dryrun(*arguments); });

@@ -38,6 +38,7 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
       {"VRAMWISE_STEPS", std::to_string(options.steps)},
       // Experiment trackers must not show arithmetic that was never done.
       {"WANDB_MODE", "disabled"},
+      {"VRAMWISE_FAKE_WEIGHTS", options.fake_weights ? "1" : "0"},
       {"COMET_MODE", "DISABLED"},
       {"NEPTUNE_MODE", "debug"},
   };

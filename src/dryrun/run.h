@@ -17,6 +17,7 @@ struct DryRunOptions {
   std::int64_t rank = 0;          ///< which of many, where the command starts several
   int steps = 3;                  ///< optimizer steps (or batches) after which a data loader ends; 0: never
   std::string emulator;           ///< path of libvramwise_emulator.so
+  bool fake_weights = false;      ///< from_pretrained makes up a checkpoint of which only the configuration is there
   bool output_to_stderr = false;  ///< of the program
   bool allow_writes = false;      ///< what the program writes stays; else it goes to an overlay that is thrown away
   std::vector<std::string> real_folders;  ///< existing ones, whole paths, where it stays nevertheless
