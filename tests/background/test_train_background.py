@@ -115,7 +115,8 @@ def test_a_run_goes_on_by_itself_and_is_stopped_gracefully(background):
 
 
 def test_it_outlives_the_shell_that_started_it(background):
-    # As at a terminal that closes: the whole process group of the starter gets a hangup.
+    # As at a terminal that closes: the whole process group of the starter gets a hangup, whether or not these tests
+    # themselves were started to ignore one (nohup).
     starter = subprocess.Popen(
         ["bash", "-c", f"{SCRIPT} --run_s 60; sleep 60"],
         cwd=background.folder,
@@ -123,6 +124,7 @@ def test_it_outlives_the_shell_that_started_it(background):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert "Training in the background" in starter.stdout.readline()
     os.killpg(starter.pid, signal.SIGHUP)
