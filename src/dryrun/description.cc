@@ -12,8 +12,6 @@ namespace {
 
 // The CUDA of the PyTorch build that vramwise installs. A context differs by some MiB between CUDA 12 and 13.
 constexpr int kCudaMajor = 13;
-// A card that is only a size ("24gb") is taken for Ampere's consumer cards.
-constexpr ComputeCapability kAssumedCapability{8, 6};
 
 Result<Json> card_json(const GpuModel& card) {
   if (card.vendor != GpuVendor::kNvidia && card.vendor != GpuVendor::kUnknown) {

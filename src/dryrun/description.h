@@ -9,6 +9,9 @@
 
 namespace vramwise {
 
+/// A card that is only a size ("24gb") is taken for Ampere's consumer cards.
+inline constexpr ComputeCapability kAssumedCapability{8, 6};
+
 /// The value of VRAMWISE_GPUS for these cards. Errors (kUsage): a card that is not NVIDIA's, or whose compute
 /// capability or CUDA total the catalogue does not have.
 Result<Json> emulated_machine(const std::vector<GpuModel>& cards);

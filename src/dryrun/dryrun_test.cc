@@ -11,6 +11,7 @@
 namespace vramwise {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -20,8 +21,10 @@ constexpr const char* kLedger = R"({"devices": [
   "pinned_host": {"peak_bytes": 5}, "unmodelled": {}, "assumed": {"x": 2}})";
 
 std::string torch_counters(int retries, int ooms) {
-  return R"({"torch": "2.14.1", "steps": 3, "loaders_ended": 1, "devices": [{"index": 0, "allocated_peak_bytes": 400,
-  "allocated_peak_step": 1, "reserved_peak_bytes": 600, "reserved_peak_step": 2, "retries": )" +
+  return R"({"torch": "2.14.1", "steps": 3, "loaders_ended": 1, "phases": [
+    {"name": "backward", "devices": [{"index": 0, "allocated": [300, 0], "reserved": [600, 2], "device": [700, 2]}]},
+    {"name": "forward", "devices": [{"index": 0, "allocated": [400, 1], "reserved": [500, 1], "device": [600, 1]}]}],
+    "devices": [{"index": 0, "retries": )" +
          std::to_string(retries) + R"(, "ooms": )" + std::to_string(ooms) + "}]}";
 }
 
@@ -45,7 +48,9 @@ TEST(DryRun, PutsTheEmulatorsLedgerAndPyTorchsCountersTogether) {
   EXPECT_EQ(run.steps, 3);
   EXPECT_EQ(to_json(run)["gpus"][0]["allocated_peak"]["bytes"], 400);
   EXPECT_THAT(describe(run), HasSubstr("It fits."));
-  EXPECT_THAT(describe(run), HasSubstr("in step 3"));
+  EXPECT_THAT(describe(run), HasSubstr("in backward, step 3"));
+  EXPECT_THAT(run.phases_not_reached(), ElementsAre("load", "optimizer step", "evaluation", "checkpoint save"));
+  EXPECT_EQ(run.gpus[0].phases.at(0).name, "forward");
 }
 
 TEST(DryRun, ProcessesOnOneCardAddUp) {

@@ -1,15 +1,18 @@
 // What a dry run came to, per card and as a verdict.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/json_fwd.h"
 #include "base/result.h"
+#include "dryrun/analysis/peak.h"
 
 namespace vramwise {
 
@@ -25,6 +28,15 @@ enum class DryRunVerdict {
 struct DryRunPeak {
   Bytes bytes;
   std::int64_t step = 0;  ///< optimizer steps that were complete by then
+  std::string phase;      ///< in which it was first seen
+};
+
+/// The peaks of one phase alone, over all times that the program went through it.
+struct DryRunPhase {
+  std::string name;
+  DryRunPeak allocated;
+  DryRunPeak reserved;
+  DryRunPeak device;
 };
 
 struct DryRunGpu {
@@ -32,14 +44,28 @@ struct DryRunGpu {
   std::string name;
   Bytes total;    ///< as CUDA sees the card
   Bytes context;  ///< part of device_peak
+  Bytes other;    ///< held by other processes, not part of device_peak
   Bytes device_peak;
   std::optional<DryRunPeak> allocated;  ///< PyTorch's counters; absent where PyTorch did not use the card
   std::optional<DryRunPeak> reserved;
+  std::vector<DryRunPhase> phases;  ///< that were reached, in the order of kPhases
+  std::optional<DeviceWay> way;     ///< what the memory was for; absent without PyTorch's memory history
   std::int64_t retries = 0;
   std::int64_t out_of_memory_errors = 0;  ///< raised by PyTorch, or refused requests where there is no PyTorch
 
   Bytes left() const { return total - device_peak; }
+  /// Of the device's peak: what PyTorch held and no tensor used when it held most.
+  Bytes unused() const;
+  /// Of the device's peak: neither PyTorch's nor the context (communicators, libraries); unknown without PyTorch.
+  Bytes outside_pytorch() const;
+  /// What the device's peak consists of, when PyTorch had most allocated; empty without its memory history. They add up
+  /// to device_peak.
+  std::vector<std::pair<std::string, Bytes>> parts() const;
 };
+
+/// The names of all phases (hook/vramwise_hook/phases.py).
+inline constexpr std::array kPhases = {"load",           "forward",    "backward",
+                                       "optimizer step", "evaluation", "checkpoint save"};
 
 /// Which of many ranks the program was; the others were phantoms.
 struct DryRunRank {
@@ -56,18 +82,22 @@ struct DryRun {
   std::optional<DryRunRank> rank;  ///< absent where the program set up no distributed training
   std::int64_t steps = 0;
   std::int64_t loaders_ended = 0;  ///< data loaders that were ended early
+  std::vector<std::string> notes;  ///< what should be known of the report, a sentence each
   std::string torch;               ///< its version; empty: not used
   std::map<std::string, std::int64_t> unmodelled;
   std::map<std::string, std::int64_t> assumed;
 
+  std::vector<std::string> phases_not_reached() const;  ///< empty where no phase was seen
   std::int64_t retries() const;
   std::int64_t out_of_memory_errors() const;
   /// 0 fits, 3 does not, 5 incomplete, the script's own code where it failed.
   int exit_code() const;
 };
 
-/// Reads ledger.*.json, ranks.*.json and torch.*.json of `folder`. Several processes on one card add up.
-Result<DryRun> read_dry_run(const std::string& folder, int script_exit);
+/// Reads what the processes of a run left in `folder`: ledger.*.json of the emulator; torch.*.json, ranks.*.json and
+/// history.*.pickle of the hook. Several processes on one card add up; what the memory was for is told of the one with
+/// most. `workspaces`: the sizes of cuBLAS's on these cards.
+Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const std::vector<Bytes>& workspaces = {});
 
 Json to_json(const DryRun& run);
 std::string to_string(DryRunVerdict verdict);

@@ -3,6 +3,8 @@
 #include "dryrun/run.h"
 
 #include <cstdlib>
+#include <optional>
+#include <string_view>
 
 #include "base/json.h"
 #include "dryrun/description.h"
@@ -10,6 +12,7 @@
 #include "dryrun/sandbox/overlay.h"
 #include "dryrun/sandbox/run_folder.h"
 #include "dryrun_hook.h"
+#include "gpus/cuda_facts.h"
 #include "io/files.h"
 
 namespace vramwise {
@@ -35,10 +38,10 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
       {"VRAMWISE_GPUS", machine.dump()},
       {"VRAMWISE_LEDGER_DIR", folder},
       {"VRAMWISE_RANK", std::to_string(options.rank)},
+      {"VRAMWISE_FAKE_WEIGHTS", options.fake_weights ? "1" : "0"},
       {"VRAMWISE_STEPS", std::to_string(options.steps)},
       // Experiment trackers must not show arithmetic that was never done.
       {"WANDB_MODE", "disabled"},
-      {"VRAMWISE_FAKE_WEIGHTS", options.fake_weights ? "1" : "0"},
       {"COMET_MODE", "DISABLED"},
       {"NEPTUNE_MODE", "debug"},
   };
@@ -48,6 +51,15 @@ std::vector<std::string> real_folders(const DryRunOptions& options, const RunFol
   std::vector<std::string> folders = options.real_folders;
   folders.push_back(folder.ledgers());
   return folders;
+}
+
+std::vector<Bytes> workspaces_of(const std::vector<GpuModel>& cards) {
+  const char* config = std::getenv("CUBLAS_WORKSPACE_CONFIG");
+  const auto text = config == nullptr ? std::nullopt : std::optional<std::string_view>(config);
+  std::vector<Bytes> sizes;
+  for (const GpuModel& card : cards)
+    sizes.push_back(cublas_workspace(card.compute_capability.value_or(kAssumedCapability), text).bytes);
+  return sizes;
 }
 
 Status write_hook(const std::string& folder) {
@@ -89,7 +101,7 @@ Result<DryRun> dry_run(const DryRunOptions& options) {
     program.environment.emplace(kInOverlay, "1");
   }
   VRAMWISE_ASSIGN_OR_RETURN(const ProgramEnd end, run_program(options.command, program));
-  return read_dry_run(folder.ledgers(), end.exit_code);
+  return read_dry_run(folder.ledgers(), end.exit_code, workspaces_of(options.cards));
 }
 
 }  // namespace vramwise

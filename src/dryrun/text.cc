@@ -2,24 +2,98 @@
 #include "dryrun/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <string_view>
 
 #include "base/units.h"
 
 namespace vramwise {
 namespace {
 
-std::string peak_line(const char* what, const DryRunPeak& peak) {
-  return fmt::format("  {:<10} {:>10}   in step {}\n", what, format_size(peak.bytes), peak.step + 1);
+constexpr int kBarWidth = 40;
+
+std::string size_text(Bytes bytes) { return fmt::format("{:>10}", format_size(bytes)); }
+
+/// In eighths of a character, so that small parts can be seen.
+std::string bar(Bytes part, Bytes whole) {
+  static constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  if (whole <= Bytes(0) || part <= Bytes(0)) return {};
+  const auto eighths =
+      static_cast<std::int64_t>(static_cast<double>(part.count()) * kBarWidth * 8 / static_cast<double>(whole.count()));
+  std::string text;
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(eighths / 8, kBarWidth); ++i) text += "█";
+  return text + (eighths / 8 < kBarWidth ? kEighths[eighths % 8] : "");
 }
 
-std::string gpu_block(const DryRunGpu& gpu) {
+std::string coloured(std::string_view text, int colour, TextStyle style) {
+  return style.colour ? fmt::format("\x1b[{}m{}\x1b[0m", colour, text) : std::string(text);
+}
+
+std::string where(const DryRunPeak& peak) {
+  if (peak.phase.empty()) return fmt::format("in step {}", peak.step + 1);
+  if (peak.phase == kPhases[0]) return "in load";
+  return fmt::format("in {}, {} {}", peak.phase,
+                     peak.phase == "evaluation" || peak.phase == "checkpoint save" ? "after step" : "step",
+                     peak.phase == "evaluation" || peak.phase == "checkpoint save" ? peak.step : peak.step + 1);
+}
+
+std::string peak_line(const char* what, const DryRunPeak& peak) {
+  return fmt::format("  {:<10} {}   {}\n", what, size_text(peak.bytes), where(peak));
+}
+
+std::string phases_table(const DryRunGpu& gpu) {
+  if (gpu.phases.empty()) return {};
+  std::string text = fmt::format("\n  {:<18}{:>12}{:>12}{:>12}\n", "peak of", "allocated", "reserved", "device");
+  for (const DryRunPhase& phase : gpu.phases) {
+    text += fmt::format("    {:<16}{:>12}{:>12}{:>12}\n", phase.name, format_size(phase.allocated.bytes),
+                        format_size(phase.reserved.bytes), format_size(phase.device.bytes));
+  }
+  return text;
+}
+
+std::string parts_table(const DryRunGpu& gpu, TextStyle style) {
+  if (!gpu.way) return {};
+  const DevicePeak& peak = gpu.way->peak;
+  const DryRunPeak at{.bytes = peak.allocated, .step = peak.step, .phase = peak.phase};
+  std::string text = fmt::format(
+      "\n  of the peak, {}{}\n", where(at),
+      peak.history_is_whole ? "" : " (the memory history was full: older memory is counted as other tensors)");
+  int colour = 31;
+  for (const auto& [name, bytes] : gpu.parts()) {
+    if (bytes <= Bytes(0)) continue;
+    text += fmt::format("    {:<18}{} {:>4.0f}%  {}\n", name, size_text(bytes),
+                        100.0 * static_cast<double>(bytes.count()) / static_cast<double>(gpu.device_peak.count()),
+                        coloured(bar(bytes, gpu.device_peak), colour, style));
+    colour = colour == 36 ? 31 : colour + 1;
+  }
+  return text;
+}
+
+std::string largest_table(const DryRunGpu& gpu) {
+  if (!gpu.way || gpu.way->peak.largest.empty()) return {};
+  std::string text = "\n  largest tensors then\n";
+  for (const PeakTensors& tensors : gpu.way->peak.largest) {
+    const std::string count = tensors.count == 1 ? "" : fmt::format("{} x", tensors.count);
+    std::string origin = tensors.line.empty() ? "autograd" : tensors.line;
+    if (!tensors.user_line.empty() && tensors.user_line != tensors.line) origin += ", " + tensors.user_line;
+    text += fmt::format("    {:>6} {:<10} {:<17} {}  ({})\n", count, format_size(tensors.each),
+                        to_string(tensors.owner), tensors.name.empty() ? "-" : tensors.name, origin);
+  }
+  return text;
+}
+
+std::string gpu_block(const DryRunGpu& gpu, TextStyle style) {
   std::string text = fmt::format("GPU {}  {}  {}\n", gpu.index, gpu.name, format_size(gpu.total));
   if (gpu.allocated) text += peak_line("allocated", *gpu.allocated);
   if (gpu.reserved) text += peak_line("reserved", *gpu.reserved);
-  text += fmt::format("  {:<10} {:>10}   with {} of CUDA context\n", "device", format_size(gpu.device_peak),
+  text += fmt::format("  {:<10} {}   with {} of CUDA context\n", "device", size_text(gpu.device_peak),
                       format_size(gpu.context));
-  text += fmt::format("  {:<10} {:>10}\n", "left", format_size(gpu.left()));
-  return text;
+  text += fmt::format("  {:<10} {}   {}\n", gpu.left() < Bytes(0) ? "missing" : "left",
+                      size_text(gpu.left() < Bytes(0) ? -gpu.left() : gpu.left()),
+                      coloured(bar(gpu.left(), gpu.total), 32, style));
+  return text + phases_table(gpu) + parts_table(gpu, style) + largest_table(gpu) + "\n";
 }
 
 std::string counted(std::int64_t count, const char* one) {
@@ -57,13 +131,13 @@ std::string list(const char* heading, const std::map<std::string, std::int64_t>&
 
 }  // namespace
 
-std::string describe(const DryRun& run) {
+std::string describe(const DryRun& run, TextStyle style) {
   std::string text;
   if (run.rank && run.rank->world_size > 1) {
     text += fmt::format("Rank {} of {}, alone: the others are taken to hold the same data.\n", run.rank->rank,
                         run.rank->world_size);
   }
-  for (const DryRunGpu& gpu : run.gpus) text += gpu_block(gpu);
+  for (const DryRunGpu& gpu : run.gpus) text += gpu_block(gpu, style);
   if (run.pinned_host_peak > Bytes(0))
     text += fmt::format("Pinned host memory: {}\n", format_size(run.pinned_host_peak));
   if (!run.torch.empty()) {
@@ -71,6 +145,9 @@ std::string describe(const DryRun& run) {
     if (run.loaders_ended > 0) text += fmt::format(", {} ended early", counted(run.loaders_ended, "data loader"));
     text += "\n";
   }
+  if (const auto missing = run.phases_not_reached(); !missing.empty())
+    text += fmt::format("Not reached: {}.\n", fmt::join(missing, ", "));
+  for (const std::string& note : run.notes) text += fmt::format("Note: {}.\n", note);
   text += list("Not modelled:", run.unmodelled);
   text += list("Assumed:", run.assumed);
   return text + verdict_line(run);

@@ -7,6 +7,10 @@
 
 namespace vramwise {
 
-std::string describe(const DryRun& run);
+struct TextStyle {
+  bool colour = false;  ///< escape sequences of terminals
+};
+
+std::string describe(const DryRun& run, TextStyle style = {});
 
 }  // namespace vramwise

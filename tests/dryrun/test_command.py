@@ -76,7 +76,6 @@ def test_a_script_that_fails_by_itself(vramwise):
         (["--gpu", "rtx-3090", "--"], 2, "no command"),
         (["--gpu", "rtx-3090", "--allow-writes", "--", "true"], 5, ""),
         (["--gpu", "rtx-9999", "--allow-writes", "--", "true"], 2, "rtx-9999"),
-        (["--gpu", "rtx-3090", "--allow-writes", "--", "torchrun", "x.py"], 5, "torchrun"),
         (["--gpu", "rtx-3090", "--allow-writes", "--", "/no/such/program"], 4, "/no/such/program"),
     ],
 )

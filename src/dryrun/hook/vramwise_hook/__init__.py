@@ -3,10 +3,11 @@
 Nothing here may change what the program does, and nothing may end it: a module that fails says so and is left out.
 """
 
-from . import imports, ranks, watch
+from . import imports, ranks, watch, weights
 
 
 def install():
     imports.after("torch", watch.install)
     ranks.install()
+    weights.install()
     imports.listen()

@@ -1,0 +1,76 @@
+"""PyTorch's memory counters, and the peak of each stretch of a run.
+
+A stretch's own peak needs the counters' peaks to be reset when it begins. The program must not notice: what was reset
+is remembered and put back into every answer that it gets.
+"""
+
+import time
+
+_POOLED = ("allocated_bytes", "reserved_bytes")
+
+
+class Counters:
+    def __init__(self, torch):
+        self.torch = torch
+        self._before = {}  # (device, name of a counter): the peak that the program would see without our resets
+        core = torch._C
+        self._read, self._reset = core._cuda_memoryStats, core._cuda_resetPeakMemoryStats
+        core._cuda_memoryStats = lambda device: self._as_if_not_reset(device, self._read(device))
+        core._cuda_resetPeakMemoryStats = self._reset_by_program
+        if hasattr(core, "_accelerator_getDeviceStats"):  # torch 2.9 has the same under a general name
+            read = core._accelerator_getDeviceStats
+            reset = core._accelerator_resetPeakStats
+            core._accelerator_getDeviceStats = lambda device: self._as_if_not_reset(device, read(device))
+            core._accelerator_resetPeakStats = lambda device: self._reset_by_program(device, reset)
+
+    def _as_if_not_reset(self, device, stats):
+        for name, counter in _counters(stats):
+            counter["peak"] = max(counter["peak"], self._before.get((device, name), 0))
+        return stats
+
+    def _reset_by_program(self, device, reset=None):
+        for key in [key for key in self._before if key[0] == device]:
+            del self._before[key]
+        return (reset or self._reset)(device)
+
+    def devices(self):
+        cuda = self.torch.cuda
+        return range(cuda.device_count()) if cuda.is_initialized() else ()
+
+    def take(self):
+        """{device: (allocated peak, reserved peak, outside, retries, errors)} since the last call; outside is what lies
+        on the card and is not PyTorch's."""
+        taken = {}
+        for device in self.devices():
+            stats = self._read(device)
+            if not stats or not stats["reserved_bytes"]["all"]["peak"]:
+                continue
+            for name, counter in _counters(stats):
+                self._before[device, name] = max(self._before.get((device, name), 0), counter["peak"])
+            allocated, reserved = (stats[key]["all"] for key in _POOLED)
+            free, total = self.torch.cuda.mem_get_info(device)
+            outside = total - free - reserved["current"]
+            taken[device] = (
+                allocated["peak"],
+                reserved["peak"],
+                outside,
+                stats["num_alloc_retries"],
+                stats["num_ooms"],
+            )
+            self._reset(device)
+        return taken
+
+
+def _counters(stats, prefix=""):
+    """(name, {"current": …, "peak": …, …}) of all counters, which lie in one or two levels of dicts."""
+    for key, value in stats.items():
+        if isinstance(value, dict):
+            if "peak" in value:
+                yield prefix + key, value
+            else:
+                yield from _counters(value, prefix + key + ".")
+
+
+def now():
+    """On the clock of PyTorch's memory history, which counts microseconds of it."""
+    return time.time_ns() // 1000

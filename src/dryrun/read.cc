@@ -1,0 +1,199 @@
+// Files of a run's folder: the emulator's ledgers (what each process took of each card); PyTorch's own counters and
+// memory history; which rank of many the program was.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/json.h"
+#include "base/pickle.h"
+#include "dryrun/analysis/history.h"
+#include "dryrun/analysis/owners.h"
+#include "dryrun/ledger.h"
+#include "io/files.h"
+
+namespace vramwise {
+namespace {
+
+DryRunGpu& gpu_at(std::vector<DryRunGpu>& gpus, std::int64_t index) {
+  const auto found = std::find_if(gpus.begin(), gpus.end(), [&](const DryRunGpu& g) { return g.index == index; });
+  if (found != gpus.end()) return *found;
+  gpus.emplace_back().index = index;
+  return gpus.back();
+}
+
+Result<Bytes> get_bytes(const Json& json, const char* key) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto count, json_get<std::int64_t>(json, key));
+  return Bytes(count);
+}
+
+Status add_device(DryRun& run, const Json& json) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(json, "peak_bytes"));
+  if (peak == Bytes(0)) return Done{};  // seen, but not used
+  VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(json, "index"));
+  DryRunGpu& gpu = gpu_at(run.gpus, index);
+  VRAMWISE_ASSIGN_OR_RETURN(gpu.name, json_get<std::string>(json, "name"));
+  VRAMWISE_ASSIGN_OR_RETURN(gpu.total, get_bytes(json, "total_bytes"));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto context, get_bytes(json, "context_bytes"));
+  gpu.context += context;
+  VRAMWISE_ASSIGN_OR_RETURN(const auto other, json_get_or<std::int64_t>(json, "other_bytes", 0));
+  gpu.other = std::max(gpu.other, Bytes(other));
+  gpu.device_peak += peak;
+  gpu.out_of_memory_errors += static_cast<std::int64_t>(json.value("out_of_memory", Json::array()).size());
+  return Done{};
+}
+
+void add_counts(const Json& json, const char* key, std::map<std::string, std::int64_t>& into) {
+  const Json counts = json.value(key, Json::object());
+  for (const auto& [name, count] : counts.items()) into[name] += count.get<std::int64_t>();
+}
+
+Status add_emulator_ledger(DryRun& run, const Json& json) {
+  for (const Json& device : json.value("devices", Json::array())) VRAMWISE_RETURN_IF_ERROR(add_device(run, device));
+  const Json pinned = json.value("pinned_host", Json::object());
+  VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(pinned, "peak_bytes"));
+  run.pinned_host_peak += peak;
+  add_counts(json, "unmodelled", run.unmodelled);
+  add_counts(json, "assumed", run.assumed);
+  return Done{};
+}
+
+Status add_rank(DryRun& run, const Json& json) {
+  DryRunRank rank;
+  VRAMWISE_ASSIGN_OR_RETURN(rank.rank, json_get<std::int64_t>(json, "rank"));
+  VRAMWISE_ASSIGN_OR_RETURN(rank.world_size, json_get<std::int64_t>(json, "world_size"));
+  if (json.contains("local_world_size") && !json["local_world_size"].is_null()) {
+    VRAMWISE_ASSIGN_OR_RETURN(rank.local_world_size, json_get<std::int64_t>(json, "local_world_size"));
+  }
+  if (!run.rank || run.rank->world_size < rank.world_size) run.rank = rank;
+  add_counts(json, "assumed", run.assumed);
+  return Done{};
+}
+
+Result<DryRunPeak> get_peak(const Json& device, const char* key, const std::string& phase) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto pair, json_get<std::vector<std::int64_t>>(device, key));
+  if (pair.size() != 2) return world_error(fmt::format("{} is not a size and a step", key));
+  return DryRunPeak{.bytes = Bytes(pair[0]), .step = pair[1], .phase = phase};
+}
+
+/// The peak of a card is the largest of its phases.
+void raise(std::optional<DryRunPeak>& peak, const DryRunPeak& other) {
+  if (!peak || peak->bytes < other.bytes) peak = other;
+}
+
+Status add_phase(std::vector<DryRunGpu>& gpus, const DryRun& run, const std::string& name, const Json& json) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(json, "index"));
+  DryRunPhase phase{.name = name, .allocated = {}, .reserved = {}, .device = {}};
+  VRAMWISE_ASSIGN_OR_RETURN(phase.allocated, get_peak(json, "allocated", name));
+  VRAMWISE_ASSIGN_OR_RETURN(phase.reserved, get_peak(json, "reserved", name));
+  VRAMWISE_ASSIGN_OR_RETURN(phase.device, get_peak(json, "device", name));
+  for (const DryRunGpu& known : run.gpus) {
+    if (known.index == index) phase.device.bytes -= known.other;
+  }
+  DryRunGpu& gpu = gpu_at(gpus, index);
+  raise(gpu.allocated, phase.allocated);
+  raise(gpu.reserved, phase.reserved);
+  gpu.phases.push_back(std::move(phase));
+  return Done{};
+}
+
+std::size_t order_of(const DryRunPhase& phase) {
+  return static_cast<std::size_t>(std::find(kPhases.begin(), kPhases.end(), phase.name) - kPhases.begin());
+}
+
+/// One process's view of a card joins what is known of the card.
+void join(DryRunGpu& gpu, DryRunGpu&& seen) {
+  if (!gpu.reserved || gpu.reserved->bytes < seen.reserved->bytes) {
+    std::swap(gpu.phases, seen.phases);
+    std::swap(gpu.way, seen.way);
+    std::swap(gpu.allocated, seen.allocated);
+    std::swap(gpu.reserved, seen.reserved);
+  }
+  if (seen.allocated) gpu.allocated->bytes += seen.allocated->bytes;
+  if (seen.reserved) gpu.reserved->bytes += seen.reserved->bytes;
+  std::stable_sort(gpu.phases.begin(), gpu.phases.end(),
+                   [](const DryRunPhase& a, const DryRunPhase& b) { return order_of(a) < order_of(b); });
+}
+
+/// A history that can't be read leaves the report without owners, and says so.
+Status add_ways(std::vector<DryRunGpu>& gpus, const Json& json, const std::string& history_path,
+                const std::vector<Bytes>& workspaces) {
+  constexpr std::int64_t kMost = std::int64_t{8} << 30;
+  VRAMWISE_ASSIGN_OR_RETURN(const auto bytes, read_file(history_path, kMost));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto snapshot, parse_pickle(bytes));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto history, read_memory_history(snapshot));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto observed, read_observed_run(json));
+  for (DryRunGpu& gpu : gpus) {
+    if (gpu.index < 0 || gpu.index >= static_cast<std::int64_t>(history.devices.size())) continue;
+    const DeviceHistory& device = history.devices[static_cast<std::size_t>(gpu.index)];
+    gpu.way = follow_device(device, find_owners(device, gpu.index, history, observed, workspaces), history, observed);
+  }
+  return Done{};
+}
+
+Status add_torch_counters(DryRun& run, const Json& json, const std::string& history_path,
+                          const std::vector<Bytes>& workspaces) {
+  VRAMWISE_ASSIGN_OR_RETURN(run.torch, json_get<std::string>(json, "torch"));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto steps, json_get<std::int64_t>(json, "steps"));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto ended, json_get<std::int64_t>(json, "loaders_ended"));
+  run.steps = std::max(run.steps, steps);
+  run.loaders_ended += ended;
+  std::vector<DryRunGpu> seen;
+  for (const Json& phase : json.value("phases", Json::array())) {
+    VRAMWISE_ASSIGN_OR_RETURN(const auto name, json_get<std::string>(phase, "name"));
+    for (const Json& device : phase.value("devices", Json::array()))
+      VRAMWISE_RETURN_IF_ERROR(add_phase(seen, run, name, device));
+  }
+  if (path_exists(history_path)) {
+    const Status added = add_ways(seen, json, history_path, workspaces);
+    if (!added.ok()) run.notes.push_back("what the memory was for is not known: " + added.error().what);
+  }
+  for (DryRunGpu& gpu : seen) join(gpu_at(run.gpus, gpu.index), std::move(gpu));
+  for (const Json& device : json.value("devices", Json::array())) {
+    VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(device, "index"));
+    VRAMWISE_ASSIGN_OR_RETURN(const auto retries, json_get<std::int64_t>(device, "retries"));
+    VRAMWISE_ASSIGN_OR_RETURN(const auto errors, json_get<std::int64_t>(device, "ooms"));
+    DryRunGpu& gpu = gpu_at(run.gpus, index);
+    gpu.retries += retries;
+    gpu.out_of_memory_errors = errors;
+  }
+  return Done{};
+}
+
+DryRunVerdict verdict_of(const DryRun& run) {
+  const bool failed = run.script_exit != 0;
+  if (run.gpus.empty()) return failed ? DryRunVerdict::kScriptFailed : DryRunVerdict::kNoCuda;
+  // A refused call may be what the program failed of, or what hid an allocation: both leave the question open.
+  if (!run.unmodelled.empty()) return DryRunVerdict::kIncomplete;
+  if (failed) return run.out_of_memory_errors() > 0 ? DryRunVerdict::kDoesNotFit : DryRunVerdict::kScriptFailed;
+  return run.retries() > 0 ? DryRunVerdict::kFitsWithRetries : DryRunVerdict::kFits;
+}
+
+/// "torch.7.json" → FOLDER/history.7.pickle
+std::string history_of(const std::string& folder, const std::string& name) {
+  const std::size_t from = name.find('.'), to = name.rfind('.');
+  return join_path(folder, "history" + name.substr(from, to - from) + ".pickle");
+}
+
+}  // namespace
+
+Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const std::vector<Bytes>& workspaces) {
+  DryRun run;
+  run.script_exit = script_exit;
+  VRAMWISE_ASSIGN_OR_RETURN(auto names, list_folder(folder));
+  std::sort(names.begin(), names.end());  // "ledger.…" before "torch.…": PyTorch's count of errors is the better one
+  for (const std::string& name : names) {
+    if (!name.ends_with(".json")) continue;  // a history is read with its counters
+    VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
+    VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
+    VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.")
+                                 ? add_torch_counters(run, json, history_of(folder, name), workspaces)
+                             : name.starts_with("ranks.") ? add_rank(run, json)
+                                                          : add_emulator_ledger(run, json));
+  }
+  std::sort(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& a, const DryRunGpu& b) { return a.index < b.index; });
+  run.verdict = verdict_of(run);
+  return run;
+}
+
+}  // namespace vramwise
