@@ -69,4 +69,4 @@ def run(command, cards, folder, env=None, machine=None, timeout=300):
         **(env or {}),
     }
     process = subprocess.run(command, env=full, capture_output=True, text=True, timeout=timeout, check=False)
-    return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.iterdir())])
+    return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.glob("ledger.*.json"))])
