@@ -147,47 +147,43 @@ TokenSource TokenSource::then(const TokenSource& tail) const {
   return joined;
 }
 
-Status TokenSource::for_each_block(const BlockUse& use) const {
-  std::vector<std::byte> block;
-  for (const Piece& piece : pieces_) {
-    for (std::int64_t done = 0; done < piece.count;) {
-      const std::int64_t count = std::min(kScanBlock, piece.count - done);
-      block.resize(byte_count(piece.type, kScanBlock));
-      VRAMWISE_RETURN_IF_ERROR(piece.read(done, count, block));
-      if (!use(piece, done, {block.data(), byte_count(piece.type, count)})) return Done{};
-      done += count;
-    }
+Status TokenSource::Piece::scan(const BlockUse& use) const {
+  std::vector<std::byte> block(byte_count(type, std::min(kScanBlock, count)));
+  for (std::int64_t done = 0; done < count; done += kScanBlock) {
+    const std::int64_t part = std::min(kScanBlock, count - done);
+    VRAMWISE_RETURN_IF_ERROR(read(done, part, block));
+    if (!use(done, part, block.data())) break;
   }
   return Done{};
 }
 
 Result<std::optional<std::int64_t>> TokenSource::largest() const {
   std::optional<std::int64_t> largest;
-  VRAMWISE_RETURN_IF_ERROR(for_each_block([&](const Piece& piece, std::int64_t /*skip*/, std::span<std::byte> block) {
-    const std::int64_t count = std::ssize(block) / token_type_bytes(piece.type);
-    largest = std::max(largest.value_or(0), block_largest(piece.type, block.data(), count));
-    return true;
-  }));
+  for (const Piece& piece : pieces_) {
+    VRAMWISE_RETURN_IF_ERROR(piece.scan([&](std::int64_t /*skip*/, std::int64_t count, const std::byte* block) {
+      largest = std::max(largest.value_or(0), block_largest(piece.type, block, count));
+      return true;
+    }));
+  }
   return largest;
 }
 
 Result<std::optional<StrayToken>> TokenSource::first_at_least(std::int64_t limit) const {
   std::optional<StrayToken> stray;
-  const bool any_type_reaches =
-      std::any_of(pieces_.begin(), pieces_.end(), [&](const Piece& p) { return limit < token_type_values(p.type); });
-  if (!any_type_reaches) return stray;
-  VRAMWISE_RETURN_IF_ERROR(for_each_block([&](const Piece& piece, std::int64_t skip, std::span<std::byte> block) {
-    const std::int64_t count = std::ssize(block) / token_type_bytes(piece.type);
-    if (block_largest(piece.type, block.data(), count) < limit) return true;
-    with_type(piece.type, block.data(), [&](const auto* tokens) {
-      const auto* found =
-          std::find_if(tokens, tokens + count, [&](auto token) { return static_cast<std::int64_t>(token) >= limit; });
-      // Counted from the start of the file, wherever this piece begins in it.
-      stray = StrayToken{piece.file ? piece.file->path() : std::string(), piece.first + skip + (found - tokens),
-                         static_cast<std::int64_t>(*found)};
-    });
-    return false;
-  }));
+  for (const Piece& piece : pieces_) {
+    if (stray || limit >= token_type_values(piece.type)) continue;
+    VRAMWISE_RETURN_IF_ERROR(piece.scan([&](std::int64_t skip, std::int64_t count, const std::byte* block) {
+      if (block_largest(piece.type, block, count) < limit) return true;
+      with_type(piece.type, block, [&](const auto* tokens) {
+        const auto* found =
+            std::find_if(tokens, tokens + count, [&](auto token) { return static_cast<std::int64_t>(token) >= limit; });
+        // Counted from the start of the file, wherever this piece begins in it.
+        stray = StrayToken{piece.file ? piece.file->path() : std::string(), piece.first + skip + (found - tokens),
+                           static_cast<std::int64_t>(*found)};
+      });
+      return false;
+    }));
+  }
   return stray;
 }
 

@@ -60,6 +60,9 @@ class TokenSource {
   Result<std::optional<StrayToken>> first_at_least(std::int64_t limit) const;
 
  private:
+  /// Receives `count` tokens as they lie in the piece, from its token `skip` on; returns whether it wants more.
+  using BlockUse = std::function<bool(std::int64_t skip, std::int64_t count, const std::byte* block)>;
+
   struct Piece {
     std::shared_ptr<const OpenFile> file;                   ///< null for tokens from memory
     std::shared_ptr<const std::vector<std::uint32_t>> ids;  ///< null for a file
@@ -70,12 +73,10 @@ class TokenSource {
 
     /// Tokens [skip, skip + count) of this piece, as they lie in it.
     Status read(std::int64_t skip, std::int64_t count, std::span<std::byte> out) const;
+    /// Reads all of it, block by block.
+    Status scan(const BlockUse& use) const;
   };
 
-  /// Receives tokens from `skip` of the piece on, as they lie in it; returns whether it wants more.
-  using BlockUse = std::function<bool(const Piece& piece, std::int64_t skip, std::span<std::byte> block)>;
-
-  Status for_each_block(const BlockUse& use) const;
   void append(Piece piece);
   std::vector<Piece>::const_iterator piece_at(std::int64_t offset) const;
 

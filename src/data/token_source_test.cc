@@ -86,6 +86,11 @@ TEST(TokenSource, ATypeThatCannotHoldTheLimitIsNotScanned) {
   const TokenSource bytes = file_source(folder.write("a", "\xFF"), TokenType::kUint8);
   EXPECT_FALSE(bytes.first_at_least(256).value().has_value());
   EXPECT_TRUE(bytes.first_at_least(255).value().has_value());
+  // Nor is it beside another that can.
+  const TokenSource joined = bytes.then(TokenSource::from_ids({0, 300}));
+  std::filesystem::resize_file(folder.at("a"), 0);
+  EXPECT_EQ(joined.first_at_least(256).value()->id, 300);
+  EXPECT_FALSE(joined.first_at_least(255).ok());
 }
 
 TEST(TokenSource, AFileCutShortMeanwhileIsAnErrorOfWhateverReads) {
