@@ -18,8 +18,12 @@ class PeakKeeper {
   PeakKeeper(const AllocatorStats& stats, Replay& result) : stats_(stats), result_(result) {}
 
   void after(std::size_t event) {
-    note(result_.allocated, stats_.allocated_bytes.current, event);
-    note(result_.reserved, stats_.reserved_bytes.current, event);
+    if (stats_.allocated_bytes.current > result_.allocated.bytes)
+      result_.allocated = {.bytes = stats_.allocated_bytes.current, .event = event};
+    if (stats_.reserved_bytes.current > result_.reserved.bytes) {
+      result_.reserved = {.bytes = stats_.reserved_bytes.current, .event = event};
+      result_.allocated_at_reserved_peak = stats_.allocated_bytes.current;
+    }
     if (!result_.phases.empty()) {
       ReplayPhase& phase = result_.phases.back();
       phase.allocated_bytes = std::max(phase.allocated_bytes, stats_.allocated_bytes.current);
@@ -28,10 +32,6 @@ class PeakKeeper {
   }
 
  private:
-  static void note(ReplayPeak& peak, std::int64_t bytes, std::size_t event) {
-    if (bytes > peak.bytes) peak = {.bytes = bytes, .event = event};
-  }
-
   const AllocatorStats& stats_;
   Replay& result_;
 };

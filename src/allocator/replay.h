@@ -36,6 +36,7 @@ struct Replay {
   AllocatorStats stats;  ///< at the end, or when memory ran out
   ReplayPeak allocated;
   ReplayPeak reserved;
+  std::int64_t allocated_at_reserved_peak = 0;  ///< bytes; what is reserved beyond it was cached or fragmented
   std::vector<ReplayPhase> phases;
   std::optional<ReplayOutOfMemory> out_of_memory;  ///< none: everything fitted
 
