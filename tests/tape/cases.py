@@ -298,7 +298,8 @@ def rms_norms(m):
 def group_norms(m):
     groups = m.rng.choice([1, 2, 4])
     c = groups * m.rng.randint(1, 12)
-    shape = [m.rng.choice([1, 2, 5]), c, *m.shape(m.rng.randint(0, 2), 20)]
+    area = [m.rng.randint(2, 20) for _ in range(m.rng.randint(1, 2))]
+    shape = [m.rng.choice([1, 2, 5]), c, *area]
     names = [m.tensor(shape, may_expand=False)]
     if m.rng.random() < 0.8:
         names += [m.tensor([c], plain=True), m.tensor([c], plain=True)]

@@ -2,24 +2,77 @@
 
 #include "tape/ops/index.h"
 
+#include <algorithm>
+
+#include "tape/ops/cub.h"
 #include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
 
 namespace vramwise::tape {
 
+namespace {
+
+constexpr DType kIndex = DType::kInt64;
+
+// The rows that look up one entry are sorted together, cut into runs of ten, and summed run by run
+// (EmbeddingBackwardKernel.cu). Sizes are upper bounds, for nobody waits for the device to count the runs.
+Tensor sorted_row_sums(const Tensor& grad, std::int64_t count, std::int64_t entries) {
+  Tape& tape = grad.tape();
+  const Hardware& card = tape.hardware();
+  const Tensor sorted = tape.empty({count}, kIndex);
+  const Tensor origin = tape.empty({count}, kIndex);
+  {
+    const Tensor range = tape.empty({count}, kIndex);
+    const Scratch sort(tape, cub::sort_pairs_bytes(card, count, cub::bits_for(static_cast<std::uint64_t>(entries))));
+  }
+  Tensor out = tape.empty({entries, grad.size(-1)}, grad.type());
+  const Tensor runs = tape.empty({count}, kIndex);
+  const Tensor run_count = tape.empty({}, kIndex);
+  {
+    const Scratch keys(tape, count * 8);
+    const Scratch unique(tape, cub::unique_by_key_bytes(card, count));
+  }
+  const std::int64_t most_runs = std::min(count, entries);
+  const Tensor parts = tape.empty({most_runs}, kIndex);
+  const Tensor part_offsets = tape.empty({most_runs}, kIndex);
+  { const Scratch scan(tape, cub::scan_bytes(most_runs, 8)); }
+  const Tensor part_count = tape.empty({}, kIndex);
+  const std::int64_t most_parts = count / 10 + most_runs;
+  const Tensor starts = tape.empty({most_parts}, kIndex);
+  // Few entries with long runs are added up with atomic operations, 16-bit ones in a buffer of 32 bits.
+  const DType sum_type = accumulate_type(grad.type());
+  if (most_runs * 30 <= count && most_runs < 4 * card.sm_count) {
+    const Tensor entry_of_part = tape.empty({most_parts}, kIndex);
+    const Scratch sums(tape, sum_type == grad.type() ? 0 : out.numel() * size_of(sum_type));
+    tape.count_kernel(grad.bytes() + 2 * out.bytes());
+    return out;
+  }
+  const Tensor sums = tape.empty({most_parts, grad.size(-1)}, sum_type);
+  tape.count_kernel(grad.bytes() + sums.bytes() + 2 * out.bytes());
+  return out;
+}
+
+}  // namespace
+
 Tensor embedding(Tensor weight, Tensor indices) {
   const Drop drop(weight, indices);
   Tape& tape = weight.tape();
   Dims sizes = indices.sizes();
   sizes.push_back(weight.size(1));
-  Tensor out = tape.empty(sizes, weight.type());
+  Tensor out;
+  {
+    const Tensor flat = indices.rank() == 1 ? indices : reshape(indices, {-1});
+    out = tape.empty(sizes, weight.type());
+  }
   tape.count_kernel(2 * out.bytes() + indices.bytes());
-  return record(std::move(out), {&weight}, {&indices}, [rows = weight.size(0)](Backward& pass) {
+  return record(std::move(out), {&weight}, {&indices}, [entries = weight.size(0)](Backward& pass) {
     const Tensor saved = pass.saved(0);
     const Tensor indices = contiguous(saved);
     const Tensor grad = contiguous(pass.grad());
-    Tensor out = pass.tape().empty({rows, grad.size(-1)}, grad.type());
+    constexpr std::int64_t kUnsorted = 3072;
+    if (indices.numel() > kUnsorted) return pass.give(0, sorted_row_sums(grad, indices.numel(), entries));
+    Tensor out = pass.tape().empty({entries, grad.size(-1)}, grad.type());
     pass.tape().count_kernel(grad.bytes() + 2 * out.bytes());
     pass.give(0, std::move(out));
   });
@@ -48,13 +101,10 @@ Tensor where(Tensor condition, Tensor a, Tensor b) {
   });
 }
 
-Tensor where(Tensor condition, Tensor a, Scalar) {
+Tensor where(Tensor condition, Tensor a, Scalar b) {
   const Drop drop(condition, a);
-  Tensor out = internal::elementwise({&condition, &a}, a.type());
-  return record(std::move(out), {&a}, {&condition}, [](Backward& pass) {
-    const Tensor condition = pass.saved(0);
-    pass.give(0, where(condition, pass.grad(), 0.0));
-  });
+  const Tensor number = a.tape().empty({}, result_type(a, b));
+  return where(condition, to(a, number.type()), number);
 }
 
 Tensor masked_fill(Tensor x, Tensor mask, Scalar) {
@@ -80,8 +130,21 @@ Tensor compare(Tensor a, Scalar) {
 
 Tensor cumsum(Tensor x, int dim) {
   const Drop drop(x);
-  Tensor out = x.tape().empty(x.sizes(), is_floating(x.type()) ? x.type() : DType::kInt64);
-  return record(std::move(out), {&x}, {}, [dim](Backward& pass) { pass.give(0, cumsum(pass.grad(), dim)); });
+  const Tensor input = is_floating(x.type()) ? x : to(x, DType::kInt64);
+  Tensor out = x.tape().empty(x.sizes(), input.type());
+  {
+    const Tensor whole = contiguous(detach(input));
+    const bool is_one_row = x.numel() == x.size(dim);
+    const Scratch scan(x.tape(), is_one_row ? cub::scan_bytes(x.numel(), size_of(input.type())) : 0);
+    x.tape().count_kernel(2 * out.bytes());
+  }
+  return record(std::move(out), {&x}, {}, [dim](Backward& pass) {
+    const Tensor& grad = pass.grad();
+    if (grad.numel() <= 1 || grad.size(dim) == 1) return pass.give(0, grad);
+    const Tensor flipped = empty_like(grad);
+    const Tensor summed = cumsum(flipped, dim);
+    pass.give(0, empty_like(summed));
+  });
 }
 
 Tensor gather(Tensor x, int dim, Tensor index) {
@@ -107,6 +170,23 @@ Tensor index_select(Tensor x, int dim, Tensor index) {
   });
 }
 
+namespace {
+
+// index_put_ with accumulation sorts the positions first (Indexing.cu, index_put_with_sort_kernel).
+void add_at_positions(const Tensor& index, std::int64_t entries) {
+  Tape& tape = index.tape();
+  Tensor position = internal::elementwise({&index}, kIndex);
+  position = internal::elementwise({&position}, kIndex);
+  position = contiguous(std::move(position));
+  const Tensor sorted = tape.empty(index.sizes(), kIndex);
+  const Tensor origin = tape.empty(index.sizes(), kIndex);
+  const Tensor range = tape.empty({index.numel()}, kIndex);
+  const int bits = cub::bits_for(static_cast<std::uint64_t>(entries));
+  const Scratch sort(tape, cub::sort_pairs_bytes(tape.hardware(), index.numel(), bits));
+}
+
+}  // namespace
+
 Tensor index_first(Tensor x, Tensor index) {
   const Drop drop(x, index);
   Dims sizes = index.sizes();
@@ -114,7 +194,10 @@ Tensor index_first(Tensor x, Tensor index) {
   Tensor out = x.tape().empty(sizes, x.type());
   return record(std::move(out), {&x}, {&index}, [before = x.sizes()](Backward& pass) {
     const Tensor index = pass.saved(0);
-    pass.give(0, pass.tape().empty(before, pass.grad().type()));
+    Tensor grad = pass.tape().empty(before, pass.grad().type());
+    add_at_positions(index, before[0]);
+    pass.tape().count_kernel(grad.bytes() + 2 * pass.grad().bytes());
+    pass.give(0, std::move(grad));
   });
 }
 
@@ -124,6 +207,7 @@ std::pair<Tensor, Tensor> topk(Tensor x, std::int64_t k, int dim) {
   sizes[wrap_dim(dim, x.rank())] = k;
   Tensor values = x.tape().empty(sizes, x.type());
   Tensor indices = x.tape().empty(sizes, DType::kInt64);
+  { const Tensor whole = contiguous(detach(x)); }
   return {record(std::move(values), {&x}, {&indices},
                  [before = x.sizes()](Backward& pass) {
                    const Tensor index = pass.saved(0);

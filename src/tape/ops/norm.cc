@@ -2,12 +2,37 @@
 
 #include "tape/ops/norm.h"
 
+#include <algorithm>
+
 #include "tape/ops/pointwise.h"
+#include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
 
 namespace vramwise::tape {
 namespace {
+
+// Temporaries are released in the order in which they stand here, where ATen returns them in a tuple.
+void release_in_order(Tensor& a, Tensor& b) {
+  a.reset();
+  b.reset();
+}
+
+// The gradients of weight and bias. With many more rows than columns they are summed in blocks of rows first
+// (LaunchGammaBetaBackwardCUDAKernel); RMS normalisation has no bias.
+void column_sums(Tensor* dgamma, Tensor* dbeta, std::int64_t rows, std::int64_t columns, Tape& tape) {
+  if (rows <= 64 * 1024 || columns / 32 >= tape.hardware().sm_count / 2) return;
+  const std::int64_t blocks_x = (columns + 31) / 32;
+  const std::int64_t blocks_y = std::min<std::int64_t>(32 * 1024 / blocks_x, (rows + 31) / 32);
+  const auto blocks_for = [&](const Tensor* result) {
+    return result == nullptr || !result->defined() ? Tensor()
+                                                   : tape.empty({blocks_y, result->size(-1)}, result->type());
+  };
+  const Tensor gamma_blocks = blocks_for(dgamma);
+  const Tensor beta_blocks = blocks_for(dbeta);
+  if (gamma_blocks.defined()) *dgamma = sum(gamma_blocks, {0});
+  if (beta_blocks.defined()) *dbeta = sum(beta_blocks, {0});
+}
 
 Tensor optional_contiguous(const Tensor& x) { return x.defined() ? contiguous(detach(x)) : Tensor(); }
 
@@ -19,29 +44,43 @@ Tensor layer_norm(Tensor x, Tensor weight, Tensor bias, int dims) {
   Dims rows = x.sizes();
   for (int i = 0; i < dims; ++i) rows[x.rank() - 1 - i] = 1;
   const DType kind = accumulate_type(x.type());
-  const Tensor input = contiguous(detach(x));
-  const Tensor gamma = optional_contiguous(weight);
-  const Tensor beta = optional_contiguous(bias);
-  Tensor out = tape.empty(x.sizes(), x.type());
-  const Tensor mean = tape.empty(rows, kind);
-  const Tensor rstd = tape.empty(rows, kind);
-  tape.count_kernel(input.bytes() + out.bytes());
-  return record(std::move(out), {&x, &weight, &bias}, {&bias, &x, &weight, &mean, &rstd}, [](Backward& pass) {
+  Tensor out;
+  Tensor mean;
+  Tensor rstd;
+  {
+    const Tensor input = contiguous(detach(x));
+    const Tensor gamma = optional_contiguous(weight);
+    const Tensor beta = optional_contiguous(bias);
+    out = tape.empty(x.sizes(), x.type());
+    mean = tape.empty(rows, kind);
+    rstd = tape.empty(rows, kind);
+    tape.count_kernel(input.bytes() + out.bytes());
+  }
+  const std::int64_t columns = x.numel() / rows.product();
+  out = record(std::move(out), {&x, &weight, &bias}, {&bias, &x, &weight, &mean, &rstd}, [columns](Backward& pass) {
     Tape& tape = pass.tape();
     const Tensor bias = pass.saved(0);
     const Tensor x = pass.saved(1);
     const Tensor weight = pass.saved(2);
-    const Tensor grad = contiguous(pass.grad());
     const Tensor input = contiguous(x);
     const Tensor gamma = optional_contiguous(weight);
+    const Tensor beta = optional_contiguous(bias);
     Tensor dx = pass.needs(0) ? tape.empty(input.sizes(), input.type()) : Tensor();
     Tensor dgamma = pass.needs(1) ? empty_like(gamma) : Tensor();
-    Tensor dbeta = pass.needs(2) ? empty_like(bias) : Tensor();
-    tape.count_kernel(3 * input.bytes());
+    Tensor dbeta = pass.needs(2) ? empty_like(beta) : Tensor();
+    {
+      const Tensor grad = contiguous(pass.grad());
+      if (dgamma.defined() || dbeta.defined()) {
+        column_sums(&dgamma, &dbeta, x.numel() / columns, columns, tape);
+      }
+      tape.count_kernel(3 * input.bytes());
+    }
     pass.give(0, std::move(dx));
     pass.give(1, std::move(dgamma));
     pass.give(2, std::move(dbeta));
   });
+  release_in_order(mean, rstd);
+  return out;
 }
 
 Tensor rms_norm(Tensor x, Tensor weight) {
@@ -50,21 +89,28 @@ Tensor rms_norm(Tensor x, Tensor weight) {
   Dims rows = x.sizes();
   rows[x.rank() - 1] = 1;
   const DType kind = accumulate_type(x.type());
-  const Tensor input = contiguous(detach(x));
-  const Tensor gamma = optional_contiguous(weight);
-  Tensor out = tape.empty(x.sizes(), x.type());
-  const Tensor rstd = tape.empty(rows, kind);
-  tape.count_kernel(input.bytes() + out.bytes());
+  Tensor out;
+  Tensor rstd;
+  {
+    const Tensor input = contiguous(detach(x));
+    const Tensor gamma = optional_contiguous(weight);
+    out = tape.empty(x.sizes(), x.type());
+    rstd = tape.empty(rows, kind);
+    tape.count_kernel(input.bytes() + out.bytes());
+  }
   return record(std::move(out), {&x, &weight}, {&x, &weight, &rstd}, [](Backward& pass) {
     Tape& tape = pass.tape();
     const Tensor x = pass.saved(0);
     const Tensor weight = pass.saved(1);
-    const Tensor grad = contiguous(pass.grad());
     const Tensor input = contiguous(x);
     const Tensor gamma = optional_contiguous(weight);
     Tensor dx = pass.needs(0) ? tape.empty(input.sizes(), input.type()) : Tensor();
     Tensor dgamma = pass.needs(1) ? empty_like(gamma) : Tensor();
-    tape.count_kernel(3 * input.bytes());
+    {
+      const Tensor grad = contiguous(pass.grad());
+      if (dgamma.defined()) column_sums(&dgamma, nullptr, x.numel() / x.size(-1), x.size(-1), tape);
+      tape.count_kernel(3 * input.bytes());
+    }
     pass.give(0, std::move(dx));
     pass.give(1, std::move(dgamma));
   });
@@ -73,33 +119,51 @@ Tensor rms_norm(Tensor x, Tensor weight) {
 Tensor group_norm(Tensor x, int groups, Tensor weight, Tensor bias) {
   const Drop drop(x, weight, bias);
   Tape& tape = x.tape();
-  const DType kind = x.type();
   const std::int64_t n = x.size(0);
   const std::int64_t c = x.size(1);
-  const Tensor input = contiguous(x);
+  const bool has_area = x.numel() > n * c;
+  const DType kind = accumulate_type(x.type());
   Tensor out = tape.empty(x.sizes(), x.type());
-  const Tensor mean = tape.empty({n, groups}, kind);
-  const Tensor rstd = tape.empty({n, groups}, kind);
+  Tensor mean = tape.empty({n, groups}, x.type());
+  Tensor rstd = tape.empty({n, groups}, x.type());
   {
-    const Tensor scale = tape.empty({n, c}, kind);
-    const Tensor shift = tape.empty({n, c}, kind);
+    const Tensor input = contiguous(detach(x));
+    const std::int64_t moments = is_half(x.type()) ? n * groups * size_of(kind) : 0;
+    const std::int64_t affine = has_area && (weight.defined() || bias.defined()) ? n * c * size_of(kind) : 0;
+    const Scratch mean_sum(tape, moments);
+    const Scratch rstd_sum(tape, moments);
+    const Scratch scale(tape, affine);
+    const Scratch shift(tape, affine);
+    tape.count_kernel(2 * input.bytes() + out.bytes());
   }
-  tape.count_kernel(input.bytes() + out.bytes());
-  return record(std::move(out), {&input, &weight, &bias}, {&input, &weight, &mean, &rstd}, [n, c](Backward& pass) {
+  const auto formula = [n, c, groups, kind, has_area](Backward& pass) {
     Tape& tape = pass.tape();
-    const Tensor input = pass.saved(0);
+    const Tensor x = pass.saved(0);
     const Tensor weight = pass.saved(1);
     const Tensor grad = contiguous(pass.grad());
-    Tensor dx = pass.needs(0) ? empty_like(input) : Tensor();
+    const Tensor input = contiguous(x);
+    Tensor dx = pass.needs(0) ? tape.empty(x.sizes(), x.type()) : Tensor();
     Tensor dgamma = pass.needs(1) ? empty_like(weight) : Tensor();
-    Tensor dbeta = pass.needs(2) ? tape.empty({c}, input.type()) : Tensor();
-    const Tensor ds = tape.empty({n, c}, accumulate_type(input.type()));
-    const Tensor db = tape.empty({n, c}, accumulate_type(input.type()));
-    tape.count_kernel(3 * input.bytes());
+    Tensor dbeta = pass.needs(2) ? empty_like(weight) : Tensor();
+    {
+      const std::int64_t by_channel = has_area ? n * c * size_of(kind) : 0;
+      const Scratch ds(tape, by_channel);
+      const Scratch db(tape, by_channel);
+      if (dx.defined()) {
+        Tensor c1;  // declared first, made last
+        const Scratch c2(tape, n * groups * size_of(kind));
+        const Scratch c3(tape, n * groups * size_of(kind));
+        if (weight.defined() && has_area) c1 = tape.empty({n, c}, kind);
+      }
+      tape.count_kernel(3 * input.bytes());
+    }
     pass.give(0, std::move(dx));
     pass.give(1, std::move(dgamma));
     pass.give(2, std::move(dbeta));
-  });
+  };
+  out = record(std::move(out), {&x, &weight, &bias}, {&x, &weight, &mean, &rstd}, formula);
+  release_in_order(mean, rstd);
+  return out;
 }
 
 }  // namespace vramwise::tape

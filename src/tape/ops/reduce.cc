@@ -122,17 +122,21 @@ Tensor reduce(const Tensor& x, unsigned dims, bool keep_dim, DType type) {
     const bool is_reduced = (dims >> i & 1U) != 0;
     if (!is_reduced || keep_dim) sizes.push_back(is_reduced ? 1 : x.sizes()[i]);
   }
+  Tensor out = x.tape().empty(sizes, type);
+  reduce_into(x, dims, type);
+  return out;
+}
+
+void reduce_into(const Tensor& x, unsigned dims, DType type) {
+  if (x.numel() == 0) return;
   Tape& tape = x.tape();
-  Tensor out = tape.empty(sizes, type);
-  if (x.numel() == 0) return out;
   const Reduction reduction(x, dims, type);
   const std::int64_t accumulator = size_of(accumulate_type(x.type()));
   // Sums that don't fit 32-bit offsets keep their partial results apart where the output's type is too coarse.
   const bool needs_buffer = !reduction.fits_32_bit() && is_half(x.type()) && type == x.type();
-  const Scratch buffer(tape, needs_buffer ? out.numel() * accumulator : 0);
+  const Scratch buffer(tape, needs_buffer ? reduction.output_count() * accumulator : 0);
   run_reduction(tape, reduction, accumulator, is_half(x.type()) ? 8 : 4);
-  tape.count_kernel(x.bytes() + out.bytes());
-  return out;
+  tape.count_kernel(x.bytes() + reduction.output_count() * size_of(type));
 }
 
 Tensor expand_reduced(const Tensor& gradient, const Dims& sizes, unsigned dims, bool keep_dim) {

@@ -17,6 +17,8 @@ Tensor sum_to(const Tensor& x, const Dims& sizes);
 namespace internal {
 /// The result of reducing the dimensions whose bits are set, with its kernel's scratch; no autograd.
 Tensor reduce(const Tensor& x, unsigned dims, bool keep_dim, DType type);
+/// The same into memory that is there already.
+void reduce_into(const Tensor& x, unsigned dims, DType type);
 unsigned dim_bits(DimList dims, int rank);
 /// A gradient of reduced shape, seen as one of the shape before (sum_backward).
 Tensor expand_reduced(const Tensor& gradient, const Dims& sizes, unsigned dims, bool keep_dim);

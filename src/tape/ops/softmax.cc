@@ -18,33 +18,36 @@ Tensor softmax_kernel(const Tensor& x, DType type) {
   return out;
 }
 
-void softmax_backward(Backward& pass, DType type) {
+void softmax_backward(Backward& pass, DType type, bool of_logarithm) {
   const Tensor result = pass.saved(0);
   Tensor out = pass.tape().empty(result.sizes(), type);
-  const Tensor grad = contiguous(pass.grad());
+  const Tensor product = of_logarithm ? pass.grad() : mul(pass.grad(), result);
+  const Tensor grad = contiguous(product);
   const Tensor output = contiguous(result);
   pass.tape().count_kernel(grad.bytes() + output.bytes() + out.bytes());
   pass.give(0, std::move(out));
 }
 
-Tensor softmax_of(const Tensor& x, std::optional<DType> type) {
-  // float16 and bfloat16 are widened by the kernel itself.
+Tensor softmax_of(const Tensor& x, std::optional<DType> type, bool of_logarithm) {
+  // float16 is widened by the kernel itself.
   const bool widens = x.type() == DType::kFloat16 && type == DType::kFloat32;
   const Tensor input = widens || !type ? x : to(x, *type);
   Tensor out = softmax_kernel(input, widens ? DType::kFloat32 : input.type());
-  return record(out, {&input}, {&out}, [kind = input.type()](Backward& pass) { softmax_backward(pass, kind); });
+  return record(out, {&input}, {&out}, [kind = input.type(), of_logarithm](Backward& pass) {
+    softmax_backward(pass, kind, of_logarithm);
+  });
 }
 
 }  // namespace
 
 Tensor softmax(Tensor x, int, std::optional<DType> type) {
   const Drop drop(x);
-  return softmax_of(x, type);
+  return softmax_of(x, type, false);
 }
 
 Tensor log_softmax(Tensor x, int, std::optional<DType> type) {
   const Drop drop(x);
-  return softmax_of(x, type);
+  return softmax_of(x, type, true);
 }
 
 Tensor nll_loss(Tensor x, Tensor target, LossReduction reduction) {
@@ -52,11 +55,17 @@ Tensor nll_loss(Tensor x, Tensor target, LossReduction reduction) {
   Tape& tape = x.tape();
   Tensor out = reduction == LossReduction::kNone ? tape.empty({x.size(0)}, x.type()) : tape.empty({}, x.type());
   const Tensor total_weight = tape.empty({}, x.type());
-  tape.count_kernel(target.bytes() + out.bytes());
+  {
+    const Tensor input = contiguous(detach(x));
+    const Tensor classes = contiguous(target);
+    tape.count_kernel(target.bytes() + out.bytes());
+  }
   return record(std::move(out), {&x}, {&x, &target, &total_weight}, [](Backward& pass) {
     const Tensor self = pass.saved(0);
     const Tensor target = pass.saved(1);
     Tensor grad = pass.tape().empty(self.sizes(), self.type());
+    const Tensor input = contiguous(self);
+    const Tensor classes = contiguous(target);
     pass.tape().count_kernel(grad.bytes() + target.bytes());
     pass.give(0, std::move(grad));
   });
@@ -69,13 +78,20 @@ Tensor cross_entropy(Tensor x, Tensor target, LossReduction reduction) {
 
 Tensor mse_loss(Tensor x, Tensor target, LossReduction reduction) {
   const Drop drop(x, target);
+  // The result is made for every element and then said to have one only: its memory stays.
   Tensor loss = internal::elementwise({&x, &target}, result_type(x, target));
-  if (reduction != LossReduction::kNone) loss = internal::reduce(loss, internal::dim_bits({}, loss.rank()), false, loss.type());
+  if (reduction != LossReduction::kNone) {
+    const Tensor squares = internal::elementwise({&x, &target}, loss.type());
+    loss = loss.tape().alias(loss, {}, {}, 0);
+    internal::reduce_into(squares, internal::dim_bits({}, squares.rank()), loss.type());
+  }
   return record(std::move(loss), {&x, &target}, {&x, &target}, [](Backward& pass) {
     const Tensor self = pass.saved(0);
     const Tensor target = pass.saved(1);
-    if (pass.needs(0)) pass.give(0, internal::elementwise({&self, &target, &pass.grad()}, self.type()));
-    if (pass.needs(1)) pass.give(1, internal::elementwise({&target, &self, &pass.grad()}, self.type()));
+    for (int i = 0; i < 2; ++i) {
+      const Tensor& of = i == 0 ? self : target;
+      if (pass.needs(i)) pass.give(i, pass.tape().empty(of.sizes(), of.type()));
+    }
   });
 }
 
