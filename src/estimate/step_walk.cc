@@ -229,8 +229,9 @@ void StepWalk::backward_attention(SavedBlock& saved, const Block& /*dmixed*/, Bl
     // Gradients of keys and values by query head, summed into dk and dv at the end; dq is summed in fp32.
     const Block dk_by_head = temporary(tokens_, grouped_ ? q_ : 0, e_);
     const Block dv_by_head = temporary(tokens_, grouped_ ? q_ : 0, e_);
-    const Block sums = temporary(batch_ * heads_, rounded_up(seq_, 128), kFp32);
-    const Block dq_fp32 = temporary(batch_ * rounded_up(seq_, 128), heads_ * rounded_up(head_dim_, 32), kFp32);
+    const std::int64_t padded = rounded_up(seq_, 128);
+    const Block sums = temporary(batch_ * heads_, padded, kFp32);
+    const Block dq_fp32 = temporary(tensor(batch_, padded, 1).count(), heads_ * rounded_up(head_dim_, 32), kFp32);
   }
   for (Block* block : {&saved.q, &saved.k, &saved.v, &saved.mixed, &saved.log_sum_exp}) block->release();
 }
