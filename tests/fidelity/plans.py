@@ -1,0 +1,122 @@
+"""How each published run is repeated: which environment, driver and card, what differs from it, or why it can't be run.
+
+Only what was published decides; no figure of a run is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+class NotRunnable(Exception):
+    """Why a drawn case is replaced by the next of the draw."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    environment: str
+    driver: str
+    card: str
+    arguments: list[str]
+    differs: list[str] = field(default_factory=list)  # what is known to be other than in the published run
+    assumed: list[str] = field(default_factory=list)  # what was not published
+    checkouts: dict[str, str] = field(default_factory=dict)  # argument of the driver → folder
+    cards: int = 1
+    variables: dict = field(default_factory=dict)
+
+
+LIGHTNING = "lightning 2.2.0 for the git commit of its time, which no registry has"
+BNB = "bitsandbytes 0.41.0, which that lightning demands; the table names 0.41.1"
+
+
+def litgpt_tables(case: dict) -> Plan:
+    """Lit-GPT at the commit that the tables name. Its adapter scripts can't quantize: those of 0f021f3a, which brought
+    these rows, run on it."""
+    method = {"LoRA": "lora", "Adapter v1": "adapter", "Adapter v2": "adapter_v2"}[case["peft"]["method"]]
+    arguments = ["--script", method, "--model", case["model"]["hf"].split("/")[1]]
+    arguments += ["--longest", str(case["seq_len"]), "--micro_batch", str(case["micro_batch"])]
+    arguments += ["--devices", str(case["n_gpus"])]
+    quantize = case["peft"].get("quant")
+    if quantize:
+        arguments += ["--quantize", quantize]
+    checkouts = {"--checkout": "lit-gpt-8641822"}
+    if quantize and method != "lora":
+        checkouts["--script_checkout"] = "lit-gpt-0f021f3a"
+    differs = [LIGHTNING] + [BNB] * bool(quantize)
+    return Plan("lit-gpt-2023", "litgpt_scripts.py", "a100-40gb-sxm", arguments, differs, checkouts=checkouts)
+
+
+# Parameters as litgpt builds these models: the embedding and the head are two matrices.
+FULL_PARAMETERS = {
+    "meta-llama/Llama-3.2-1B": 1_498_482_688,
+    "meta-llama/Llama-3.2-3B": 3_606_752_256,
+    "microsoft/Phi-3-mini-4k-instruct": 3_821_079_552,
+    "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": 1_100_048_384,
+}
+
+
+def litgpt_hub(case: dict) -> Plan:
+    """litgpt of 2024. The versions were not published: those of the day on which a row first appeared."""
+    name = case["id"]
+    recent = ("gemma2", "llama-3.1", "llama-3.2")
+    environment = "litgpt-2024-04"
+    if any(part in name for part in recent):
+        environment = "torch-2.4.1"
+    elif "phi-3" in name:
+        environment = "litgpt-2024-07"
+    if not case["peft"] and case["n_gpus"] == 1:
+        least = 4 * 2 * FULL_PARAMETERS[case["model"]["hf"]]
+        if least > case["published"]["value"] * case["published"]["unit_bytes"]:
+            raise NotRunnable(
+                f"the published peak is less than the weights, gradients and two AdamW states of the published settings"
+                f" ({least / 1e9:.1f} GB in bf16): not a run of these settings"
+            )
+    accumulation = case["grad_accum"] or 1
+    arguments = ["--script", "lora" if case["peft"] else "full", "--model", case["model"]["hf"].split("/")[1]]
+    arguments += ["--longest", str(case["seq_len"]), "--micro_batch", str(case["micro_batch"])]
+    arguments += ["--accumulation", str(accumulation), "--devices", str(case["n_gpus"])]
+    if peft := case["peft"]:
+        arguments += ["--rank", str(peft["r"]), "--alpha", str(peft["alpha"]), "--dropout", str(peft["dropout"])]
+        arguments += ["--targets", ",".join(peft["targets"])]
+        if peft["quant"]:
+            arguments += ["--quantize", peft["quant"]]
+    assumed = [f"versions of the day ({environment})", "the longest sample of Alpaca2k reaches the limit of 512 tokens"]
+    return Plan(environment, "litgpt_package.py", "a10g", arguments, [], assumed)
+
+
+def torchao_optim(case: dict) -> Plan:
+    """timm's ViT-H under PyTorch 2.4, as of August 2024."""
+    name = case["id"].removeprefix("torchao-vith-")
+    optimizer = {"adamw": "torch", "bnb8": "bnb8", "ao8": "ao8", "ao4": "ao4", "aofp8": "aofp8"}.get(name)
+    if not optimizer:
+        raise NotRunnable("lpmm, the optimizer's package, is in no registry and builds its own CUDA kernels")
+    assumed = ["torchao 0.4.0, timm 1.0.8 and bitsandbytes 0.42.0, of that month"]
+    arguments = ["--optimizer", optimizer, "--batch", str(case["micro_batch"])]
+    return Plan("torch-2.4.1", "vit_optimizers.py", "rtx-4070-ti-super", arguments, [], assumed)
+
+
+def transformers_guide(case: dict) -> Plan:
+    """BERT-large on a V100; the guide is of January 2022, its own versions were not published."""
+    arguments = ["--micro_batch", str(case["micro_batch"]), "--accumulation", str(case["grad_accum"])]
+    arguments += ["--checkpointing"] * (case["checkpointing"] == "full")
+    arguments += ["--fp16"] * ("fp16" in case["precision"]["compute"])
+    optimizer = next((name for name in ("adafactor", "adam8bit") if case["id"].endswith(name)), "adamw")
+    differs = ["torch 2.1.0, CUDA 12.1 and bitsandbytes 0.41.0 for those of January 2022 (torch 1.10, CUDA 11)"]
+    assumed = ["transformers 4.17.0, of that month", "the context stays at the size that was printed for it"]
+    arguments += ["--optimizer", optimizer]
+    return Plan("transformers-2022", "bert_trainer.py", "v100-16gb-sxm", arguments, differs, assumed)
+
+
+PLANS: dict[str, Callable[[dict], Plan]] = {
+    "litgpt-tables": litgpt_tables,
+    "litgpt-hub": litgpt_hub,
+    "torchao-optim": torchao_optim,
+    "transformers": transformers_guide,
+}
+
+
+def plan(case: dict) -> Plan:
+    if case["stratum"] not in PLANS:
+        raise NotRunnable("no driver yet")
+    return PLANS[case["stratum"]](case)
