@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "base/json.h"
 #include "base/units.h"
@@ -114,6 +115,9 @@ Result<RunSpec> run_spec_for(const Options& options, const Plan& plan) {
     spec.replicas.push_back(
         {card.card.device, card.micro_batch, card.ledger.device - card.card.target.context, card.usable});
   }
+  // The trainer's first replica is the one with the optimizer.
+  std::swap(spec.replicas.front(), spec.replicas[plan.optimizer_card()]);
+  spec.step.micro_batch = spec.replicas.front().micro_batch;
   VRAMWISE_RETURN_IF_ERROR(options.run.apply_to(spec));
   return spec;
 }

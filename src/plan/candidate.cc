@@ -21,7 +21,7 @@ Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const C
   StepSettings step = candidate.step;
   step.micro_batch = candidate.micro_batches.at(index);
   Target target = card.card.target;
-  target.holds_optimizer = index == 0;  // as in src/train/engine.cc
+  target.holds_optimizer = card.holds_optimizer;
   return estimate_step(model, step, target);
 }
 

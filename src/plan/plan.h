@@ -63,6 +63,9 @@ struct CardPlan {
   Card card = {};
   Bytes target = {};  ///< this card's share of the target
   Bytes usable = {};  ///< target less the safety margin
+  /// One card has the optimizer's states, the one with most usable memory; the others send it gradients and receive
+  /// weights.
+  bool holds_optimizer = false;
   std::int64_t micro_batch = 1;
   Ledger ledger = {};
 
@@ -82,12 +85,13 @@ struct Plan {
   StepSettings step;  ///< micro_batch is that of the first card
   std::vector<CardPlan> cards;
   Bytes total_target = {};          ///< the sum over cards of their targets
-  Bytes model_memory = {};          ///< weights, gradients and optimizer states on the first device
+  Bytes model_memory = {};          ///< weights, gradients and optimizer states on the device that holds them all
   std::vector<Decision> decisions;  ///< empty: the table's row stands as it is
   std::vector<std::string> notes;   ///< things the user should know, one sentence each
   std::string description = {};     ///< "Auto-optimized for 16.0GB VRAM"
 
   std::int64_t effective_batch_size() const;
+  std::size_t optimizer_card() const;  ///< index into cards
 };
 
 /// The guide strategy: the table's row for the card; if that does not fit, a smaller micro-batch with more

@@ -34,6 +34,8 @@ Result<std::vector<CardPlan>> budget_cards(const PlanRequest& request) {
     }
     cards.push_back(std::move(card));
   }
+  const auto less_usable = [](const CardPlan& a, const CardPlan& b) { return a.usable < b.usable; };
+  std::max_element(cards.begin(), cards.end(), less_usable)->holds_optimizer = true;
   return cards;
 }
 
@@ -102,7 +104,7 @@ void finish(Plan& plan, const Candidate& candidate) {
     plan.cards[i].ledger = ledger_of(plan.request.model, candidate, plan.cards[i], i);
     plan.total_target += plan.cards[i].target;
   }
-  plan.model_memory = plan.cards.front().model_memory();
+  plan.model_memory = plan.cards[plan.optimizer_card()].model_memory();
 }
 
 std::string description_of(const PlanRequest& request, Bytes total_target) {
@@ -126,6 +128,13 @@ std::int64_t Plan::effective_batch_size() const {
   std::int64_t sequences = 0;
   for (const CardPlan& card : cards) sequences += card.micro_batch * step.gradient_accumulation_steps;
   return sequences;
+}
+
+std::size_t Plan::optimizer_card() const {
+  const auto holder =
+      std::find_if(cards.begin(), cards.end(), [](const CardPlan& card) { return card.holds_optimizer; });
+  VRAMWISE_CHECK(holder != cards.end());
+  return static_cast<std::size_t>(holder - cards.begin());
 }
 
 std::vector<Bytes> spread_target(Bytes total, const std::vector<Card>& cards) {

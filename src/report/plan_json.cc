@@ -58,6 +58,7 @@ Json card_json(const CardPlan& plan) {
           {"shown_total_bytes", plan.card.shown_total.count()},
           {"budget_bytes", plan.card.budget.count()},
           {"target_bytes", plan.target.count()},
+          {"holds_optimizer", plan.holds_optimizer},
           {"usable_bytes", plan.usable.count()},
           {"micro_batch", plan.micro_batch},
           {"peak", ledger_json(plan.ledger)}};

@@ -91,11 +91,12 @@ std::string several_cards_memory(const Plan& plan) {
   text += fmt::format("Usable VRAM: {} GB ({}MB after {}MB safety margin)\n", format_gib(usable),
                       with_thousands(std::llround(usable.in_mib())), format_mib(request.safety_margin));
   text += "\n";
-  // Only the first GPU holds optimizer states.
-  const Bytes others = plan.cards.back().model_memory();
-  text +=
-      fmt::format("Estimated Model Memory: {} MB ({} GB) on GPU 0, {} MB ({} GB) on each other\n",
-                  format_mib(plan.model_memory), format_gib(plan.model_memory), format_mib(others), format_gib(others));
+  // One GPU holds the optimizer's states.
+  const std::size_t holder = plan.optimizer_card();
+  const Bytes others = plan.cards[holder == 0 ? 1 : 0].model_memory();
+  text += fmt::format("Estimated Model Memory: {} MB ({} GB) on GPU {}, {} MB ({} GB) on each other\n",
+                      format_mib(plan.model_memory), format_gib(plan.model_memory), holder, format_mib(others),
+                      format_gib(others));
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
     const Bytes left = plan.cards[i].usable - plan.cards[i].model_memory();
     text += fmt::format("Available for Batches on GPU {}: {} MB ({} GB of {} GB usable)\n", i, format_mib(left),

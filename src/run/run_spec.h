@@ -17,7 +17,8 @@
 
 namespace vramwise {
 
-/// One model replica on one device. Unequal cards have unequal micro-batches; all replicas share the other settings.
+/// One model replica on one device; the first of several holds the optimizer. Unequal cards have unequal micro-batches;
+/// all replicas share the other settings.
 struct ReplicaSpec {
   std::string device = "cpu";  ///< "cpu" or "cuda:N", N as CUDA counts the visible cards
   std::int64_t micro_batch = 1;

@@ -90,7 +90,8 @@ def test_one_card(train, card, arguments):
     assert (outcome.ledger["pinned_host"]["peak_bytes"] > 32 * MIB) == ("offload" in arguments)
 
 
-def test_unequal_cards(train):
+@pytest.mark.parametrize("larger", [0, 1])
+def test_unequal_cards(train, larger):
     small = {
         **machine.CARDS["ampere"],
         "name": "Smaller test card",
@@ -98,11 +99,12 @@ def test_unequal_cards(train):
         "nvml_total_bytes": 10 << 30,
         "sm_count": 68,
     }
-    _, result = train(["ampere", small], "--precision", "bf16")
+    cards = ["ampere", small] if larger == 0 else [small, "ampere"]
+    _, result = train(cards, "--precision", "bf16")
     first, second = result["memory"]
-    assert (first["device"], second["device"]) == ("cuda:0", "cuda:1")
+    # Only the larger card holds optimizer states, 36 MiB of them, and the plan knows.
+    assert (first["device"], second["device"]) == (f"cuda:{larger}", f"cuda:{1 - larger}")
     check_prediction(first)
-    # Only the first card holds optimizer states: 36 MiB of them, and the plan knows.
     check_prediction(second)
     assert first["predicted_peak_bytes"] - second["predicted_peak_bytes"] > 30 * MIB
 
