@@ -27,7 +27,7 @@ Result<Json> card_json(const GpuModel& card) {
                {"total_bytes", card.cuda_total->count()},
                {"nvml_total_bytes", card.nvml_total.value_or(*card.cuda_total).count()},
                {"capability", to_string(capability)},
-               {"context_bytes", cuda_context(capability, kCudaMajor).bytes.count()}};
+               {"context_bytes", cuda_context(capability, kCudaMajor, card.units).bytes.count()}};
   if (card.units) json["sm_count"] = *card.units;
   return json;
 }

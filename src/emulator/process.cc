@@ -91,7 +91,14 @@ ThreadState& thread_state() {
 
 int refuse(const char* name, int code) {
   const std::lock_guard lock(state_mutex());
-  if (Machine* machine = machine_or_null()) ++machine->recorder().unmodelled[name];
+  Machine* machine = machine_or_null();
+  if (machine == nullptr) return code;
+  ++machine->recorder().unmodelled[name];
+  if (machine->spec().strict) {
+    std::fprintf(stderr, "vramwise: %s is not modelled, and the run is strict\n", name);
+    write_ledger();
+    std::abort();  // Python's faulthandler then shows the line that called it
+  }
   return code;
 }
 
@@ -99,7 +106,7 @@ int computed(const char* name) {
   const std::lock_guard lock(state_mutex());
   if (Machine* machine = machine_or_null()) {
     ++machine->recorder().computed[name];
-    machine->advance(Costs::kKernelNs);
+    machine->work(thread_state().library_stream, thread_state().device, Costs::kKernelNs);
   }
   return 0;
 }

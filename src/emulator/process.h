@@ -49,6 +49,7 @@ struct ThreadState {
   bool has_context = false;
   int last_error = 0;
   std::vector<Context*> pushed_contexts;  ///< cuCtxPushCurrent
+  void* library_stream = nullptr;         ///< that a handle of cuBLAS, cuDNN, … was given last
   std::vector<unsigned char> next_read;   ///< what the next copy to the host of that size yields (hooks.h); empty: none
 };
 ThreadState& thread_state();
@@ -95,7 +96,8 @@ int driver_on_device(Body&& body) {
   });
 }
 
-/// Notes that an entry point was called which is not modelled, and returns the library's code for "not supported".
+/// Notes that an entry point was called which is not modelled, and returns the library's code for "not supported". With
+/// `strict` it does not return.
 int refuse(const char* name, int code);
 /// Notes a library call whose arithmetic is skipped: it neither takes nor gives memory. Returns the library's success.
 int computed(const char* name);

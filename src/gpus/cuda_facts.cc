@@ -14,12 +14,40 @@
 namespace vramwise {
 namespace {
 
-// PyTorch 2.10.0+cu130 on an RTX 6000 Ada: nvidia-smi shows 426 MiB for a process whose only CUDA call was
-// torch.cuda.mem_get_info (https://github.com/unslothai/unsloth-zoo/pull/1053). Other reports, without exact versions,
-// lie around it: "around 400MB if CUDA >= 11.7" (https://github.com/pytorch/pytorch/issues/109888).
-constexpr Bytes kReportedContext = Bytes::mib(426);
-constexpr ComputeCapability kReportedOn = {8, 9};
-constexpr int kReportedCudaMajor = 13;
+struct MeasuredContext {
+  ComputeCapability capability;
+  int units;
+  int cuda_major;
+  Bytes bytes;
+};
+
+// Processes that had only asked for the free memory or loaded nothing yet, as nvidia-smi or NVML shows them:
+// - RTX 6000 Ada, PyTorch 2.10.0+cu130: https://github.com/unslothai/unsloth-zoo/pull/1053
+// - RTX 3090, PyTorch 2.7.1+cu128, driver 610.43: https://github.com/invoke-ai/InvokeAI/issues/9413
+// - RTX PRO 6000 Blackwell and RTX 4060 Ti, llama.cpp built with CUDA 13 or 12 (not said):
+//   https://github.com/ggml-org/llama.cpp/pull/23604
+constexpr std::array<MeasuredContext, 4> kMeasuredContexts = {{
+    {{8, 9}, 142, 13, Bytes::mib(426)},
+    {{8, 6}, 82, 12, Bytes::mib(256)},
+    {{12, 0}, 188, 13, Bytes::mib(555)},
+    {{8, 9}, 34, 12, Bytes::mib(107)},
+}};
+
+// A line through these four: 8 MiB and 2.91 MiB for each multiprocessor, which misses them by 9 MiB at most. All four
+// cards keep 1,536 threads a multiprocessor, and a context reserves their stacks (1 KiB each, CU_LIMIT_STACK_SIZE); so
+// a card with more or fewer threads is given that much more or less. That last step is not measured.
+constexpr Bytes kContextBase = Bytes::mib(8);
+constexpr Bytes kContextPerUnit = Bytes::kib(2980);
+constexpr Bytes kStackPerThread = Bytes::kib(1);
+constexpr int kThreadsOfMeasured = 1536;
+
+int threads_per_unit(ComputeCapability capability) {
+  // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+  if (capability == ComputeCapability{7, 5}) return 1024;
+  if (capability.minor == 0 && capability.major < 11) return 2048;  // 6.0, 7.0, 8.0, 9.0, 10.0
+  if (capability.major == 6 || capability == ComputeCapability{10, 3}) return 2048;
+  return kThreadsOfMeasured;
+}
 
 // The largest workspace worth believing (KiB); a value beyond it would only overflow the sum.
 constexpr std::int64_t kMostKib = std::int64_t{1} << 40;
@@ -63,8 +91,15 @@ const std::vector<TorchBuild>& torch_builds() {
 
 }  // namespace
 
-CudaContext cuda_context(ComputeCapability capability, int cuda_major) {
-  return {kReportedContext, capability == kReportedOn && cuda_major == kReportedCudaMajor};
+CudaContext cuda_context(ComputeCapability capability, int cuda_major, std::optional<int> units) {
+  for (const MeasuredContext& measured : kMeasuredContexts) {
+    if (measured.capability == capability && measured.units == units.value_or(measured.units)) {
+      return {measured.bytes, measured.cuda_major == cuda_major};
+    }
+  }
+  if (!units) return {kMeasuredContexts.front().bytes, false};
+  const Bytes stacks = kStackPerThread * (threads_per_unit(capability) - kThreadsOfMeasured);
+  return {kContextBase + (kContextPerUnit + stacks) * *units, false};
 }
 
 CublasWorkspace cublas_workspace(ComputeCapability capability, std::optional<std::string_view> config) {

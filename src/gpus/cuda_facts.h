@@ -17,11 +17,13 @@ namespace vramwise {
 /// the kernels that a run loads (lazy loading, CUDA 11.7 and later), so this is the context alone.
 struct CudaContext {
   Bytes bytes;
-  bool measured = false;  ///< on a card of this compute capability and CUDA major version; else the nearest report
+  bool measured = false;  ///< on a card of this capability (and size), under this CUDA major version; else assumed
 };
 
-/// `cuda_major` is that of the CUDA that PyTorch was built with: 12 or 13.
-CudaContext cuda_context(ComputeCapability capability, int cuda_major);
+/// `cuda_major` is that of the CUDA that PyTorch was built with: 12 or 13. `units`: multiprocessors of the card, by
+/// which the measured contexts grow; without them the answer is that of a measured card of the same capability, or of
+/// another one.
+CudaContext cuda_context(ComputeCapability capability, int cuda_major, std::optional<int> units = std::nullopt);
 
 /// The cuBLAS workspace that PyTorch's allocator holds, one for each handle and stream (the forward and the backward
 /// thread have a handle each).

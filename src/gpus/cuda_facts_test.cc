@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 namespace vramwise {
 namespace {
 
@@ -31,6 +33,23 @@ TEST(CudaContext, SaysWhereItWasMeasured) {
   EXPECT_FALSE(cuda_context({8, 9}, 12).measured);
   EXPECT_FALSE(cuda_context({9, 0}, 13).measured);
   EXPECT_GT(cuda_context({9, 0}, 13).bytes, Bytes::mib(100));
+}
+
+TEST(CudaContext, GrowsWithTheCard) {
+  EXPECT_EQ(cuda_context({8, 6}, 12, 82).bytes, Bytes::mib(256));
+  EXPECT_TRUE(cuda_context({8, 6}, 12, 82).measured);
+  EXPECT_FALSE(cuda_context({8, 6}, 13, 82).measured);
+  for (const auto& [capability, units, mib] : {std::tuple{ComputeCapability{8, 9}, 143, 426},
+                                               {ComputeCapability{8, 6}, 83, 256},
+                                               {ComputeCapability{12, 0}, 189, 555},
+                                               {ComputeCapability{8, 9}, 35, 107}}) {
+    const CudaContext assumed = cuda_context(capability, 13, units);
+    EXPECT_FALSE(assumed.measured);
+    EXPECT_NEAR(assumed.bytes.in_mib(), mib, 12) << units;
+  }
+  // More threads, more stacks.
+  EXPECT_GT(cuda_context({9, 0}, 13, 132).bytes, cuda_context({8, 9}, 13, 132).bytes);
+  EXPECT_LT(cuda_context({7, 5}, 13, 40).bytes, cuda_context({8, 9}, 13, 40).bytes);
 }
 
 TEST(DriverVersion, ParsesAndCompares) {

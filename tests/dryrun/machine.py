@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal  # noqa: F401  (for the tests)
 import subprocess
 import sys
 

@@ -69,6 +69,7 @@ def test_fsdp2_as_rank_0_of_8(emulated):
     [
         ({"fail_allocation": 3}, 0, 8),  # PyTorch frees its cache and tries once more
         ({"other_grows_at": 4, "other_grows_by_bytes": 24 * GIB}, 5, 3),
+        ({"fail_probability": 1, "seed": 3}, 8, 0),
     ],
 )
 def test_faults(emulated, faults, failures, blocks):
@@ -95,3 +96,25 @@ def test_a_thread_that_comes_back_when_python_is_gone_does_not_abort(emulated):
     outcome = emulated("ends_early.py", ["ampere"])
     assert outcome.result == "done"
     assert len(outcome.ledgers) == 1
+
+
+def test_events_lag_on_the_virtual_clock(emulated):
+    at_once = emulated("lag.py", ["ampere"])
+    lagging = emulated("lag.py", ["ampere"], machine={"lag": True})
+    assert (at_once.result["early"], at_once.result["asked"]) == (True, 0)
+    assert lagging.result["early"] is False
+    assert lagging.result["asked"] > 0
+    # While a block is in use elsewhere the next one has to be new.
+    assert at_once.result["reserved"] == 32 * MIB
+    assert lagging.result["reserved"] > 64 * MIB
+    assert emulated("lag.py", ["ampere"], again=1, machine={"lag": True}).result == lagging.result
+
+
+def test_strict_ends_at_the_first_call_that_is_not_modelled(emulated):
+    lenient = emulated("unmodelled.py", ["ampere"])
+    assert lenient.result == "went on"
+    assert lenient.ledger["unmodelled"]
+    strict = emulated("unmodelled.py", ["ampere"], machine={"strict": True})
+    assert strict.code == -machine.signal.SIGABRT
+    assert "is not modelled, and the run is strict" in strict.err
+    assert strict.ledger["unmodelled"]

@@ -85,7 +85,10 @@ VRAMWISE_ENTRY int cuCtxGetApiVersion(Context*, unsigned* version) {
 }
 
 VRAMWISE_ENTRY int cuCtxSynchronize() {
-  return driver_on_device([](Machine&, int) { return kSuccess; });
+  return driver_on_device([](Machine& machine, int device) {
+    machine.wait_for_device(device);
+    return kSuccess;
+  });
 }
 
 VRAMWISE_ENTRY int cuCtxGetStreamPriorityRange(int* least, int* greatest) {

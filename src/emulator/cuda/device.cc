@@ -143,7 +143,10 @@ VRAMWISE_ENTRY int cudaDeviceCanAccessPeer(int* possible, int, int) {
 VRAMWISE_ENTRY int cudaDeviceEnablePeerAccess(int, unsigned) { return refuse("cudaDeviceEnablePeerAccess", 217); }
 
 VRAMWISE_ENTRY int cudaDeviceSynchronize() {
-  return runtime_on_device([](Machine&, int) { return kSuccess; });
+  return runtime_on_device([](Machine& machine, int device) {
+    machine.wait_for_device(device);
+    return kSuccess;
+  });
 }
 
 VRAMWISE_ENTRY int cudaDeviceReset() { return refuse("cudaDeviceReset", kNotSupported); }

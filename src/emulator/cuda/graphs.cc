@@ -1,6 +1,7 @@
 // Stream capture and graphs. What is captured is skipped anyway, so a graph is a number of nodes; what counts is that
 // capture behaves as PyTorch and others expect it to. Device memory that a driver takes for an instantiated graph is
 // not documented, and not modelled.
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -190,9 +191,10 @@ VRAMWISE_ENTRY int cudaGraphExecDestroy(GraphExec* executable) {
 
 VRAMWISE_ENTRY int cudaGraphUpload(GraphExec*, void*) { return kSuccess; }
 
-VRAMWISE_ENTRY int cudaGraphLaunch(GraphExec*, void*) {
-  return runtime_on_device([&](Machine& machine, int) {
-    machine.advance(Costs::kKernelNs);
+VRAMWISE_ENTRY int cudaGraphLaunch(GraphExec* executable, void* stream) {
+  return runtime_on_device([&](Machine& machine, int device) {
+    const auto nodes = static_cast<std::int64_t>(executable->nodes);
+    machine.work(stream, device, Costs::kKernelNs * std::max<std::int64_t>(nodes, 1));
     ++machine.recorder().computed["cudaGraphLaunch"];
     return kSuccess;
   });

@@ -71,7 +71,10 @@ VRAMWISE_ENTRY int cudaMalloc(void** pointer, std::size_t size) {
 }
 
 VRAMWISE_ENTRY int cudaFree(void* pointer) {
-  return runtime_on_device([&](Machine& machine, int) { return release(machine, pointer); });
+  return runtime_on_device([&](Machine& machine, int device) {
+    machine.wait_for_device(device);  // as cudaFree does
+    return release(machine, pointer);
+  });
 }
 
 VRAMWISE_ENTRY int cudaMallocManaged(void** pointer, std::size_t size, unsigned) {
@@ -146,7 +149,10 @@ VRAMWISE_ENTRY int cuMemAlloc_v2(void** pointer, std::size_t size) {
 }
 
 VRAMWISE_ENTRY int cuMemFree_v2(void* pointer) {
-  return driver_on_device([&](Machine& machine, int) { return release(machine, pointer); });
+  return driver_on_device([&](Machine& machine, int device) {
+    machine.wait_for_device(device);
+    return release(machine, pointer);
+  });
 }
 
 VRAMWISE_ENTRY int cuMemAllocManaged(void** pointer, std::size_t size, unsigned) {

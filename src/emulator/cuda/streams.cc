@@ -1,4 +1,6 @@
-// Streams and events. Work is done, or skipped, in the call that asks for it; events carry the virtual clock.
+// Streams and events. Work is done, or skipped, in the call that asks for it; events carry the virtual clock. With
+// `lag` a stream's work ends later on that clock, and whoever asks before is told that it isn't ready.
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -30,7 +32,16 @@ int on_stream(Machine& machine, int device, void* handle) {
 int synchronize(Machine& machine, int device, void* handle) {
   const Stream* stream = machine.stream(handle, device);
   if (stream == nullptr) return kInvalidHandle;
-  return stream->capture ? kCaptureUnsupported : kSuccess;
+  if (stream->capture) return kCaptureUnsupported;
+  machine.wait_until(stream->busy_until_ns);
+  return kSuccess;
+}
+
+int query(Machine& machine, int device, void* handle) {
+  const Stream* stream = machine.stream(handle, device);
+  if (stream == nullptr) return kInvalidHandle;
+  if (stream->capture) return kCaptureUnsupported;
+  return stream->busy_until_ns > machine.now().time_ns ? kNotReady : kSuccess;
 }
 
 int record(Machine& machine, int device, Event* event, void* handle) {
@@ -38,7 +49,21 @@ int record(Machine& machine, int device, Event* event, void* handle) {
   if (stream == nullptr || !machine.is_event(event)) return kInvalidHandle;
   event->recorded = true;
   event->capture = stream->capture;
-  event->time_ns = machine.now().time_ns;
+  event->time_ns = std::max(machine.now().time_ns, stream->busy_until_ns);
+  return kSuccess;
+}
+
+/// Asking takes time, so that a program which asks again and again gets its answer.
+int query_event(Machine& machine, const Event* event) {
+  if (!machine.is_event(event)) return kInvalidHandle;
+  if (!machine.lags()) return kSuccess;
+  machine.advance(Costs::kCallNs);
+  return event->time_ns > machine.now().time_ns ? kNotReady : kSuccess;
+}
+
+int synchronize_event(Machine& machine, const Event* event) {
+  if (!machine.is_event(event)) return kInvalidHandle;
+  machine.wait_until(event->time_ns);
   return kSuccess;
 }
 
@@ -47,6 +72,7 @@ int wait_event(Machine& machine, int device, void* handle, const Event* event) {
   Stream* stream = machine.stream(handle, device);
   if (stream == nullptr || !machine.is_event(event)) return kInvalidHandle;
   if (event->capture && !stream->capture) stream->capture = event->capture;
+  if (machine.lags()) stream->busy_until_ns = std::max(stream->busy_until_ns, event->time_ns);
   return kSuccess;
 }
 
@@ -72,9 +98,11 @@ VRAMWISE_ENTRY int cudaStreamDestroy(Stream* stream) {
 }
 
 VRAMWISE_ENTRY int cudaStreamQuery(void* stream) {
+  return runtime_on_device([&](Machine& machine, int device) { return query(machine, device, stream); });
+}
+VRAMWISE_ENTRY int cudaStreamSynchronize(void* stream) {
   return runtime_on_device([&](Machine& machine, int device) { return synchronize(machine, device, stream); });
 }
-VRAMWISE_ENTRY int cudaStreamSynchronize(void* stream) { return cudaStreamQuery(stream); }
 
 VRAMWISE_ENTRY int cudaStreamWaitEvent(void* stream, Event* event, unsigned) {
   return runtime_on_device([&](Machine& machine, int device) { return wait_event(machine, device, stream, event); });
@@ -149,9 +177,11 @@ VRAMWISE_ENTRY int cudaEventRecordWithFlags(Event* event, void* stream, unsigned
 VRAMWISE_ENTRY int cudaEventRecord(Event* event, void* stream) { return cudaEventRecordWithFlags(event, stream, 0); }
 
 VRAMWISE_ENTRY int cudaEventQuery(Event* event) {
-  return runtime([&](Machine& machine) { return machine.is_event(event) ? kSuccess : kInvalidHandle; });
+  return runtime([&](Machine& machine) { return query_event(machine, event); });
 }
-VRAMWISE_ENTRY int cudaEventSynchronize(Event* event) { return cudaEventQuery(event); }
+VRAMWISE_ENTRY int cudaEventSynchronize(Event* event) {
+  return runtime([&](Machine& machine) { return synchronize_event(machine, event); });
+}
 
 VRAMWISE_ENTRY int cudaEventElapsedTime(float* ms, Event* start, Event* end) {
   return runtime([&](Machine& machine) { return elapsed(machine, ms, start, end); });
@@ -176,7 +206,9 @@ VRAMWISE_ENTRY int cuStreamDestroy_v2(Stream* stream) {
 VRAMWISE_ENTRY int cuStreamSynchronize(void* stream) {
   return driver_on_device([&](Machine& machine, int device) { return synchronize(machine, device, stream); });
 }
-VRAMWISE_ENTRY int cuStreamQuery(void* stream) { return cuStreamSynchronize(stream); }
+VRAMWISE_ENTRY int cuStreamQuery(void* stream) {
+  return driver_on_device([&](Machine& machine, int device) { return query(machine, device, stream); });
+}
 VRAMWISE_ENTRY int cuStreamWaitEvent(void* stream, Event* event, unsigned) {
   return driver_on_device([&](Machine& machine, int device) { return wait_event(machine, device, stream, event); });
 }
@@ -201,9 +233,11 @@ VRAMWISE_ENTRY int cuEventRecord(Event* event, void* stream) {
   return driver_on_device([&](Machine& machine, int device) { return record(machine, device, event, stream); });
 }
 VRAMWISE_ENTRY int cuEventQuery(Event* event) {
-  return driver([&](Machine& machine) { return machine.is_event(event) ? kSuccess : kInvalidHandle; });
+  return driver([&](Machine& machine) { return query_event(machine, event); });
 }
-VRAMWISE_ENTRY int cuEventSynchronize(Event* event) { return cuEventQuery(event); }
+VRAMWISE_ENTRY int cuEventSynchronize(Event* event) {
+  return driver([&](Machine& machine) { return synchronize_event(machine, event); });
+}
 VRAMWISE_ENTRY int cuEventElapsedTime_v2(float* ms, Event* start, Event* end) {
   return driver([&](Machine& machine) { return elapsed(machine, ms, start, end); });
 }

@@ -1,14 +1,19 @@
 // NCCL. This process is one rank, and its peers are imagined to hold the same data: a collective gives back what this
-// rank put in. A communicator takes the device memory that the card's description states.
+// rank put in. A communicator takes the device memory that the card's description states, all of it when it is made, or
+// else what NCCL's source takes (gpus/nccl_memory.h), when it takes it.
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <set>
 #include <string>
 
 #include "emulator/listed.h"
+#include "gpus/nccl_memory.h"
 
 using namespace vramwise::emulator;
 using vramwise::Bytes;
+using vramwise::NcclMemory;
 
 namespace {
 
@@ -25,7 +30,9 @@ struct Communicator {
   int ranks = 1;
   int rank = 0;
   int device = 0;
-  Bytes buffers;
+  NcclMemory to_take;   ///< what is not taken yet
+  std::set<int> peers;  ///< with which connections exist
+  Bytes taken;
 };
 
 /// Bytes of a ncclDataType_t.
@@ -48,6 +55,38 @@ std::size_t element_size(int type) {
   }
 }
 
+int library_version() {
+  int version = 22000;
+  const auto real = reinterpret_cast<int (*)(int*)>(real_symbol(kLibraries, "ncclGetVersion"));
+  if (real != nullptr) real(&version);
+  return version;
+}
+
+NcclMemory memory_of(const Machine& machine, int device, int ranks, int rank) {
+  const CardSpec& card = machine.card(device);
+  if (card.communicator) {
+    NcclMemory stated;
+    stated.creation = *card.communicator;
+    return stated;
+  }
+  const int local = std::min(ranks, machine.spec().ranks_per_machine);
+  const NcclMemory memory =
+      nccl_memory({library_version(), card.capability(), ranks, local, rank % local, card.nccl_link},
+                  vramwise::nccl_environment([](const char* name) -> const char* { return std::getenv(name); }));
+  assume(("NCCL uses " + std::to_string(memory.channels) + " channels between cards connected by " +
+          to_string(card.nccl_link))
+             .c_str());
+  return memory;
+}
+
+/// Takes one of the parts that are still to be taken. False: the card has not got it.
+bool take(Machine& machine, Communicator& communicator, Bytes& part) {
+  if (!machine.take_for_communicator(communicator.device, part)) return false;
+  communicator.taken += part;
+  part = Bytes(0);
+  return true;
+}
+
 int create(Communicator** result, int ranks, int rank) {
   if (ranks < 1 || rank < 0 || rank >= ranks) return kInvalidArgument;
   Communicator made;
@@ -55,31 +94,53 @@ int create(Communicator** result, int ranks, int rank) {
   made.rank = rank;
   const int code = driver_on_device([&](Machine& machine, int device) {
     made.device = device;
-    made.buffers = machine.card(device).communicator;
-    if (made.buffers == Bytes(0)) return kSuccess;
-    return machine.memory().take(device, made.buffers, machine.next_moment()) ? kSuccess : kOutOfMemory;
+    made.to_take = memory_of(machine, device, ranks, rank);
+    return take(machine, made, made.to_take.creation) ? kSuccess : kOutOfMemory;
   });
   if (code != kSuccess) return kUnhandledCudaError;
-  if (made.buffers == Bytes(0)) assume("an NCCL communicator takes no device memory");
-  *result = new Communicator(made);
+  *result = new Communicator(std::move(made));
   return 0;
 }
 
 int destroy(Communicator* communicator) {
   if (communicator == nullptr) return kInvalidArgument;
   driver([&](Machine& machine) {
-    machine.next_moment();
-    if (communicator->buffers != Bytes(0)) machine.memory().give_back(communicator->device, communicator->buffers);
+    machine.give_back_of_communicator(communicator->device, communicator->taken);
     return kSuccess;
   });
   delete communicator;
   return 0;
 }
 
-/// Copies `bytes` of this rank's data into `copies` consecutive places.
-int mirror(const char* name, void* to, const void* from, std::size_t bytes, int copies) {
+enum class Pattern { kRing, kAllReduce };
+
+/// The connections of the first collective that needs them; which algorithm NCCL would choose for a size is not
+/// modelled, so an all-reduce makes those of all that it may choose from.
+bool connect(Machine& machine, Communicator& communicator, Pattern pattern) {
+  if (!take(machine, communicator, communicator.to_take.ring)) return false;
+  if (pattern == Pattern::kRing) return true;
+  return take(machine, communicator, communicator.to_take.tree) &&
+         take(machine, communicator, communicator.to_take.nvls);
+}
+
+int connect_peers(Communicator* communicator, int first, int last) {
   return driver([&](Machine& machine) {
-    machine.advance(Costs::kKernelNs);
+    for (int peer = first; peer < last; ++peer) {
+      if (peer == communicator->rank || communicator->peers.contains(peer)) continue;
+      if (!machine.take_for_communicator(communicator->device, communicator->to_take.peer)) return kUnhandledCudaError;
+      communicator->taken += communicator->to_take.peer;
+      communicator->peers.insert(peer);
+    }
+    return 0;
+  });
+}
+
+/// Copies `bytes` of this rank's data into `copies` consecutive places.
+int mirror(const char* name, Communicator* communicator, void* stream, void* to, const void* from, std::size_t bytes,
+           int copies, Pattern pattern = Pattern::kRing) {
+  return driver([&](Machine& machine) -> int {
+    if (!connect(machine, *communicator, pattern)) return kUnhandledCudaError;
+    machine.work(stream, communicator->device, Costs::kCollectiveNs);
     ++machine.recorder().computed[name];
     for (int i = 0; i < copies; ++i) {
       machine.memory().contents().copy(static_cast<char*>(to) + static_cast<std::size_t>(i) * bytes, from,
@@ -92,9 +153,8 @@ int mirror(const char* name, void* to, const void* from, std::size_t bytes, int 
 }  // namespace
 
 VRAMWISE_ENTRY int ncclGetVersion(int* version) {
-  const auto real = reinterpret_cast<int (*)(int*)>(real_symbol(kLibraries, "ncclGetVersion"));
-  *version = 22000;
-  return real != nullptr ? real(version) : 0;
+  *version = library_version();
+  return 0;
 }
 VRAMWISE_ENTRY const char* ncclGetErrorString(int code) {
   const auto real = reinterpret_cast<const char* (*)(int)>(real_symbol(kLibraries, "ncclGetErrorString"));
@@ -187,43 +247,56 @@ VRAMWISE_ENTRY int ncclMemFree(void* pointer) {
 // ---- collectives
 // ---------------------------------------------------------------------------------------------------------------
 
-VRAMWISE_ENTRY int ncclAllReduce(const void* from, void* to, std::size_t count, int type, int, Communicator*, void*) {
-  return mirror("ncclAllReduce", to, from, count * element_size(type), 1);
+VRAMWISE_ENTRY int ncclAllReduce(const void* from, void* to, std::size_t count, int type, int,
+                                 Communicator* communicator, void* stream) {
+  return mirror("ncclAllReduce", communicator, stream, to, from, count * element_size(type), 1, Pattern::kAllReduce);
 }
 VRAMWISE_ENTRY int ncclReduce(const void* from, void* to, std::size_t count, int type, int, int root,
-                              Communicator* communicator, void*) {
-  return mirror("ncclReduce", to, from, count * element_size(type), communicator->rank == root ? 1 : 0);
+                              Communicator* communicator, void* stream) {
+  return mirror("ncclReduce", communicator, stream, to, from, count * element_size(type),
+                communicator->rank == root ? 1 : 0);
 }
-VRAMWISE_ENTRY int ncclBroadcast(const void* from, void* to, std::size_t count, int type, int, Communicator*, void*) {
-  return mirror("ncclBroadcast", to, from, count * element_size(type), 1);
+VRAMWISE_ENTRY int ncclBroadcast(const void* from, void* to, std::size_t count, int type, int,
+                                 Communicator* communicator, void* stream) {
+  return mirror("ncclBroadcast", communicator, stream, to, from, count * element_size(type), 1);
 }
-VRAMWISE_ENTRY int ncclBcast(void*, std::size_t, int, int, Communicator*, void*) { return computed("ncclBcast"); }
+VRAMWISE_ENTRY int ncclBcast(void* data, std::size_t count, int type, int, Communicator* communicator, void* stream) {
+  return mirror("ncclBcast", communicator, stream, data, data, count * element_size(type), 1);
+}
 VRAMWISE_ENTRY int ncclAllGather(const void* from, void* to, std::size_t count, int type, Communicator* communicator,
-                                 void*) {
-  return mirror("ncclAllGather", to, from, count * element_size(type), communicator->ranks);
+                                 void* stream) {
+  return mirror("ncclAllGather", communicator, stream, to, from, count * element_size(type), communicator->ranks);
 }
 VRAMWISE_ENTRY int ncclReduceScatter(const void* from, void* to, std::size_t count, int type, int,
-                                     Communicator* communicator, void*) {
+                                     Communicator* communicator, void* stream) {
   const std::size_t bytes = count * element_size(type);
-  return mirror("ncclReduceScatter", to,
+  return mirror("ncclReduceScatter", communicator, stream, to,
                 static_cast<const char*>(from) + static_cast<std::size_t>(communicator->rank) * bytes, bytes, 1);
 }
 VRAMWISE_ENTRY int ncclAlltoAll(const void* from, void* to, std::size_t count, int type, Communicator* communicator,
-                                void*) {
-  return mirror("ncclAlltoAll", to, from, count * element_size(type) * static_cast<std::size_t>(communicator->ranks),
-                1);
+                                void* stream) {
+  if (const int code = connect_peers(communicator, 0, communicator->ranks); code != 0) return code;
+  return mirror("ncclAlltoAll", communicator, stream, to, from,
+                count * element_size(type) * static_cast<std::size_t>(communicator->ranks), 1);
 }
 VRAMWISE_ENTRY int ncclGather(const void* from, void* to, std::size_t count, int type, int root,
-                              Communicator* communicator, void*) {
-  return mirror("ncclGather", to, from, count * element_size(type),
+                              Communicator* communicator, void* stream) {
+  return mirror("ncclGather", communicator, stream, to, from, count * element_size(type),
                 communicator->rank == root ? communicator->ranks : 0);
 }
 VRAMWISE_ENTRY int ncclScatter(const void* from, void* to, std::size_t count, int type, int root,
-                               Communicator* communicator, void*) {
-  return mirror("ncclScatter", to, from, count * element_size(type), communicator->rank == root ? 1 : 0);
+                               Communicator* communicator, void* stream) {
+  return mirror("ncclScatter", communicator, stream, to, from, count * element_size(type),
+                communicator->rank == root ? 1 : 0);
 }
-VRAMWISE_COMPUTED(ncclSend)
-VRAMWISE_COMPUTED(ncclRecv)
+VRAMWISE_ENTRY int ncclSend(const void*, std::size_t, int, int peer, Communicator* communicator, void*) {
+  if (const int code = connect_peers(communicator, peer, peer + 1); code != 0) return code;
+  return computed("ncclSend");
+}
+VRAMWISE_ENTRY int ncclRecv(void*, std::size_t, int, int peer, Communicator* communicator, void*) {
+  if (const int code = connect_peers(communicator, peer, peer + 1); code != 0) return code;
+  return computed("ncclRecv");
+}
 
 // Windows into other ranks' memory, device-side communicators, growing and shrinking: not modelled.
 #define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kInvalidUsage)

@@ -1,6 +1,7 @@
 // Reading a machine's description. What is left out gets a value that decides no allocation (clocks), or an error.
 #include "emulator/state/card.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -84,7 +85,14 @@ Result<CardSpec> parse_card(const Json& json, std::size_t index) {
   VRAMWISE_ASSIGN_OR_RETURN(card.nvml_total, bytes("nvml_total_bytes", card.total));
   VRAMWISE_ASSIGN_OR_RETURN(card.context, bytes("context_bytes", Bytes(0)));
   VRAMWISE_ASSIGN_OR_RETURN(card.other, bytes("other_bytes", Bytes(0)));
-  VRAMWISE_ASSIGN_OR_RETURN(card.communicator, bytes("communicator_bytes", Bytes(0)));
+  if (json.contains("communicator_bytes")) {
+    VRAMWISE_ASSIGN_OR_RETURN(card.communicator, bytes("communicator_bytes", Bytes(0)));
+  }
+  card.nccl_link = usual_nccl_link(card.name, card.capability());
+  VRAMWISE_ASSIGN_OR_RETURN(const auto link, json_get_or<std::string>(json, "nccl_link", to_string(card.nccl_link)));
+  const auto parsed_link = parse_nccl_link(link);
+  if (!parsed_link) return usage_error("'" + link + "' is no 'nccl_link'", "write nvswitch, nvlink, pcie or host");
+  card.nccl_link = *parsed_link;
   VRAMWISE_ASSIGN_OR_RETURN(card.l2_cache, bytes("l2_cache_bytes", Bytes::mib(6)));
   VRAMWISE_ASSIGN_OR_RETURN(card.sm_count, json_get_or<int>(json, "sm_count", 80));
   VRAMWISE_ASSIGN_OR_RETURN(card.clock_khz, json_get_or<int>(json, "clock_khz", card.clock_khz));
@@ -105,6 +113,8 @@ Result<CardSpec> parse_card(const Json& json, std::size_t index) {
 
 Result<Faults> parse_faults(const Json& json) {
   Faults faults;
+  VRAMWISE_ASSIGN_OR_RETURN(faults.fail_probability, json_get_or<double>(json, "fail_probability", 0));
+  VRAMWISE_ASSIGN_OR_RETURN(faults.seed, json_get_or<std::uint64_t>(json, "seed", 0));
   VRAMWISE_ASSIGN_OR_RETURN(faults.fail_allocation, json_get_or<std::int64_t>(json, "fail_allocation", 0));
   VRAMWISE_ASSIGN_OR_RETURN(faults.other_grows_at, json_get_or<std::int64_t>(json, "other_grows_at", 0));
   VRAMWISE_ASSIGN_OR_RETURN(const auto by, json_get_or<std::int64_t>(json, "other_grows_by_bytes", 0));
@@ -142,7 +152,12 @@ Result<MachineSpec> parse_machine(std::string_view text) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto fill, json_get_or<std::int64_t>(json, "fill", 0));
   if (fill < 0 || fill > 255) return usage_error("'fill' of the emulated GPUs is not a byte", "name one from 0 to 255");
   machine.fill = static_cast<std::uint8_t>(fill);
+  machine.ranks_per_machine = std::max(machine.ranks_per_machine, static_cast<int>(machine.cards.size()));
+  VRAMWISE_ASSIGN_OR_RETURN(machine.ranks_per_machine,
+                            json_get_or<int>(json, "ranks_per_machine", machine.ranks_per_machine));
   VRAMWISE_ASSIGN_OR_RETURN(machine.ask_libraries, json_get_or<bool>(json, "ask_libraries", true));
+  VRAMWISE_ASSIGN_OR_RETURN(machine.lag, json_get_or<bool>(json, "lag", false));
+  VRAMWISE_ASSIGN_OR_RETURN(machine.strict, json_get_or<bool>(json, "strict", false));
   if (const auto faults = json.find("faults"); faults != json.end()) {
     VRAMWISE_ASSIGN_OR_RETURN(machine.faults, parse_faults(*faults));
   }

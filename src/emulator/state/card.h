@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "gpus/nccl_memory.h"
 
 namespace vramwise::emulator {
 
@@ -26,11 +27,12 @@ struct CapabilityLimits {
 struct CardSpec {
   std::string name;
   std::array<std::uint8_t, 16> uuid{};
-  Bytes total;         ///< as CUDA sees it (cudaMemGetInfo's total)
-  Bytes nvml_total;    ///< as NVML and nvidia-smi show it
-  Bytes context;       ///< what a process' CUDA context takes from the card before its first allocation
-  Bytes other;         ///< what other processes hold
-  Bytes communicator;  ///< device memory of one NCCL communicator
+  Bytes total;                        ///< as CUDA sees it (cudaMemGetInfo's total)
+  Bytes nvml_total;                   ///< as NVML and nvidia-smi show it
+  Bytes context;                      ///< what a process' CUDA context takes from the card before its first allocation
+  Bytes other;                        ///< what other processes hold
+  std::optional<Bytes> communicator;  ///< device memory of one NCCL communicator; absent: as NCCL's source has it
+  NcclLink nccl_link = NcclLink::kHost;
   int sm_count = 1;
   int capability_major = 8;
   int capability_minor = 0;
@@ -45,6 +47,8 @@ struct CardSpec {
 
 /// Faults for tests of what must survive them. Counts start at 1; 0 means never.
 struct Faults {
+  double fail_probability = 0;  ///< of each device allocation, by a generator that starts at `seed`
+  std::uint64_t seed = 0;
   std::int64_t fail_allocation = 0;  ///< this device allocation (over all cards) fails with out-of-memory
   std::int64_t other_grows_at = 0;   ///< at this allocation another process takes `other_grows_by` of the same card
   Bytes other_grows_by;
@@ -56,7 +60,10 @@ struct MachineSpec {
   std::string driver_version = "580.65.06";
   Bytes resident_budget = Bytes::mib(512);  ///< host memory that contents of emulated device memory may take
   std::uint8_t fill = 0;                    ///< what device memory reads as where nothing is known of it
-  bool ask_libraries = true;                ///< the program's own libraries are asked where they answer without a card
+  int ranks_per_machine = 8;                ///< how many ranks of a larger group are neighbours of this one
+  bool lag = false;           ///< work ends on the virtual clock some time after it was asked for, instead of at once
+  bool strict = false;        ///< a call of something that is not modelled ends the process
+  bool ask_libraries = true;  ///< the program's own libraries are asked where they answer without a card
   Faults faults;
 };
 

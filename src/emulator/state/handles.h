@@ -50,13 +50,14 @@ struct Stream {
   int priority = 0;
   std::shared_ptr<Capture> capture;
   bool capture_origin = false;
+  std::int64_t busy_until_ns = 0;  ///< when the work that it was given ends; with lag only
   GraphNode* last_node = nullptr;
 };
 
 struct Event {
   int device = 0;
   bool recorded = false;
-  std::int64_t time_ns = 0;
+  std::int64_t time_ns = 0;  ///< when the stream gets there
   std::shared_ptr<Capture> capture;
 };
 

@@ -31,6 +31,7 @@ Json device_json(const Machine& machine, int device) {
           {"total_bytes", card.total.count()},
           {"other_bytes", ledger.other().count()},
           {"context_bytes", ledger.context().count()},
+          {"communicator_peak_bytes", machine.communicator_peak(device).count()},
           {"peak_bytes", ledger.peak().count()},
           {"peak_when", moment_json(ledger.peak_moment())},
           {"live_bytes", ledger.live().count()},
@@ -63,6 +64,7 @@ Json ledger_json(const Machine& machine, int process_id) {
         {"copied_bytes", contents.skipped_bytes.count()}}},
       {"copies", contents.copies},
       {"reads_by_host", contents.reads_by_host},
+      {"lag", machine.lags()},
       {"virtual_ms", static_cast<double>(machine.now().time_ns) / 1e6}};
 }
 

@@ -1,6 +1,7 @@
 // Cards become devices here: in the order of CUDA_VISIBLE_DEVICES, each with a default stream, a context and a pool.
 #include "emulator/state/machine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "emulator/state/visible_devices.h"
@@ -29,6 +30,7 @@ Machine::Machine(MachineSpec spec, const char* visible)
       open_(cards_.size(), false),
       memory_(cards_, spec_.faults, spec_.resident_budget) {
   memory_.space().set_fill(spec_.fill);
+  communicators_.resize(cards_.size());
   for (int device = 0; device < device_count(); ++device) {
     contexts_.push_back({device});
     pools_.emplace_back().device = device;
@@ -41,6 +43,22 @@ bool Machine::open_context(int device) {
   if (!memory_.ledger(device).open_context(card(device).context, next_moment())) return false;
   open_[static_cast<std::size_t>(device)] = true;
   return true;
+}
+
+bool Machine::take_for_communicator(int device, Bytes size) {
+  if (size == Bytes(0)) return true;
+  if (!memory_.take(device, size, next_moment())) return false;
+  Communicators& held = communicators_[static_cast<std::size_t>(device)];
+  held.live += size;
+  held.peak = std::max(held.peak, held.live);
+  return true;
+}
+
+void Machine::give_back_of_communicator(int device, Bytes size) {
+  next_moment();
+  if (size == Bytes(0)) return;
+  memory_.give_back(device, size);
+  communicators_[static_cast<std::size_t>(device)].live -= size;
 }
 
 Stream* Machine::create_stream(int device, unsigned flags, int priority) {
@@ -64,8 +82,23 @@ Stream* Machine::stream(void* handle, int device) {
   return streams_.contains(stream) ? stream : nullptr;
 }
 
+void Machine::work(void* handle, int device, std::int64_t ns) {
+  Stream* target = stream(handle, device);
+  if (!lags() || target == nullptr) return advance(ns);
+  if (target->capture) return;
+  advance(std::min(ns, Costs::kLaunchNs));
+  target->busy_until_ns = std::max(target->busy_until_ns, now_.time_ns) + ns;
+  wait_until(target->busy_until_ns - Costs::kLongestQueueNs);
+}
+
+void Machine::wait_for_device(int device) {
+  each_stream([&](const Stream& each) {
+    if (each.device == device) wait_until(each.busy_until_ns);
+  });
+}
+
 void Machine::count_launch(void* handle, int device) {
-  advance(Costs::kKernelNs);
+  work(handle, device, Costs::kKernelNs);
   ++recorder_.kernels;
   Stream* target = stream(handle, device);
   if (target != nullptr && target->capture) target->last_node = add_node(*target->capture->graph, kKernelNode);

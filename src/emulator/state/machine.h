@@ -2,6 +2,7 @@
 // destroyed.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,11 @@ struct Costs {
   static constexpr std::int64_t kCallNs = 500;
   static constexpr std::int64_t kKernelNs = 5'000;
   static constexpr std::int64_t kCopyNs = 10'000;
+  static constexpr std::int64_t kCollectiveNs = 50'000;
+  /// With lag: a launch costs the host half of what the kernel costs the card, so that the card falls behind, until its
+  /// queue is full (a launch then waits; CUDA's holds about a thousand).
+  static constexpr std::int64_t kLaunchNs = 2'500;
+  static constexpr std::int64_t kLongestQueueNs = 1'000 * kKernelNs;
 };
 
 /// CUcontext of a card's primary context.
@@ -52,10 +58,23 @@ class Machine {
   Recorder& recorder() { return recorder_; }
   const Recorder& recorder() const { return recorder_; }
 
+  /// Device memory of NCCL communicators. False: the card has not got it.
+  bool take_for_communicator(int device, Bytes size);
+  void give_back_of_communicator(int device, Bytes size);
+  /// The most that communicators held of a card at once.
+  Bytes communicator_peak(int device) const { return communicators_[static_cast<std::size_t>(device)].peak; }
+
   MemoryPool& pool(int device) { return pools_[static_cast<std::size_t>(device)]; }
 
   /// Lets the virtual clock run on.
   void advance(std::int64_t ns) { now_.time_ns += ns; }
+  /// Work of that length on a stream. Without lag it is done when the call returns.
+  void work(void* stream, int device, std::int64_t ns);
+  /// The host waits for a moment; without lag, nothing is later than now.
+  void wait_until(std::int64_t time_ns) { now_.time_ns = std::max(now_.time_ns, time_ns); }
+  /// The host waits for all streams of a card.
+  void wait_for_device(int device);
+  bool lags() const { return spec_.lag; }
   /// The next change of a ledger.
   Moment next_moment() {
     ++now_.sequence;
@@ -87,7 +106,12 @@ class Machine {
   std::vector<Context> contexts_;
   std::vector<bool> open_;
   Memory memory_;
+  struct Communicators {
+    Bytes live;
+    Bytes peak;
+  };
   std::vector<MemoryPool> pools_;
+  std::vector<Communicators> communicators_;
   Recorder recorder_;
   Moment now_;
   std::vector<std::unique_ptr<Stream>> default_streams_;

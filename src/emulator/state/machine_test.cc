@@ -50,6 +50,38 @@ TEST(Machine, StreamsAndEventsAreKnownUntilTheyAreDestroyed) {
   EXPECT_FALSE(machine.is_event(event));
 }
 
+TEST(Machine, WithoutLagWorkIsDoneAtOnce) {
+  Machine machine(two_cards(), nullptr);
+  machine.work(nullptr, 0, 7'000);
+  EXPECT_EQ(machine.now().time_ns, 7'000);
+  EXPECT_EQ(machine.stream(nullptr, 0)->busy_until_ns, 0);
+}
+
+TEST(Machine, WithLagACardFallsBehindUntilItsQueueIsFull) {
+  MachineSpec spec = two_cards();
+  spec.lag = true;
+  Machine machine(spec, nullptr);
+  Stream* stream = machine.create_stream(0, 0, 0);
+  machine.count_launch(stream, 0);
+  EXPECT_EQ(machine.now().time_ns, Costs::kLaunchNs);
+  EXPECT_EQ(stream->busy_until_ns, Costs::kLaunchNs + Costs::kKernelNs);
+  for (int i = 0; i < 10'000; ++i) machine.count_launch(stream, 0);
+  EXPECT_EQ(stream->busy_until_ns - machine.now().time_ns, Costs::kLongestQueueNs);
+  machine.wait_for_device(1);
+  EXPECT_LT(machine.now().time_ns, stream->busy_until_ns);
+  machine.wait_for_device(0);
+  EXPECT_EQ(machine.now().time_ns, stream->busy_until_ns);
+}
+
+TEST(Machine, ACommunicatorsMemoryIsTheCards) {
+  Machine machine(two_cards(), nullptr);
+  EXPECT_TRUE(machine.take_for_communicator(1, Bytes::mib(100)));
+  EXPECT_FALSE(machine.take_for_communicator(1, Bytes::gib(10)));
+  machine.give_back_of_communicator(1, Bytes::mib(100));
+  EXPECT_EQ(machine.memory().ledger(1).live(), Bytes(0));
+  EXPECT_EQ(machine.communicator_peak(1), Bytes::mib(100));
+}
+
 TEST(Machine, TheLedgerNamesWhatWasTakenAndWhatWasNotModelled) {
   Machine machine(two_cards(), "1");
   ASSERT_TRUE(machine.open_context(0));

@@ -9,16 +9,28 @@ void* to_pointer(std::uintptr_t address) { return reinterpret_cast<void*>(addres
 
 }  // namespace
 
-Memory::Memory(const std::vector<CardSpec>& cards, const Faults& faults, Bytes resident_budget) : faults_(faults) {
+Memory::Memory(const std::vector<CardSpec>& cards, const Faults& faults, Bytes resident_budget)
+    : faults_(faults), random_state_(faults.seed) {
   for (const auto& card : cards) ledgers_.emplace_back(card.total, card.other);
   small_.resize(cards.size());
   space_.set_resident_budget(resident_budget);
 }
 
+/// The next draw of SplitMix64 against the probability.
+bool Memory::unlucky() {
+  if (faults_.fail_probability <= 0) return false;
+  std::uint64_t z = (random_state_ += 0x9e3779b97f4a7c15ULL);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  z ^= z >> 31;
+  return static_cast<double>(z >> 11) * 0x1p-53 < faults_.fail_probability;
+}
+
 bool Memory::fault(int device, Bytes size, Moment now) {
   ++allocation_count_;
   if (allocation_count_ == faults_.other_grows_at) ledger(device).other_grows(faults_.other_grows_by);
-  if (allocation_count_ != faults_.fail_allocation) return false;
+  const bool drawn = unlucky();
+  if (allocation_count_ != faults_.fail_allocation && !drawn) return false;
   ledger(device).refuse(size, now);
   return true;
 }

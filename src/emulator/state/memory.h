@@ -66,11 +66,13 @@ class Memory {
   void* allocate_small(int device, Bytes size, Moment now);
   void* allocate_granules(int device, Bytes size, Moment now);
   bool fault(int device, Bytes size, Moment now);
+  bool unlucky();
   void add_pinned(Bytes size);
 
   std::vector<DeviceLedger> ledgers_;
   std::vector<SmallBlocks> small_;
   Faults faults_;
+  std::uint64_t random_state_;
   std::int64_t allocation_count_ = 0;
   AddressSpace space_;
   Contents contents_{space_};

@@ -124,5 +124,22 @@ TEST(Memory, InjectedFaults) {
   EXPECT_EQ(shrinking.allocate(0, Bytes::mib(100), {}), nullptr);
 }
 
+TEST(Memory, RandomFaultsAreThoseOfTheSeed) {
+  const auto failures = [](std::uint64_t seed) {
+    Faults faults;
+    faults.fail_probability = 0.25;
+    faults.seed = seed;
+    Memory memory(cards({Bytes::gib(100)}), faults, Bytes::mib(1));
+    std::vector<int> failed;
+    for (int i = 0; i < 400; ++i) {
+      if (memory.allocate(0, Bytes::mib(2), {}) == nullptr) failed.push_back(i);
+    }
+    return failed;
+  };
+  EXPECT_EQ(failures(7), failures(7));
+  EXPECT_NE(failures(7), failures(8));
+  EXPECT_NEAR(static_cast<double>(failures(7).size()), 100, 30);
+}
+
 }  // namespace
 }  // namespace vramwise::emulator
