@@ -58,7 +58,7 @@ def test_a_script_that_fits(vramwise):
 
 
 def test_a_script_that_does_not_fit(vramwise):
-    outcome = vramwise("--gpu", "rtx-2060:1gb", "--", sys.executable, SCRIPT)
+    outcome = vramwise("--gpu", "rtx-2060:0.6gb", "--", sys.executable, SCRIPT)
     assert outcome.returncode == 3
     assert "It does not fit" in outcome.stdout
     assert "torch.OutOfMemoryError: CUDA out of memory" in outcome.stderr
