@@ -74,6 +74,9 @@ void hint_result(const Operator& op, Arguments arguments, const std::vector<c10:
 /// … or as if unknown memory held the fill.
 void hint_fill(const Operator& op, Arguments arguments);
 
+/// A copy from the host that is too large to be done here: true where the emulator did it. Null: it is none.
+CallPointer large_from_host(const Operator& op, Arguments arguments);
+
 /// Values that come to the host from unknown memory are the fill, not what some earlier tensor left there.
 CallPointer read_by_host(const Operator& op, Arguments arguments);
 

@@ -18,11 +18,25 @@ void forget(const c10::IValue& value) {
   });
 }
 
-CallPointer unknown(const Operator& op, Arguments arguments, const Survey& survey) {
-  if (CallPointer call = assume(op, arguments, survey)) return call;
-  hint_fill(op, arguments);
+/// Its work is skipped, and so unknown.
+CallPointer unknown(const Operator& op, Arguments arguments) {
   for (const std::size_t i : op.written) forget(arguments[i]);
   return nullptr;
+}
+
+CallPointer assumed_or_unknown(const Operator& op, Arguments arguments, const Survey& survey) {
+  if (CallPointer call = assume(op, arguments, survey)) return call;
+  hint_fill(op, arguments);
+  return unknown(op, arguments);
+}
+
+/// Gradients that are set to zero, say: nobody asks which one value a large tensor of these has.
+bool writes_floats(const Operator& op, Arguments arguments) {
+  bool floats = false;
+  for (const std::size_t i : op.written) {
+    each_tensor(arguments[i], [&](const at::Tensor& each) { floats = floats || each.is_floating_point(); });
+  }
+  return floats;
 }
 
 bool to_host(Arguments arguments) { return arguments[0].toTensor().defined() && arguments[0].toTensor().is_cpu(); }
@@ -36,13 +50,20 @@ CallPointer start(const Operator& op, Arguments arguments) {
   }
   const Survey survey = survey_of(op, arguments);
   if (!survey.plain || !survey.on_cuda) return nullptr;
+  if (!survey.all_known && op.special == Special::kNone) return unknown(op, arguments);
+  const OnCpu quiet;
   const bool reads = op.special == Special::kScalarRead || (op.special == Special::kCopy && to_host(arguments));
   if (reads) return read_by_host(op, arguments);
-  if (!survey.all_known) return unknown(op, arguments, survey);
+  if (!survey.all_known) return assumed_or_unknown(op, arguments, survey);
   // What is too large for true values may still have one value everywhere.
   const bool can_run = affordable(op, survey, arguments);
-  if (op.uniform && (survey.any_uniform || !can_run)) return run_uniform(op, arguments);
-  if (!can_run || (survey.any_uniform && !op.scatters)) return unknown(op, arguments, survey);
+  if (op.special == Special::kCopy && !can_run) {
+    if (CallPointer call = large_from_host(op, arguments)) return call;
+  }
+  if (op.uniform && (survey.any_uniform || (op.overwrites && !can_run && !writes_floats(op, arguments)))) {
+    return run_uniform(op, arguments);
+  }
+  if (!can_run || (survey.any_uniform && !op.scatters)) return assumed_or_unknown(op, arguments, survey);
   return run_truly(op, arguments, survey);
 }
 
@@ -53,7 +74,6 @@ std::unique_ptr<at::ObserverContext> on_start(const at::RecordFunction& function
   const auto inputs = function.inputs();
   if (inputs.size() < op->argument_count) return nullptr;
   try {
-    const OnCpu quiet;
     return start(*op, inputs.slice(inputs.size() - op->argument_count));
   } catch (const std::exception& error) {
     note_failed(op->name, error.what());

@@ -16,6 +16,7 @@ EmulatorHooks find_hooks() {
   look_up(hooks.next_read, "vramwise_emulator_next_read");
   look_up(hooks.host_access, "vramwise_emulator_host_access");
   look_up(hooks.forget, "vramwise_emulator_forget");
+  look_up(hooks.known, "vramwise_emulator_known");
   look_up(hooks.fill, "vramwise_emulator_fill");
   return hooks;
 }

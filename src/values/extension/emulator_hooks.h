@@ -10,10 +10,11 @@ struct EmulatorHooks {
   void (*next_read)(const void* value, std::size_t bytes) = nullptr;
   int (*host_access)(void* address, std::size_t bytes) = nullptr;
   void (*forget)(void* address, std::size_t bytes) = nullptr;
+  int (*known)(const void* address, std::size_t bytes) = nullptr;
   unsigned (*fill)() = nullptr;
 
   bool complete() const {
-    return next_read != nullptr && host_access != nullptr && forget != nullptr && fill != nullptr;
+    return next_read != nullptr && host_access != nullptr && forget != nullptr && known != nullptr && fill != nullptr;
   }
 };
 

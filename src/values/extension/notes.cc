@@ -1,12 +1,12 @@
 // Counters by operator. The JSON is written by hand: this file is compiled where nlohmann/json may not be.
 #include "values/extension/notes.h"
 
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <tuple>
+#include <unordered_map>
 
 namespace vramwise::values {
 namespace {
@@ -15,8 +15,8 @@ namespace {
 using Routed = std::tuple<std::string, std::int64_t, std::int64_t, std::int64_t>;
 
 struct Notes {
-  std::atomic<std::int64_t> runs{0};
   std::mutex mutex;
+  std::unordered_map<std::string, std::int64_t> runs;
   std::map<Routed, std::int64_t> routed;
   std::map<std::string, std::int64_t> assumed_finite;
   std::map<std::string, std::int64_t> random;
@@ -83,7 +83,10 @@ Routing routing() {
   return chosen;
 }
 
-void note_run() { notes().runs.fetch_add(1, std::memory_order_relaxed); }
+void note_run(const std::string& operator_name) {
+  const std::lock_guard<std::mutex> lock(notes().mutex);
+  ++notes().runs[operator_name];
+}
 
 void note_routed(const std::string& operator_name, std::int64_t rows, std::int64_t taken, std::int64_t choices) {
   const std::lock_guard<std::mutex> lock(notes().mutex);
@@ -112,7 +115,7 @@ const char* vramwise_values_report() {
   static thread_local std::string text;
   Notes& all = notes();
   const std::lock_guard<std::mutex> lock(all.mutex);
-  text = "{" + member("operators_run", number(all.runs.load())) + ", " +
+  text = "{" + member("run", counts({all.runs.begin(), all.runs.end()})) + ", " +
          member("routing", quoted(routing() == Routing::kWorst ? "worst" : "balanced")) + ", " +
          member("routed", routed_list(all)) + ", " + member("assumed_finite", counts(all.assumed_finite)) + ", " +
          member("random", counts(all.random)) + ", " + member("failed", failed_list(all)) + "}";

@@ -16,7 +16,7 @@ enum class Routing {
 Routing routing();
 
 /// An operator was run on the CPU.
-void note_run();
+void note_run(const std::string& operator_name);
 /// Choices among `choices`, `taken` for each of `rows`, were assigned by routing(), as the scores were not computed.
 void note_routed(const std::string& operator_name, std::int64_t rows, std::int64_t taken, std::int64_t choices);
 /// Floating-point values that were not computed were taken to be finite.
@@ -28,6 +28,6 @@ void note_failed(const std::string& operator_name, const std::string& why);
 
 }  // namespace vramwise::values
 
-/// The notes so far as JSON; valid until this thread's next call. Keys: `operators_run`, `routing`, `routed`,
+/// The notes so far as JSON; valid until this thread's next call. Keys: `run` (by operator), `routing`, `routed`,
 /// `assumed_finite`, `random`, `failed` (see docs/emulator.md).
 extern "C" __attribute__((visibility("default"))) const char* vramwise_values_report();

@@ -100,9 +100,9 @@ bool is_heavy(std::string_view name) {
 }
 
 const Names& overwriting() {
-  static const Names names = {"copy_",      "fill_",       "zero_",          "random_",
-                              "uniform_",   "normal_",     "exponential_",   "cauchy_",
-                              "geometric_", "log_normal_", "_foreach_copy_", "_foreach_zero_"};
+  static const Names names = {"copy_",          "fill_",          "zero_",          "random_",       "uniform_",
+                              "normal_",        "exponential_",   "cauchy_",        "geometric_",    "log_normal_",
+                              "_foreach_copy_", "_foreach_zero_", "_cummax_helper", "_cummin_helper"};
   return names;
 }
 

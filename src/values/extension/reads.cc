@@ -21,20 +21,26 @@ void next_read(T value) {
   emulator().next_read(&value, sizeof value);
 }
 
-void hint_count(const Operator& op, const at::Tensor& self, std::int64_t count) {
-  // nonzero splits what has more than 2^31 elements: left to the fill.
-  const bool int_sized = op.special == Special::kNonzero ? self.numel() < std::numeric_limits<std::int32_t>::max()
-                                                         : self.scalar_type() == c10::kBool;
-  if (int_sized) {
-    next_read(static_cast<std::int32_t>(count));
-  } else if (op.special == Special::kUnique) {
-    next_read(count);
-  }
-}
-
 /// unique of bool counts the true values; of anything else, and of runs, the different ones.
 bool counts_true_values(const Operator& op, const at::Tensor& self) {
   return self.scalar_type() == c10::kBool && (op.name == "aten::_unique2" || op.name == "aten::_unique");
+}
+
+bool by_dimension(const Operator& op, Arguments arguments) {
+  return op.name == "aten::unique_dim" || op.name == "aten::unique_dim_consecutive" ||
+         (op.name == "aten::unique_consecutive" && arguments[3].isInt());
+}
+
+/// How many there are comes as an int64 where one kernel counts all, else as an int.
+void hint_count(const Operator& op, Arguments arguments, std::int64_t count) {
+  const at::Tensor& self = arguments[0].toTensor();
+  // nonzero of 2^31 elements and more reads several counts: left to the fill.
+  if (op.special == Special::kNonzero && self.numel() >= std::numeric_limits<std::int32_t>::max()) return;
+  if (op.special == Special::kNonzero || counts_true_values(op, self) || by_dimension(op, arguments)) {
+    next_read(static_cast<std::int32_t>(count));
+  } else {
+    next_read(count);
+  }
 }
 
 }  // namespace
@@ -42,16 +48,14 @@ bool counts_true_values(const Operator& op, const at::Tensor& self) {
 void hint_result(const Operator& op, Arguments arguments, const std::vector<c10::IValue>& results) {
   if (op.special == Special::kEqual) return next_read(results[0].toBool());
   const at::Tensor& self = arguments[0].toTensor();
-  if (op.special == Special::kNonzero) {
-    hint_count(op, self, results[0].toTensor().size(0));
-  } else if (counts_true_values(op, self)) {
-    next_read(static_cast<std::int32_t>(alias(self).count_nonzero().item<std::int64_t>()));
-  } else if (op.special == Special::kUnique) {
-    const bool by_dimension = op.name == "aten::unique_dim" || op.name == "aten::unique_dim_consecutive";
-    const at::Tensor& unique = results[0].toTensor();
-    const std::int64_t dim = by_dimension && arguments[1].isInt() ? arguments[1].toInt() : 0;
-    next_read(unique.dim() == 0 ? std::int64_t{1} : unique.size(dim));
+  if (op.special == Special::kUnique && counts_true_values(op, self)) {
+    return hint_count(op, arguments, alias(self).count_nonzero().item<std::int64_t>());
   }
+  // All of them return one row, or slice, for each that was counted.
+  const at::Tensor& found = results[0].toTensor();
+  const std::size_t dim_at = op.name == "aten::unique_consecutive" ? 3 : 1;
+  const bool sliced = op.special == Special::kUnique && by_dimension(op, arguments);
+  hint_count(op, arguments, found.dim() == 0 ? 1 : found.size(sliced ? arguments[dim_at].toInt() : 0));
 }
 
 void hint_fill(const Operator& op, Arguments arguments) {
@@ -59,14 +63,25 @@ void hint_fill(const Operator& op, Arguments arguments) {
   const bool fill = emulator().fill() != 0;
   if (op.special == Special::kEqual) return next_read(fill);
   const at::Tensor& self = arguments[0].toTensor();
-  const std::int64_t all = self.numel();
-  if (op.special == Special::kNonzero) {
-    if (all < std::numeric_limits<std::int32_t>::max()) next_read(static_cast<std::int32_t>(fill ? all : 0));
-  } else if (counts_true_values(op, self)) {
-    next_read(static_cast<std::int32_t>(fill ? all : 0));
-  } else {
-    next_read(std::min<std::int64_t>(all, 1));
+  const bool each_counts = op.special == Special::kNonzero || counts_true_values(op, self);
+  hint_count(op, arguments, each_counts ? (fill ? self.numel() : 0) : std::min<std::int64_t>(self.numel(), 1));
+}
+
+CallPointer large_from_host(const Operator& op, Arguments arguments) {
+  const at::Tensor target = arguments[0].toTensor();
+  const at::Tensor source = arguments[1].toTensor();
+  if (!source.is_cpu() || source.scalar_type() != target.scalar_type() || !source.is_contiguous() ||
+      !target.is_contiguous()) {
+    return nullptr;
   }
+  // Forgotten first, so that what the emulator knows of it afterwards is what it copied.
+  void* const data = target.mutable_data_ptr();
+  emulator().forget(data, target.nbytes());
+  set_unknown(target);
+  return std::make_unique<Call>(op, [target, data](const auto&) {
+    constexpr int kAll = 2;
+    if (emulator().known(data, target.nbytes()) == kAll) set_known(target);
+  });
 }
 
 CallPointer read_by_host(const Operator& op, Arguments arguments) {

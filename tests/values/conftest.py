@@ -1,0 +1,44 @@
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "dryrun"))
+import machine
+
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCES = machine.ROOT / "src" / "values"
+
+
+def extension_folder():
+    """VRAMWISE_VALUES_DIR, or the newest folder of this tree's builds that has the extension."""
+    if path := os.environ.get("VRAMWISE_VALUES_DIR"):
+        return pathlib.Path(path)
+    built = sorted(machine.ROOT.glob("build/*/lib/values/*.so"), key=lambda path: path.stat().st_mtime)
+    return built[-1].parent if built else None
+
+
+@pytest.fixture(scope="session")
+def with_values(tmp_path_factory):
+    """run(script, card, *arguments, **environment): a script of this folder on an emulated card, with true values."""
+    pytest.importorskip("torch")
+    if machine.library() is None or extension_folder() is None:
+        pytest.skip("not built: ninja emulator_library values_library")
+    seen = {}
+
+    def run(script, card, *arguments, **environment):
+        key = repr((script, card, arguments, sorted(environment.items())))
+        if key not in seen:
+            settings = {
+                "PYTHONPATH": str(SOURCES),
+                "VRAMWISE_VALUES_DIR": str(extension_folder()),
+                "XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache"),
+                "HF_HUB_OFFLINE": "1",
+                **environment,
+            }
+            command = [sys.executable, str(HERE / "scripts" / script), *arguments]
+            seen[key] = machine.run(command, [card], tmp_path_factory.mktemp("run"), env=settings, timeout=600)
+        return seen[key]
+
+    return run
