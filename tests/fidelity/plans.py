@@ -108,11 +108,75 @@ def transformers_guide(case: dict) -> Plan:
     return Plan("transformers-2022", "bert_trainer.py", "v100-16gb-sxm", arguments, differs, assumed)
 
 
+LADDER = ("packed", "compile", "chunkedce", "ac", "optbwd", "actoff")  # each row keeps what the rows before it turned on
+
+
+def torchtune(case: dict) -> Plan:
+    """torchtune 0.4 (the ladder of techniques on Llama 3.2 3B), 0.3 (the table of Llama 3.1), data packed to one length."""
+    row = case["id"].rpartition("-")[2]
+    overrides = ["batch_size=2", "gradient_accumulation_steps=1"]
+    if "ladder" not in case["id"]:
+        return torchtune_table(case, overrides)
+    differs = ["a recipe's data set, tokenizer and weights are stood in for"]
+    assumed = ["torchtune 0.4.0, torch 2.5.1, torchao 0.6.1 and bitsandbytes 0.44.1, of that month"]
+    recipe, config = "full_finetune_single_device", "llama3_2/3B_full_single_device.yaml"
+    if row in LADDER:
+        on = LADDER[: LADDER.index(row) + 1]
+        assumed.append("the README doesn't name these rows' optimizer: torch's fused AdamW, as in the release's LoRA settings")
+        overrides += ["optimizer=torch.optim.AdamW", "optimizer.fused=true"]
+        overrides += [f"compile={'compile' in on}", f"optimizer_in_bwd={'optbwd' in on}"]
+        if "chunkedce" not in on:
+            overrides.append("loss=torch.nn.CrossEntropyLoss")
+        overrides += [f"enable_activation_checkpointing={'ac' in on}", f"enable_activation_offloading={'actoff' in on}"]
+    elif row in ("lora", "qlora"):
+        recipe, config = "lora_finetune_single_device", f"llama3_2/3B_{row}_single_device.yaml"
+        overrides += ["compile=True", "enable_activation_checkpointing=True", "enable_activation_offloading=True"]
+    else:
+        raise NotRunnable(f"no settings for the row {row}")
+    arguments = ["--recipe", recipe, "--config", config, "--length", str(case["seq_len"])]
+    arguments += ["--plain_model", "torchtune.models.llama3_2.llama3_2_3b", *overrides]
+    return Plan("torch-2.5.1", "torchtune_recipe.py", "a100-80gb-sxm", arguments, differs, assumed)
+
+
+def torchtune_table(case: dict, overrides: list[str]) -> Plan:
+    size, method = case["id"].removeprefix("torchtune-l31-").split("-")[:2]
+    where = "distributed" if case["n_gpus"] > 1 else "single_device"
+    config = f"llama3_1/{size.upper()}_{method}{'' if where == 'distributed' else '_single_device'}.yaml"
+    if where == "single_device":
+        overrides = [*overrides, "compile=True"]
+    arguments = ["--recipe", f"{method}_finetune_{where}", "--config", config, "--length", str(case["seq_len"])]
+    arguments += ["--plain_model", f"torchtune.models.llama3_1.llama3_1_{size}", "--devices", str(case["n_gpus"])]
+    assumed = ["torchtune 0.3.0, torch 2.4.1 and torchao 0.5.0, of that month", "which counter was printed"]
+    card = "rtx-4090" if "4090" in case["gpu"] else "a100-80gb-sxm"
+    differs = ["a recipe's data set, tokenizer and weights are stood in for"]
+    return Plan("torchtune-2024-09", "torchtune_recipe.py", card, [*arguments, *overrides], differs, assumed)
+
+
+def torchtune_2024_05(case: dict) -> Plan:
+    raise NotRunnable(
+        "neither the counter, nor the unit of GB, nor how Alpaca's samples (most below 300 tokens) came to a length of 2048"
+        " was published"
+    )
+
+
+def ms_swift(case: dict) -> Plan:
+    code = {"qwen": "Qwen", "baichuan": "Baichuan 2", "chatglm": "ChatGLM 3"}
+    remote = next((name for part, name in code.items() if part in case["id"]), None)
+    more = f"; {remote}'s model code is only on a model hub" if remote else ""
+    raise NotRunnable(
+        "reserved memory over an epoch of samples of different lengths: the lengths and their order were not published"
+        f" (swift leaves out those above the limit), nor is the data set in a package{more}"
+    )
+
+
 PLANS: dict[str, Callable[[dict], Plan]] = {
     "litgpt-tables": litgpt_tables,
     "litgpt-hub": litgpt_hub,
     "torchao-optim": torchao_optim,
     "transformers": transformers_guide,
+    "torchtune": torchtune,
+    "torchtune-2024-05": torchtune_2024_05,
+    "ms-swift": ms_swift,
 }
 
 

@@ -48,7 +48,6 @@ def finish(*packages, device=0, **more):
         "reserved": stats["reserved_bytes.all.peak"],
         "retries": stats["num_alloc_retries"],
         "versions": versions(*packages),
-        **more,
-    }
+    } | more
     sys.stdout.flush()
     print("\n" + json.dumps(figures), flush=True)
