@@ -155,7 +155,13 @@ def _make_groups_alone(c10d):
     c10d.split_group = split_group
     c10d._get_split_source = lambda _: None
     c10d._create_process_group_wrapper = lambda wrapped_pg, *_, **__: wrapped_pg  # checks what the peers are doing
+    for name in ("Device", "create_device", "create_default_device", "_Options"):
+        if hasattr(c.ProcessGroupGloo, name):
+            setattr(PhantomGloo, name, getattr(c.ProcessGroupGloo, name))
     c10d.ProcessGroupGloo = PhantomGloo
+    c10d.monitored_barrier = lambda *_, **__: None
+    if hasattr(c, "FakeProcessGroup"):
+        c.FakeProcessGroup._set_sequence_number_for_group = lambda _: None  # asked of Gloo, not supported by it
 
 
 def _completed(result):
@@ -172,18 +178,24 @@ def _collective(function):
     return run
 
 
-class PhantomGloo(c.Backend):
+class _AnyGloo(type(c.Backend)):
+    """What PhantomGloo makes instead of itself passes for one too."""
+
+    def __instancecheck__(cls, instance):
+        return issubclass(type(instance), (cls, c.ProcessGroupGloo, c.FakeProcessGroup))
+
+
+class PhantomGloo(c.Backend, metaclass=_AnyGloo):
     """Gloo in which every rank holds what this one holds."""
 
     options = None
-    Device, create_device = c.ProcessGroupGloo.Device, c.ProcessGroupGloo.create_device
-    create_default_device, _Options = c.ProcessGroupGloo.create_default_device, c.ProcessGroupGloo._Options
 
     def __new__(cls, store, rank, size, *rest, **options):
         if size == 1:
             return c.ProcessGroupGloo(store, rank, size, *rest, **options)
         if not _backends_can_be_written_in_python():
-            ranks.assumed("Gloo's reductions keep this rank's values")
+            # PyTorch before 2.10 or so. Its own stand-in gathers copies; all else stays as it is.
+            ranks.assumed("Gloo's collectives other than gathering leave tensors as they are")
             make = getattr(c.FakeProcessGroup, "_create_internal", c.FakeProcessGroup)
             return make(rank, size)
         return super().__new__(cls)
@@ -309,9 +321,6 @@ class PhantomGloo(c.Backend):
     @_collective
     def barrier(self, options=None):
         return []
-
-    def monitored_barrier(self, *_):
-        pass
 
     # Names before PyTorch 2.14.
     _allgather_base, allgather_into_tensor_coalesced = all_gather_single, all_gather_single_coalesced
