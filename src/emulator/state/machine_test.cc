@@ -71,6 +71,7 @@ TEST(Machine, WithLagACardFallsBehindUntilItsQueueIsFull) {
   EXPECT_LT(machine.now().time_ns, stream->busy_until_ns);
   machine.wait_for_device(0);
   EXPECT_EQ(machine.now().time_ns, stream->busy_until_ns);
+  EXPECT_TRUE(machine.destroy_stream(stream));
 }
 
 TEST(Machine, ACommunicatorsMemoryIsTheCards) {
