@@ -58,6 +58,7 @@ def _become_the_rank(api):
         local, nodes = config.nproc_per_node, config.min_nodes
         if local * nodes <= WANTED:
             raise SystemExit(f"vramwise: rank {WANTED} was asked for, but there are {local * nodes}")
+        _compare_with_cards(local)
         node, local_rank = divmod(WANTED, local)
         os.environ.update(_elastic_environment(config, node, local_rank))
         found(WANTED, local * nodes, local)
@@ -69,6 +70,16 @@ def _become_the_rank(api):
         os.execvp(entrypoint, [entrypoint, *arguments])
 
     api.launch_agent = launch_agent
+
+
+def _compare_with_cards(local):
+    import torch
+
+    cards = torch.cuda.device_count()
+    if 0 < cards < local:
+        print(
+            f"vramwise: {local} ranks a machine, but --gpu names {cards}: --gpu {local}x… has one each", file=sys.stderr
+        )
 
 
 def _elastic_environment(config, node, local_rank):
