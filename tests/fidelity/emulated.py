@@ -1,4 +1,4 @@
-"""A driver on emulated cards: the cards of the published run out of the project's catalogue, and what the driver printed."""
+"""A driver on emulated cards: the published run's, out of the project's catalogue, and what the driver printed."""
 
 from __future__ import annotations
 

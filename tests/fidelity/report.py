@@ -12,7 +12,7 @@ TITLE = "## Fidelity against published peaks"
 
 
 def published_bytes(case: dict) -> float:
-    """What to compare with; of a figure for the whole device, what the same document printed for the context is taken."""
+    """What to compare with: a figure for the whole device less what the same document printed for the context."""
     figure = case["published"]
     return figure["value"] * figure["unit_bytes"] - figure.get("context_bytes", 0)
 
@@ -111,7 +111,9 @@ def counter_not_named(cases: dict, rows: list[dict]) -> list[str]:
     lines = []
     for row in rows:
         case = cases[row["id"]]
-        cells = [f"{row['emulated'][name] / 2**30:.2f} ({error(case, row, name):+.1%})" for name in ("active", "reserved")]
+        cells = [
+            f"{row['emulated'][name] / 2**30:.2f} ({error(case, row, name):+.1%})" for name in ("active", "reserved")
+        ]
         lines.append([row["id"], f"{published_bytes(case) / 2**30:.1f}", *cells])
     return table(["run", "published, GiB", "emulated active", "emulated reserved"], lines)
 
@@ -128,17 +130,18 @@ def section(cases: dict, drawn: dict, rows: dict) -> str:
     lines = [
         TITLE,
         "",
-        "The published run's own program, in an environment of its own versions, on emulated cards; the peak is PyTorch's own",
-        "counter, the one that was published. Cases were drawn from "
-        f"`tests/fidelity/cases.jsonl` ({len(cases)} published figures with their sources)",
-        f"by `tests/fidelity/draw` (seed {drawn['seed']}, stratified by source), committed before any was run. Weights are",
-        "untouched memory, data are token sequences of the published lengths; no constant was fitted to any of them. Repeat it:",
+        "The published run's own program, in an environment of its own versions, on emulated cards; the peak is",
+        "PyTorch's own counter, the one that was published. Cases were drawn from `tests/fidelity/cases.jsonl`",
+        f"({len(cases)} published figures with their sources) by `tests/fidelity/draw` (seed {drawn['seed']}, stratified",
+        "by source); the draw was committed before any of them was run. Weights are untouched memory, data are token",
+        "sequences of the published lengths; no constant was fitted to any of them. To repeat it (a stopped run goes on;",
+        "`--report` writes this section):",
         "",
-        "    tests/fidelity/run --environments FOLDER --checkouts FOLDER      # resumes; --report writes this section",
+        "    tests/fidelity/run --environments FOLDER --checkouts FOLDER",
         "",
-        f"{len(ran)} runs ({dates[0]} to {dates[-1]}, emulator {', '.join(commits)}). Of the {len(named)} whose counter was named, "
-        f"{same} give the same figure as was",
-        f"printed, {small} are within 0.2 %. Where they are not, the remarks say what differs from the published run.",
+        f"{len(ran)} runs ({', '.join(dates)}; emulator {', '.join(commits)}). Of the {len(named)} whose counter was",
+        f"named, {same} give the figure that was printed and {small} are within 0.2 %. The remarks say what differs from",
+        "the published run, and what was not published and had to be assumed.",
         "",
         *per_source(cases, named),
         "",
@@ -156,6 +159,10 @@ def write(cases: dict, drawn: dict, rows: dict) -> int:
     text = DOCS.read_text()
     before, found, after = text.partition(TITLE)
     rest = after.partition("\n## ")[2] if found else ""
-    parts = [before.rstrip("\n"), section(cases, drawn, rows).rstrip("\n"), *(["## " + rest.rstrip("\n")] if rest else [])]
+    parts = [
+        before.rstrip("\n"),
+        section(cases, drawn, rows).rstrip("\n"),
+        *(["## " + rest.rstrip("\n")] if rest else []),
+    ]
     DOCS.write_text("\n\n".join(parts) + "\n")
     return 0

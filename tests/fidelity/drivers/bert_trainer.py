@@ -1,7 +1,7 @@
-"""BERT-large under transformers' Trainer, as in its guide to training on one GPU (2022): 512 random sequences of 512 tokens.
+"""BERT-large under transformers' Trainer, as in its guide to one GPU (2022): 512 random sequences of 512 tokens.
 
-The guide printed what NVML showed for the whole card after one epoch; here fewer steps of the same shapes are done, after
-which PyTorch keeps what it would keep then.
+The guide printed what NVML showed for the whole card after one epoch; here fewer steps of the same shapes are done,
+after which PyTorch keeps what it would keep then.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """litgpt of 2024 (the package): litgpt finetune_full / finetune_lora with the settings of config_hub.
 
-Gradients are accumulated over two micro-batches at most: more of them add to the same memory. The weights are untouched memory, the tokenizer is a stand-in, and Alpaca2k is random tokens: one micro-batch in three has
-a sample of max_seq_length, the others are of typical length. Real epochs end in the same peak: every batch that has the
-longest sample is padded to it, and there are batches with it after the first optimizer step.
+Gradients are accumulated over two micro-batches at most: more of them add to the same memory. The weights are untouched
+memory, the tokenizer is a stand-in, and Alpaca2k is random tokens: one micro-batch in three has a sample of
+max_seq_length, the others are of typical length. Real epochs end in the same peak: every batch that has the longest
+sample is padded to it, and there are batches with it after the first optimizer step.
 """
 
 import argparse

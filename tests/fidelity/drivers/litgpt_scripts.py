@@ -1,9 +1,9 @@
 """lit-gpt of 2023 and early 2024: finetune/{lora,adapter,adapter_v2}.py of a checkout, with the published settings.
 
-As its users did, the settings at the head of the script are changed; the rest runs as it is. Weights, tokenizer and the
-Alpaca data set are not there: the weights are untouched memory, the tokenizer is a stand-in (it encodes one prompt of the
-validation), and the data set is random tokens, one sample of the published longest length among samples of typical length.
-The script takes the longest sample first.
+As its users did, the settings at the head of the script are changed; the rest runs as it is. Weights, tokenizer and
+the Alpaca data set are not there: the weights are untouched memory, the tokenizer is a stand-in (it encodes one prompt
+of the validation), and the data set is random tokens, one sample of the published longest length among samples of
+typical length. The script takes the longest sample first.
 """
 
 import argparse
@@ -67,7 +67,9 @@ def main():
     script.eval_iters, script.eval_max_new_tokens = 4, 10  # published: 100 of each, of the same sizes
     script.Tokenizer = Tokenizer
     script.check_valid_checkpoint_dir = lambda folder: None
-    for name in [n for n, value in vars(script).items() if n.startswith("save_") and callable(value)]:  # comes after the figure was printed
+    for name in [
+        n for n, value in vars(script).items() if n.startswith("save_") and callable(value)
+    ]:  # comes after the figure was printed
         setattr(script, name, lambda *unused: None)
     base = importlib.import_module("lit_gpt.model")
 

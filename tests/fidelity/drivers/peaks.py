@@ -1,7 +1,7 @@
 """What the drivers share: weights that are not there, and the figures at the end.
 
-A driver runs in the environment of the published run, on emulated cards, with the published run's own program. It prints
-its figures as JSON in the last line of its output.
+A driver runs in the environment of the published run, on emulated cards, with the published run's own program. It
+prints its figures as JSON in the last line of its output.
 """
 
 import importlib.metadata

@@ -1,8 +1,8 @@
 """A torchtune recipe out of its package, with the published configuration; what it loads and reads is stood in for.
 
-The recipe's checkpointer, tokenizer and packed data set are components that a configuration names, so it names the ones of
-this file: untouched memory for weights, and token sequences of the packed length (packed data are always full). The recipe
-logs its peaks after every step and resets them; what is kept is the largest of the steps after the first.
+The recipe's checkpointer, tokenizer and packed data set are components that a configuration names, so it names the
+ones of this file: untouched memory for weights, and token sequences of the packed length (packed data are always full).
+The recipe logs its peaks after every step and resets them; what is kept is the largest of the steps after the first.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The fine-tuning behind torchao's table of low-bit optimizers: timm's ViT-H, compiled, bf16 autocast, fixed batch.
 
-The published benchmark's own steps (move a batch, autocast, cross-entropy, backward, optimizer, and an evaluation at the end)
-on random images of the same size, with weights that were never trained: neither decides an allocation.
+The published benchmark's own steps (move a batch, autocast, cross-entropy, backward, optimizer, and an evaluation at
+the end) on random images of the same size, with weights that were never trained: neither decides an allocation.
 """
 
 import argparse
