@@ -51,17 +51,11 @@ class Outcome:
         return json.loads(self.out.strip().splitlines()[-1])
 
 
-def run(command, cards, folder, env=None, machine=None, timeout=300):
-    """Runs `command` (a list, or the name of a script in scripts/) on emulated `cards` (keys of CARDS, or dicts)."""
-    if isinstance(command, str):
-        command = [PYTHON, str(HERE / "scripts" / command)]
+def environment(cards, ledgers, env=None, machine=None):
+    """The environment of a program on emulated `cards` (keys of CARDS, or dicts)."""
     description = {"cards": [CARDS[c] if isinstance(c, str) else c for c in cards], **(machine or {})}
-    ledgers = pathlib.Path(folder) / "ledgers"
-    ledgers.mkdir(exist_ok=True)
-    for old in ledgers.iterdir():
-        old.unlink()
-    full = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
-    full |= {
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_", "NCCL_"))}
+    return own | {
         "LD_PRELOAD": str(library()),
         "LD_LIBRARY_PATH": f"{library().parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
         "TRITON_LIBCUDA_PATH": str(library().parent),
@@ -69,5 +63,16 @@ def run(command, cards, folder, env=None, machine=None, timeout=300):
         "VRAMWISE_LEDGER_DIR": str(ledgers),
         **(env or {}),
     }
+
+
+def run(command, cards, folder, env=None, machine=None, timeout=600):
+    """Runs `command` (a list, or the name of a script in scripts/) on emulated `cards`."""
+    if isinstance(command, str):
+        command = [PYTHON, str(HERE / "scripts" / command)]
+    ledgers = pathlib.Path(folder) / "ledgers"
+    ledgers.mkdir(exist_ok=True)
+    for old in ledgers.iterdir():
+        old.unlink()
+    full = environment(cards, ledgers, env, machine)
     process = subprocess.run(command, env=full, capture_output=True, text=True, timeout=timeout, check=False)
-    return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.glob("ledger.*.json"))])
+    return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.iterdir())])
