@@ -26,30 +26,71 @@ namespace {
 
 struct Case {
   const char* name;
-  const char* model;
+  DecoderConfig config;
   StepSettings settings;
 };
 
+DecoderConfig preset(const char* name) { return model_preset(name).value(); }
+
+DecoderConfig medium_with_vocabulary(std::int64_t vocab_size, bool tied = true) {
+  DecoderConfig config = preset("medium");
+  config.vocab_size = vocab_size;
+  config.tie_embeddings = tied;
+  return config;
+}
+
+DecoderConfig medium_ungrouped() {
+  DecoderConfig config = preset("medium");
+  config.n_kv_heads = config.n_heads;
+  return config;
+}
+
+/// All grow by 2.2 GiB and more.
 const std::vector<Case>& cases() {
+  constexpr Precision kBf16 = Precision::kBf16;
+  static const DecoderConfig small = preset("small");
+  static const DecoderConfig medium = preset("medium");
+  static const DecoderConfig large = preset("large");
   static const std::vector<Case> kCases = {
-      {"medium fp32 2 x 512", "medium", {.micro_batch = 2, .seq_len = 512}},
-      {"medium fp32 8 x 256", "medium", {.micro_batch = 8, .seq_len = 256}},
-      {"medium fp32 1 x 2048", "medium", {.micro_batch = 1, .seq_len = 2048}},
-      {"medium fp32 4 x 512, 6 blocks checkpointed",
-       "medium",
-       {.micro_batch = 4, .seq_len = 512, .checkpointed_blocks = 6}},
-      {"medium fp32 8 x 512, all checkpointed",
-       "medium",
-       {.micro_batch = 8, .seq_len = 512, .checkpointed_blocks = 12}},
+      {"medium fp32 3 x 512", medium, {.micro_batch = 3, .seq_len = 512}},
+      {"medium fp32 8 x 256", medium, {.micro_batch = 8, .seq_len = 256}},
+      {"medium fp32 1 x 2048", medium, {.micro_batch = 1, .seq_len = 2048}},
+      {"medium fp32 6 x 512, 6 blocks checkpointed",
+       medium,
+       {.micro_batch = 6, .seq_len = 512, .checkpointed_blocks = 6}},
+      {"medium fp32 14 x 512, all checkpointed",
+       medium,
+       {.micro_batch = 14, .seq_len = 512, .checkpointed_blocks = 12}},
       {"medium fp32 8 x 512, optimizer offloaded",
-       "medium",
+       medium,
        {.micro_batch = 8, .seq_len = 512, .offload_optimizer = true}},
-      {"medium bf16 8 x 512", "medium", {.micro_batch = 8, .seq_len = 512, .precision = Precision::kBf16}},
-      {"small fp32 16 x 512", "small", {.micro_batch = 16, .seq_len = 512}},
-      {"large fp32 1 x 256", "large", {.micro_batch = 1, .seq_len = 256}},
+      {"medium fp32 3 x 512, accumulation 2",
+       medium,
+       {.micro_batch = 3, .seq_len = 512, .gradient_accumulation_steps = 2}},
+      {"medium fp32 3 x 512, as many key heads", medium_ungrouped(), {.micro_batch = 3, .seq_len = 512}},
+      {"medium fp32 2 x 512, vocabulary 50,304", medium_with_vocabulary(50304), {.micro_batch = 2, .seq_len = 512}},
+      {"medium fp32 1 x 512, 50,304, chunks of 128",
+       medium_with_vocabulary(50304),
+       {.micro_batch = 1, .seq_len = 512, .loss_chunk_tokens = 128}},
+      {"medium fp32 1 x 512, 50,304, untied", medium_with_vocabulary(50304, false), {.micro_batch = 1, .seq_len = 512}},
+      {"medium bf16 8 x 512", medium, {.micro_batch = 8, .seq_len = 512, .precision = kBf16}},
+      {"medium bf16 2 x 512, vocabulary 128,256",
+       medium_with_vocabulary(128256),
+       {.micro_batch = 2, .seq_len = 512, .precision = kBf16}},
+      {"medium bf16 8 x 512, 6 blocks checkpointed",
+       medium,
+       {.micro_batch = 8, .seq_len = 512, .precision = kBf16, .checkpointed_blocks = 6}},
+      {"small fp32 20 x 512", small, {.micro_batch = 20, .seq_len = 512}},
+      {"small fp32 160 x 64", small, {.micro_batch = 160, .seq_len = 64}},
+      {"large fp32 1 x 256", large, {.micro_batch = 1, .seq_len = 256}},
+      {"large fp32 2 x 512, optimizer offloaded", large, {.micro_batch = 2, .seq_len = 512, .offload_optimizer = true}},
+      {"large fp32 1 x 512, 11 blocks checkpointed",
+       large,
+       {.micro_batch = 1, .seq_len = 512, .checkpointed_blocks = 11}},
+      {"large bf16 1 x 512", large, {.micro_batch = 1, .seq_len = 512, .precision = kBf16}},
       {"large bf16 2 x 512, all checkpointed",
-       "large",
-       {.micro_batch = 2, .seq_len = 512, .precision = Precision::kBf16, .checkpointed_blocks = 22}},
+       large,
+       {.micro_batch = 2, .seq_len = 512, .precision = kBf16, .checkpointed_blocks = 22}},
   };
   return kCases;
 }
@@ -72,17 +113,17 @@ void warm_up(Precision precision) {
 
 int measure(const Case& c) {
   map_large_blocks();
-  use_block_store();
   warm_up(c.settings.precision);
-  const DecoderConfig config = model_preset(c.model).value();
+  use_block_store();  // only now: it would keep the warm-up's blocks
   // What the warm-up freed would otherwise be used again, and not show as growth.
   ::malloc_trim(0);
   const std::int64_t before = status_bytes("VmRSS");
   std::ofstream("/proc/self/clear_refs") << "5\n";  // VmHWM starts anew
-  MeasuredRun run(config, c.settings);
+  MeasuredRun run(c.config, c.settings);
   run.add_optimizer(std::filesystem::temp_directory_path());
   run.step(2);
-  const Ledger ledger = estimate_step(config, c.settings, {.backend = Backend::kCpu, .threads = at::get_num_threads()});
+  const Ledger ledger =
+      estimate_step(c.config, c.settings, {.backend = Backend::kCpu, .threads = at::get_num_threads()});
   // The weights are known to the byte: taken from both, so that the error is that of all that comes on top of the
   // model.
   const std::int64_t weights = ledger.at_peak.weights.count();
