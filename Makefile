@@ -1,7 +1,7 @@
 # Every target is a thin name for a CMake workflow (CMakePresets.json) or a script of tools/; CI runs `make test`.
 # All of them set up what they need first: system packages, .venv, torch. Where nothing is missing that takes a moment.
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench sweep format tidy clean
+.PHONY: help build demo test bench sweep fuzz format tidy clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -24,6 +24,11 @@ bench: ## build and run the benchmarks of bench/
 
 sweep: build ## plan every model size on every memory size and card; check what must hold between the answers
 	@tools/sweep
+
+fuzz: ## feed damaged and made-up files to every reader for a minute each (tools/fuzz --seconds N)
+	@tools/bootstrap --test
+	cmake --workflow --preset fuzz
+	@tools/fuzz
 
 format: ## format C++, Python and CMake's neighbours in place
 	@tools/bootstrap --test --lint

@@ -34,6 +34,7 @@ int run(int argc, const char* const* argv) {
   add_plan_command(app, outcome);
   add_dryrun_command(app, outcome);
   add_train_command(app, outcome);
+  add_snapshot_command(app, outcome);
   add_synth_command(app, outcome);
   add_doctor_command(app, outcome);
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <map>
+#include <string_view>
+#include <tuple>
 
 namespace vramwise {
 namespace {
@@ -26,24 +28,33 @@ SnapshotState state_of(const MemorySnapshot& snapshot, std::int64_t device) {
   return state;
 }
 
-std::vector<StackUse> uses_at_peak(const TracedEvents& traced, const Replay& recorded) {
-  std::map<StackIndex, StackUse> by_stack;
+bool is_of_pytorch(const std::string& file) {
+  return file.find("/torch/") != std::string::npos || file.starts_with("<");
+}
+
+/// Frames of C++ that every allocation has, which tell nothing.
+bool is_of_allocating(const std::string& function) {
+  for (const char* part :
+       {"unwind", "CapturedTraceback", "gather", "CachingAllocator", "Allocator::allocate", "empty_"})
+    if (function.find(part) != std::string::npos) return true;
+  return false;
+}
+
+std::vector<StackUse> uses_at_peak(const MemorySnapshot& snapshot, const TracedEvents& traced, const Replay& recorded) {
+  std::map<std::tuple<std::string_view, std::int64_t, std::string_view>, StackUse> by_place;
   for (const AllocationId id : alive_after(traced.events, recorded.allocated.event)) {
     const TracedAllocation& allocation = traced.allocations[id];
-    StackUse& use = by_stack[allocation.stack];
-    use.stack = allocation.stack;
+    const SnapshotFrame* frame = telling_frame(snapshot, allocation.stack);
+    StackUse& use = frame == nullptr ? by_place[{}] : by_place[{frame->file, frame->line, frame->function}];
+    if (use.blocks == 0) use.stack = allocation.stack;
     use.bytes += allocation.bytes;
     ++use.blocks;
     if (allocation.before_history) ++use.before_history;
   }
   std::vector<StackUse> uses;
-  for (const auto& [stack, use] : by_stack) uses.push_back(use);
+  for (const auto& [place, use] : by_place) uses.push_back(use);
   std::ranges::stable_sort(uses, std::ranges::greater(), &StackUse::bytes);
   return uses;
-}
-
-bool is_of_pytorch(const std::string& file) {
-  return file.find("/torch/") != std::string::npos || file.starts_with("<");
 }
 
 }  // namespace
@@ -68,7 +79,11 @@ const SnapshotFrame* telling_frame(const MemorySnapshot& snapshot, StackIndex st
     if (python == nullptr) python = &frame;
   }
   if (python != nullptr) return python;
-  return snapshot.stacks[stack].empty() ? nullptr : &snapshot.frames[snapshot.stacks[stack].front()];
+  const auto& frames = snapshot.stacks[stack];
+  const auto telling = std::ranges::find_if(
+      frames, [&](std::uint32_t index) { return !is_of_allocating(snapshot.frames[index].function); });
+  if (telling != frames.end()) return &snapshot.frames[*telling];
+  return frames.empty() ? nullptr : &snapshot.frames[frames.front()];
 }
 
 Result<SnapshotAnalysis> analyze_snapshot(const MemorySnapshot& snapshot, std::size_t device,
@@ -87,7 +102,7 @@ Result<SnapshotAnalysis> analyze_snapshot(const MemorySnapshot& snapshot, std::s
   }
   const auto& events = analysis.traced.events;
   analysis.recorded = replay(events, snapshot.options);
-  analysis.at_peak = uses_at_peak(analysis.traced, analysis.recorded);
+  analysis.at_peak = uses_at_peak(snapshot, analysis.traced, analysis.recorded);
 
   AllocatorOptions other = snapshot.options;
   other.expandable_segments = !other.expandable_segments;

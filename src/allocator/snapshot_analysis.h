@@ -26,9 +26,9 @@ struct SnapshotState {
   std::int64_t free_bytes() const { return reserved_bytes - allocated_bytes - pending_free_bytes; }
 };
 
-/// Blocks that were allocated at the same place of the program.
+/// Blocks that were allocated at the same place of the program (telling_frame).
 struct StackUse {
-  StackIndex stack = 0;
+  StackIndex stack = 0;    ///< of the first of them
   std::int64_t bytes = 0;  ///< as asked for
   std::int64_t blocks = 0;
   std::int64_t before_history = 0;  ///< how many of the blocks were there when the recording began
@@ -67,7 +67,7 @@ Result<SnapshotAnalysis> analyze_snapshot(const MemorySnapshot& snapshot, std::s
                                           const std::optional<WhatIfCard>& card = std::nullopt);
 
 /// The frame that a person would look for: the innermost one of Python code outside PyTorch; else of Python code; else
-/// the innermost. nullptr: no stack was recorded.
+/// that of C++ that is past the allocating itself. nullptr: no stack was recorded.
 const SnapshotFrame* telling_frame(const MemorySnapshot& snapshot, StackIndex stack);
 
 }  // namespace vramwise
