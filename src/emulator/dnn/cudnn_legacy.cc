@@ -1,8 +1,9 @@
-// cuDNN beside the backend interface: handles, the fixed-function descriptors, batch normalization. Recurrent networks,
-// CTC loss and the old convolution calls take scratch memory whose size NVIDIA does not publish: refused.
+// cuDNN beside the backend interface: handles, the fixed-function descriptors, batch normalization. CTC loss and the
+// old convolution calls take scratch memory whose size NVIDIA does not publish: refused.
 #include <cstdint>
 #include <vector>
 
+#include "emulator/dnn/descriptors.h"
 #include "emulator/listed.h"
 
 using namespace vramwise::emulator;
@@ -14,14 +15,6 @@ constexpr int kNotSupportedByDnn = 3000;
 
 struct DnnHandle {
   void* stream = nullptr;
-};
-
-/// Tensor and filter descriptors: what can be asked back.
-struct ShapeDescriptor {
-  int data_type = 0;
-  int format = 0;
-  std::vector<int> dimensions;
-  std::vector<int> strides;
 };
 
 }  // namespace
@@ -120,7 +113,6 @@ VRAMWISE_DESCRIPTOR(Convolution)
 VRAMWISE_DESCRIPTOR(Pooling)
 VRAMWISE_DESCRIPTOR(SpatialTransformer)
 VRAMWISE_DESCRIPTOR(Dropout)
-VRAMWISE_DESCRIPTOR(RNN)
 VRAMWISE_DESCRIPTOR(RNNData)
 VRAMWISE_DESCRIPTOR(CTCLoss)
 #undef VRAMWISE_DESCRIPTOR

@@ -1,4 +1,6 @@
-// cuSOLVER: arithmetic is skipped, questions for scratch sizes are refused.
+// cuSOLVER: arithmetic is skipped. Scratch sizes are not published: the program gets none, and the ledger is
+// incomplete.
+#include <cstddef>
 #include <cstdint>
 
 #include "emulator/listed.h"
@@ -39,5 +41,5 @@ VRAMWISE_IGNORED(cusolverDnXgesvdjSetTolerance)
 #undef VRAMWISE_LISTED
 #define VRAMWISE_LISTED(name) VRAMWISE_REFUSED(name, kNotSupportedBySolver)
 #include "emulator/other/cusolver_rest.def"
-#include "emulator/other/cusolver_sizes.def"
 #undef VRAMWISE_LISTED
+#include "emulator/other/cusolver_sizes.def"

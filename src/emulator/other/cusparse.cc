@@ -1,4 +1,6 @@
-// cuSPARSE: descriptors are made and thrown away, arithmetic is skipped, and questions for sizes are refused.
+// cuSPARSE: descriptors are made and thrown away, arithmetic is skipped. Sizes of scratch are not published: the
+// program gets none, and the ledger is incomplete. Sizes of results are refused.
+#include <cstddef>
 #include <cstdint>
 
 #include "emulator/listed.h"
@@ -64,3 +66,4 @@ VRAMWISE_IGNORED(cusparseSpMatSetAttribute)
 #include "emulator/other/cusparselt_refused.def"
 #include "emulator/other/cusparselt_rest.def"
 #undef VRAMWISE_LISTED
+#include "emulator/other/cusparse_sizes.def"
