@@ -1,5 +1,5 @@
-// Sizes and strides: contiguity, broadcasting and views, by the rules of c10/core/Contiguity.h, ATen/ExpandUtils.cpp and
-// ATen/TensorUtils.cpp of PyTorch 2.14.
+// Sizes and strides: contiguity, broadcasting and views, by the rules of c10/core/Contiguity.h, ATen/ExpandUtils.cpp
+// and ATen/TensorUtils.cpp of PyTorch 2.14.
 
 #include "tape/dims.h"
 

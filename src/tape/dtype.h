@@ -33,8 +33,8 @@ constexpr bool is_half(DType type) { return type == DType::kFloat16 || type == D
 /// The type in which CUDA kernels compute with elements of `type` (at::acc_type, at::opmath_type).
 constexpr DType accumulate_type(DType type) { return is_half(type) ? DType::kFloat32 : type; }
 
-/// torch.promote_types. Two different 16-bit floats make a float32; uint8 and int8 would make an int16, which no op here
-/// has use for, and are taken as int32.
+/// torch.promote_types. Two different 16-bit floats make a float32; uint8 and int8 would make an int16, which no op
+/// here has use for, and are taken as int32.
 constexpr DType promote(DType a, DType b) {
   if (a == b) return a;
   if (is_floating(a) != is_floating(b)) return is_floating(a) ? a : b;

@@ -1,5 +1,5 @@
-// The order of dimensions, as ATen/TensorIterator.cpp of PyTorch 2.14 finds it (reorder_dimensions, coalesce_dimensions,
-// allocate_or_resize_outputs, compute_fast_setup_type, get_dim_to_split).
+// The order of dimensions, as ATen/TensorIterator.cpp of PyTorch 2.14 finds it (reorder_dimensions,
+// coalesce_dimensions, allocate_or_resize_outputs, compute_fast_setup_type, get_dim_to_split).
 
 #include "tape/iterator.h"
 
@@ -142,8 +142,9 @@ Reduction::Reduction(const Tensor& input, unsigned reduced, DType output_type) {
     const std::int64_t in_stride = operands.strides[1][dim];
     const int last = shape_.size() - 1;
     const bool joins =
-        last >= 0 && (size == 1 || shape_[last] == 1 ||
-                      (shape_[last] * output_.strides[last] == out_stride && shape_[last] * input_.strides[last] == in_stride));
+        last >= 0 &&
+        (size == 1 || shape_[last] == 1 ||
+         (shape_[last] * output_.strides[last] == out_stride && shape_[last] * input_.strides[last] == in_stride));
     if (!joins) {
       shape_.push_back(size);
       output_.strides.push_back(out_stride);
@@ -188,8 +189,7 @@ void Reduction::split(Reduction& first, Reduction& second) const {
   int dim = -1;
   for (int i = rank() - 1; i >= 0; --i) {
     if (shape_[i] == 0) continue;
-    const std::int64_t extent =
-        std::max((shape_[i] - 1) * output_.strides[i], (shape_[i] - 1) * input_.strides[i]);
+    const std::int64_t extent = std::max((shape_[i] - 1) * output_.strides[i], (shape_[i] - 1) * input_.strides[i]);
     if (extent > widest) {
       widest = extent;
       dim = i;

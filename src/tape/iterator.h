@@ -1,5 +1,6 @@
-// Iterator: how PyTorch's TensorIterator looks at the operands of an elementwise op or a reduction: the common shape, the
-// order of dimensions, dimensions that can be joined. From it follow the strides of a result and the plan of a reduction.
+// Iterator: how PyTorch's TensorIterator looks at the operands of an elementwise op or a reduction: the common shape,
+// the order of dimensions, dimensions that can be joined. From it follow the strides of a result and the plan of a
+// reduction.
 #pragma once
 
 #include <initializer_list>

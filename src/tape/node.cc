@@ -145,7 +145,8 @@ Node* internal::make_node(Tape& tape, const NodeParts& parts) {
   node->function = parts.function;
   std::copy(parts.numbers.begin(), parts.numbers.end(), node->numbers);
   int i = 0;
-  for (const Tensor* input : parts.inputs) new (&node->edges[i++]) Edge(input == nullptr ? Edge{} : gradient_edge(*input));
+  for (const Tensor* input : parts.inputs)
+    new (&node->edges[i++]) Edge(input == nullptr ? Edge{} : gradient_edge(*input));
   save(node, parts);
   std::uint16_t number = 0;
   for (const Tensor* output : parts.outputs) {

@@ -47,8 +47,8 @@ struct Node {
 
   Edge* edges = nullptr;
   GradientShape* inputs = nullptr;
-  TensorData** arrived = nullptr;  ///< counted; one for each input
-  TensorData** saved = nullptr;    ///< counted; null entries are undefined or released
+  TensorData** arrived = nullptr;   ///< counted; one for each input
+  TensorData** saved = nullptr;     ///< counted; null entries are undefined or released
   std::uint32_t* packed = nullptr;  ///< under saved-tensor hooks: their numbers for the saved tensors
   SavedHooks* hooks = nullptr;      ///< counted; null where the tensors themselves were saved
   std::int64_t* numbers = nullptr;
@@ -63,8 +63,8 @@ struct Node {
   static void destroy(Node* node);
 };
 
-/// Where a tensor's gradient goes: to the node that made it, or to a leaf's accumulator. Counted; null where no gradient
-/// is wanted.
+/// Where a tensor's gradient goes: to the node that made it, or to a leaf's accumulator. Counted; null where no
+/// gradient is wanted.
 Edge gradient_edge(const Tensor& tensor);
 
 }  // namespace vramwise::tape

@@ -26,8 +26,8 @@ class Autocast;
 
 /// What has been computed so far; differences of it are the work of a phase.
 struct Work {
-  double matmul_flops = 0;      ///< multiply and add are two
-  std::int64_t bytes_moved = 0; ///< reads and writes of device memory by the other kernels
+  double matmul_flops = 0;       ///< multiply and add are two
+  std::int64_t bytes_moved = 0;  ///< reads and writes of device memory by the other kernels
   std::int64_t kernels = 0;
 };
 
@@ -70,7 +70,8 @@ class Tape {
   Thread thread() const { return thread_; }
   void set_thread(Thread thread) { thread_ = thread; }
 
-  /// Called by whatever uses a handle of cuBLAS or cuBLASLt: the first use of a thread's handle allocates its workspace.
+  /// Called by whatever uses a handle of cuBLAS or cuBLASLt: the first use of a thread's handle allocates its
+  /// workspace.
   void use_cublas();
 
   void count_matmul(double flops) {

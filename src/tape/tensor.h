@@ -1,7 +1,7 @@
 // Tensor: shape, strides, type, the storage they look into, and the place in the autograd graph. No values.
 //
-// A Tensor is a counted reference, as in PyTorch: copying it costs an increment, and the storage's release is an event of
-// the tape at exactly the moment at which its last reference goes. Single-threaded.
+// A Tensor is a counted reference, as in PyTorch: copying it costs an increment, and the storage's release is an event
+// of the tape at exactly the moment at which its last reference goes. Single-threaded.
 //
 // Operators take Tensors by value and drop them before they return, as the interpreter drops an operand: in
 // `silu(gate) * up` the value of silu(gate) is released as soon as the product exists, not at the end of the statement.

@@ -390,7 +390,9 @@ CASES = {
     "mean": reduction("mean"),
     "reshape": reshaping,
     "flatten": flattening,
-    **{op: moving(op) for op in ("transpose", "permute", "unsqueeze", "squeeze", "slice", "select", "narrow", "expand")},
+    **{
+        op: moving(op) for op in ("transpose", "permute", "unsqueeze", "squeeze", "slice", "select", "narrow", "expand")
+    },
     "split": splitting("split"),
     "chunk": splitting("chunk"),
     "cat": joining("cat"),

@@ -1,6 +1,6 @@
 """Compares the tape with PyTorch on an emulated card, case by case; also a tool: what changed for another torch?
 
-    python tests/tape/compare.py --seed 7 --each 20 [--only add,mul] [--python OTHER/bin/python] [--card ampere]
+python tests/tape/compare.py --seed 7 --each 20 [--only add,mul] [--python OTHER/bin/python] [--card ampere]
 """
 
 import argparse
@@ -82,9 +82,7 @@ def compare(seed, each, card="ampere", python=sys.executable, only=None, env=Non
     programs = [case for _, case in cases]
     torch = from_torch(programs, card, python, env)
     tape = from_tape(programs, card)
-    wrong = [
-        (kind, case, difference(a, b)) for (kind, case), a, b in zip(cases, tape, torch, strict=True) if a != b
-    ]
+    wrong = [(kind, case, difference(a, b)) for (kind, case), a, b in zip(cases, tape, torch, strict=True) if a != b]
     return len(cases) - len(wrong), wrong
 
 

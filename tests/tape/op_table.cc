@@ -193,8 +193,8 @@ Dims Call::dims(const char* name) const {
 
 DType dtype_named(const std::string& name) {
   static const std::map<std::string, DType> types = {
-      {"bool", DType::kBool},       {"uint8", DType::kUInt8},     {"int8", DType::kInt8},
-      {"int32", DType::kInt32},     {"int64", DType::kInt64},     {"float16", DType::kFloat16},
+      {"bool", DType::kBool},         {"uint8", DType::kUInt8},     {"int8", DType::kInt8},
+      {"int32", DType::kInt32},       {"int64", DType::kInt64},     {"float16", DType::kFloat16},
       {"bfloat16", DType::kBFloat16}, {"float32", DType::kFloat32}, {"float64", DType::kFloat64}};
   return types.at(name);
 }

@@ -30,7 +30,8 @@ Tensor make_input(Tape& tape, const Json& input) {
   for (const auto& step : input.value("layout", Json::array())) {
     tensor = run_op(step.at(0), Call{.in = {tensor}, .args = step.at(1)}).front();
   }
-  if (!input.value("layout", Json::array()).empty()) tensor = tape.alias(tensor, tensor.sizes(), tensor.strides(), tensor->offset);
+  if (!input.value("layout", Json::array()).empty())
+    tensor = tape.alias(tensor, tensor.sizes(), tensor.strides(), tensor->offset);
   tensor->requires_grad = input.value("grad", false);
   return tensor;
 }

@@ -72,7 +72,8 @@ def sources_have_a_target(tree: Tree) -> Iterator[Problem]:
 
 def python_tests_are_collected(tree: Tree) -> Iterator[Problem]:
     """pytest collects tests/**/test_*.py and nothing else."""
-    texts = [tree.text(path) for path in tree.with_suffix(".py") if path.startswith("tests/")]
+    programs = [path for path in tree.paths if path.endswith(".py") or "." not in path.rpartition("/")[2]]
+    texts = [tree.text(path) for path in programs if path.startswith("tests/")]
     for path in tree.with_suffix(".py"):
         folder, _, name = path.rpartition("/")
         if name.startswith("test_") and not folder.startswith("tests"):

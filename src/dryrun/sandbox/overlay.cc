@@ -87,7 +87,7 @@ class Builder {
     for (const std::string& real : options_.real_folders) real_folders_.push_back(hold(real));
     VRAMWISE_RETURN_IF_ERROR(choose_scratch());
     mounts_ = visible_mounts(text_of("/proc/self/mountinfo"));
-    const std::string root = options_.scratch + "/root";
+    const std::string root = options_.scratch + "/tree";
     mkdir(root.c_str(), 0755);
     if (!in_user_namespace_ && overlay("/", root)) {
       VRAMWISE_RETURN_IF_ERROR(build_root(root));
@@ -150,9 +150,9 @@ class Builder {
     const std::string layer = fmt::format("{}/{}", by_descriptor(scratch_), layers_++);
     mkdir(layer.c_str(), 0700);
     make_upper(layer + "/upper", status);
-    mkdir((layer + "/work").c_str(), 0700);
+    mkdir((layer + "/layering").c_str(), 0700);
     const std::string layers =
-        fmt::format("lowerdir={},upperdir={}/upper,workdir={}/work", by_descriptor(below), layer, layer);
+        fmt::format("lowerdir={},upperdir={}/upper,workdir={}/layering", by_descriptor(below), layer, layer);
     const std::string kind = in_user_namespace_ ? ",userxattr" : ",redirect_dir=on";
     bool mounted = false;
     // "volatile" (Linux 5.10) spares syncing what is thrown away.

@@ -1,6 +1,6 @@
 // CUB asks for temporary storage by the number of tiles into which it cuts its input; the tile's size is tuned for each
-// architecture (cub/device/dispatch/tuning/*.cuh). Each part of the storage is aligned to 256 bytes and the whole asks for
-// 255 more, to align its beginning (cub/util_temporary_storage.cuh, alias_temporaries).
+// architecture (cub/device/dispatch/tuning/*.cuh). Each part of the storage is aligned to 256 bytes and the whole asks
+// for 255 more, to align its beginning (cub/util_temporary_storage.cuh, alias_temporaries).
 
 #include "tape/ops/cub.h"
 

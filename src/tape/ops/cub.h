@@ -1,4 +1,5 @@
-// Temporary storage of the CUB algorithms that PyTorch's kernels call (CUB of CUDA 13.0, torch/aten/src/ATen/cuda/cub.cu).
+// Temporary storage of the CUB algorithms that PyTorch's kernels call (CUB of CUDA 13.0,
+// torch/aten/src/ATen/cuda/cub.cu).
 #pragma once
 
 #include <cstdint>

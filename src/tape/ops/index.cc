@@ -36,7 +36,9 @@ Tensor sorted_row_sums(const Tensor& grad, std::int64_t count, std::int64_t entr
   const std::int64_t most_runs = std::min(count, entries);
   const Tensor parts = tape.empty({most_runs}, kIndex);
   const Tensor part_offsets = tape.empty({most_runs}, kIndex);
-  { const Scratch scan(tape, cub::scan_bytes(most_runs, 8)); }
+  {
+    const Scratch scan(tape, cub::scan_bytes(most_runs, 8));
+  }
   const Tensor part_count = tape.empty({}, kIndex);
   const std::int64_t most_parts = count / 10 + most_runs;
   const Tensor starts = tape.empty({most_parts}, kIndex);
@@ -207,7 +209,9 @@ std::pair<Tensor, Tensor> topk(Tensor x, std::int64_t k, int dim) {
   sizes[wrap_dim(dim, x.rank())] = k;
   Tensor values = x.tape().empty(sizes, x.type());
   Tensor indices = x.tape().empty(sizes, DType::kInt64);
-  { const Tensor whole = contiguous(detach(x)); }
+  {
+    const Tensor whole = contiguous(detach(x));
+  }
   return {record(std::move(values), {&x}, {&indices},
                  [before = x.sizes()](Backward& pass) {
                    const Tensor index = pass.saved(0);

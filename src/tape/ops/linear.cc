@@ -1,5 +1,5 @@
-// Matrix products on CUDA: cuBLAS takes matrices whose rows or columns are contiguous; any other operand is copied first
-// (ATen/native/cuda/cuBlasCommonArgs.h, Blas.cpp). Formulas: derivatives.yaml and FunctionsManual.cpp
+// Matrix products on CUDA: cuBLAS takes matrices whose rows or columns are contiguous; any other operand is copied
+// first (ATen/native/cuda/cuBlasCommonArgs.h, Blas.cpp). Formulas: derivatives.yaml and FunctionsManual.cpp
 // (mm_mat1_backward, mm_mat2_backward: the gradient has the layout of the operand).
 
 #include "tape/ops/linear.h"

@@ -1,6 +1,6 @@
 // Elementwise ops and their derivatives (tools/autograd/derivatives.yaml of PyTorch 2.14): what is saved, and which
-// temporaries a formula makes. A formula's results come in the order of the inputs' names there. Its temporaries are named
-// here, one by one: those of a C++ expression of ATen's live until its end, and go in the reverse order.
+// temporaries a formula makes. A formula's results come in the order of the inputs' names there. Its temporaries are
+// named here, one by one: those of a C++ expression of ATen's live until its end, and go in the reverse order.
 
 #include "tape/ops/pointwise.h"
 

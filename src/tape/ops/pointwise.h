@@ -10,9 +10,10 @@ namespace vramwise::tape {
 
 /// A Python number as an operand: it takes no memory on the device and decides the result's type only by its kind.
 struct Scalar {
-  Scalar(int value) : value(value), is_floating(false) {}           // NOLINT(google-explicit-constructor)
-  Scalar(std::int64_t value) : value(static_cast<double>(value)), is_floating(false) {}  // NOLINT(google-explicit-constructor)
-  Scalar(double value) : value(value), is_floating(true) {}         // NOLINT(google-explicit-constructor)
+  Scalar(int value) : value(value), is_floating(false) {}  // NOLINT(google-explicit-constructor)
+  Scalar(std::int64_t value)
+      : value(static_cast<double>(value)), is_floating(false) {}  // NOLINT(google-explicit-constructor)
+  Scalar(double value) : value(value), is_floating(true) {}       // NOLINT(google-explicit-constructor)
 
   double value;
   bool is_floating;

@@ -1,6 +1,6 @@
-// Reductions on CUDA. A kernel that splits one output over several blocks keeps their partial sums and a counter for each
-// output in memory of its own; whether it does follows from the shape and from the card (ATen/native/cuda/Reduce.cuh,
-// setReduceConfig).
+// Reductions on CUDA. A kernel that splits one output over several blocks keeps their partial sums and a counter for
+// each output in memory of its own; whether it does follows from the shape and from the card
+// (ATen/native/cuda/Reduce.cuh, setReduceConfig).
 
 #include "tape/ops/reduce.h"
 

@@ -33,9 +33,8 @@ Tensor softmax_of(const Tensor& x, std::optional<DType> type, bool of_logarithm)
   const bool widens = x.type() == DType::kFloat16 && type == DType::kFloat32;
   const Tensor input = widens || !type ? x : to(x, *type);
   Tensor out = softmax_kernel(input, widens ? DType::kFloat32 : input.type());
-  return record(out, {&input}, {&out}, [kind = input.type(), of_logarithm](Backward& pass) {
-    softmax_backward(pass, kind, of_logarithm);
-  });
+  return record(out, {&input}, {&out},
+                [kind = input.type(), of_logarithm](Backward& pass) { softmax_backward(pass, kind, of_logarithm); });
 }
 
 }  // namespace

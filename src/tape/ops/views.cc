@@ -150,9 +150,8 @@ Tensor squeeze(Tensor x, int dim) {
     sizes.erase(dim);
     strides.erase(dim);
   }
-  return record(seen_as(x, sizes, strides), {&x}, {}, [dim, shrinks](Backward& pass) {
-    pass.give(0, shrinks ? unsqueeze(pass.grad(), dim) : pass.grad());
-  });
+  return record(seen_as(x, sizes, strides), {&x}, {},
+                [dim, shrinks](Backward& pass) { pass.give(0, shrinks ? unsqueeze(pass.grad(), dim) : pass.grad()); });
 }
 
 Tensor expand(Tensor x, Dims sizes) {
@@ -181,9 +180,8 @@ Tensor sliced(const Tensor& x, int dim, std::int64_t begin, std::int64_t end, st
   strides[dim] *= step;
   return record(seen_as(x, sizes, strides, begin * x.strides()[dim]), {&x}, {},
                 [before = x.sizes(), dim, begin, end, step](Backward& pass) {
-                  pass.give(0, zero_but(pass.grad(), before, [&](const Tensor& whole) {
-                              return sliced(whole, dim, begin, end, step);
-                            }));
+                  pass.give(0, zero_but(pass.grad(), before,
+                                        [&](const Tensor& whole) { return sliced(whole, dim, begin, end, step); }));
                 });
 }
 
@@ -214,11 +212,10 @@ Tensor select(Tensor x, int dim, std::int64_t index) {
   Dims strides = x.strides();
   sizes.erase(dim);
   strides.erase(dim);
-  return record(seen_as(x, sizes, strides, index * x.strides()[dim]), {&x}, {},
-                [before = x.sizes(), dim, index](Backward& pass) {
-                  pass.give(0, zero_but(pass.grad(), before,
-                                        [&](const Tensor& whole) { return select(whole, dim, index); }));
-                });
+  return record(
+      seen_as(x, sizes, strides, index * x.strides()[dim]), {&x}, {}, [before = x.sizes(), dim, index](Backward& pass) {
+        pass.give(0, zero_but(pass.grad(), before, [&](const Tensor& whole) { return select(whole, dim, index); }));
+      });
 }
 
 Tensor detach(Tensor x) {

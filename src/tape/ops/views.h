@@ -22,8 +22,8 @@ Tensor unsqueeze(Tensor x, int dim);
 Tensor squeeze(Tensor x, int dim);
 /// A size of −1 keeps the size.
 Tensor expand(Tensor x, Dims sizes);
-/// Python's x[…, begin:end:step, …] in one dimension; the gradient is a zero tensor of x's shape into which it is copied.
-/// The whole range is no slice.
+/// Python's x[…, begin:end:step, …] in one dimension; the gradient is a zero tensor of x's shape into which it is
+/// copied. The whole range is no slice.
 Tensor slice(Tensor x, int dim, std::int64_t begin, std::int64_t end, std::int64_t step = 1);
 /// x.narrow(): always a slice.
 Tensor narrow(Tensor x, int dim, std::int64_t begin, std::int64_t length);
