@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <sstream>
@@ -213,7 +214,7 @@ TEST_F(Overlay, RealFoldersStayReal) {
 }
 
 TEST_F(Overlay, TheCurrentFolderIsTheSame) {
-  const std::string here = get_current_dir_name();
+  const std::string here = std::filesystem::current_path();
   EXPECT_EQ(shell("test $(pwd -P) = " + here + "; echo x > vramwise-overlay-test; test -f " + here +
                   "/vramwise-overlay-test"),
             0);
