@@ -1,5 +1,6 @@
 // vramwise dryrun: the user's own command on GPUs that are not there.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <climits>
@@ -8,9 +9,12 @@
 
 #include "base/json.h"
 #include "cli/command.h"
+#include "dryrun/fit.h"
+#include "dryrun/html.h"
 #include "dryrun/launcher.h"
 #include "dryrun/run.h"
 #include "gpus/gpu_spec.h"
+#include "io/files.h"
 
 namespace vramwise::cli {
 namespace {
@@ -23,6 +27,13 @@ struct DryRunArguments {
   bool allow_writes = false;
   std::vector<std::string> real_folders;
   bool fake_weights = false;
+  bool allow_uploads = false;
+  bool strict = false;
+  bool check_values = false;
+  std::string routing = "balanced";
+  std::string snapshot;
+  std::string html;
+  std::string fit;
   bool as_json = false;
   std::vector<std::string> command;
 };
@@ -42,28 +53,77 @@ std::vector<std::string> whole_paths(const std::vector<std::string>& folders) {
   return paths;
 }
 
+DryRunOptions options_of(const DryRunArguments& arguments) {
+  return {.command = arguments.command,
+          .cards = {},
+          .steps = arguments.full ? 0 : arguments.steps,
+          .emulator = {},
+          .fake_weights = arguments.fake_weights,
+          .output_to_stderr = true,
+          .allow_writes = arguments.allow_writes,
+          .real_folders = whole_paths(arguments.real_folders),
+          .allow_uploads = arguments.allow_uploads,
+          .strict = arguments.strict,
+          .worst_routing = arguments.routing == "worst",
+          .check_values = arguments.check_values,
+          .measure_beyond = arguments.fit.empty(),
+          .snapshot = arguments.snapshot,
+          .tell = [](const std::string& what) { fmt::print(stderr, "vramwise: {}\n", what); }};
+}
+
+bool wants_colour() {
+  const char* no = std::getenv("NO_COLOR");
+  return isatty(STDOUT_FILENO) != 0 && (no == nullptr || *no == '\0');
+}
+
+Status write_html(const std::string& path, const DryRun& run, const std::vector<std::string>& command) {
+  return path.empty() ? Status(Done{})
+                      : write_file_atomically(path, to_html(run, fmt::format("{}", fmt::join(command, " "))));
+}
+
+Result<std::vector<DryRun>> run_ranks(DryRunOptions& options, const RankChoice& ranks) {
+  return dry_run_ranks(ranks, [&](std::int64_t rank) {
+    options.rank = rank;
+    return dry_run(options);
+  });
+}
+
+Outcome fit(const DryRunArguments& arguments, DryRunOptions& options, const RankChoice& ranks) {
+  if (!arguments.snapshot.empty()) return usage_error("--snapshot is of one run, and --fit makes several");
+  VRAMWISE_ASSIGN_OR_RETURN(const FitQuestion question, parse_fit(arguments.fit));
+  const auto try_value = [&](std::int64_t value) -> Result<DryRun> {
+    options.command = with_value(arguments.command, question, value);
+    fmt::print(stderr, "vramwise: trying {}\n", fmt::join(options.command, " "));
+    VRAMWISE_ASSIGN_OR_RETURN(const auto runs, run_ranks(options, ranks));
+    return decisive(runs);
+  };
+  VRAMWISE_ASSIGN_OR_RETURN(const FitAnswer answer, find_largest(question, try_value));
+  if (answer.largest) {
+    const FitTrial& largest = answer.trials[*answer.largest];
+    VRAMWISE_RETURN_IF_ERROR(
+        write_html(arguments.html, largest.run, with_value(arguments.command, question, largest.value)));
+  }
+  if (arguments.as_json) {
+    fmt::print("{}\n", to_json(question, answer).dump(2));
+  } else {
+    fmt::print("{}", describe(question, answer));
+  }
+  return answer.exit_code();
+}
+
 Outcome dryrun(const DryRunArguments& arguments) {
   if (arguments.command.empty()) return usage_error("no command was given", "Put it after --: -- python train.py …");
   VRAMWISE_ASSIGN_OR_RETURN(const auto ranks, parse_rank_choice(arguments.rank));
-  VRAMWISE_ASSIGN_OR_RETURN(auto cards, parse_gpu_spec(arguments.gpu));
-  VRAMWISE_ASSIGN_OR_RETURN(const auto emulator, find_emulator(own_path()));
-  DryRunOptions options = {.command = arguments.command,
-                           .cards = std::move(cards),
-                           .steps = arguments.full ? 0 : arguments.steps,
-                           .emulator = emulator,
-                           .fake_weights = arguments.fake_weights,
-                           .output_to_stderr = true,
-                           .allow_writes = arguments.allow_writes,
-                           .real_folders = whole_paths(arguments.real_folders)};
-  const auto run_rank = [&](std::int64_t rank) {
-    options.rank = rank;
-    return dry_run(options);
-  };
-  VRAMWISE_ASSIGN_OR_RETURN(const auto runs, dry_run_ranks(ranks, run_rank));
+  DryRunOptions options = options_of(arguments);
+  VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(arguments.gpu));
+  VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(own_path()));
+  if (!arguments.fit.empty()) return fit(arguments, options, ranks);
+  VRAMWISE_ASSIGN_OR_RETURN(const auto runs, run_ranks(options, ranks));
+  VRAMWISE_RETURN_IF_ERROR(write_html(arguments.html, decisive(runs), arguments.command));
   if (arguments.as_json) {
     fmt::print("{}\n", to_json(runs).dump(2));
   } else {
-    fmt::print("{}", describe(runs));
+    fmt::print("{}", describe(runs, {.colour = wants_colour()}));
   }
   return decisive(runs).exit_code();
 }
@@ -89,6 +149,19 @@ void add_dryrun_command(CLI::App& app, Outcome& outcome) {
       ->allow_extra_args(false);
   command->add_flag("--fake_weights", arguments->fake_weights,
                     "Where a pretrained model's configuration is there but its weights are not, make them up");
+  command->add_flag("--allow_uploads", arguments->allow_uploads,
+                    "Experiment trackers and uploads to the hub work; without, they are left out");
+  command->add_flag("--strict", arguments->strict, "End the program where it first calls what is not modelled");
+  command->add_flag("--check_values", arguments->check_values,
+                    "Run twice, and say whether memory hangs on values that were never computed");
+  command
+      ->add_option("--routing", arguments->routing, "Where experts get their tokens: evenly, or all to the same ones")
+      ->check(CLI::IsMember({"balanced", "worst"}))
+      ->capture_default_str();
+  command->add_option("--snapshot", arguments->snapshot, "Write PyTorch's memory snapshot, for pytorch.org/memory_viz");
+  command->add_option("--html", arguments->html, "Write the report as one page with the timeline");
+  command->add_option("--fit", arguments->fit,
+                      "Find the largest value that fits: '--bs {1..256}', '--bs {8..256*8}', '--bs {1,2,4}'");
   command->add_flag("--json", arguments->as_json, "Print JSON");
   command->add_option("command", arguments->command, "The program and its arguments, after --");
   command->callback([arguments, &outcome] { outcome = dryrun(*arguments); });

@@ -17,6 +17,7 @@ int seriousness(const DryRun& run) {
   switch (run.verdict) {
     case DryRunVerdict::kDoesNotFit:
       return 3;
+    case DryRunVerdict::kInterrupted:
     case DryRunVerdict::kScriptFailed:
       return 2;
     case DryRunVerdict::kIncomplete:
@@ -80,12 +81,12 @@ const DryRun& decisive(const std::vector<DryRun>& runs) {
   });
 }
 
-std::string describe(const std::vector<DryRun>& runs) {
-  if (runs.size() == 1) return describe(runs.front());
+std::string describe(const std::vector<DryRun>& runs, TextStyle style) {
+  if (runs.size() == 1) return describe(runs.front(), style);
   std::string text = fmt::format("{:>4} {:>4} {:>10} {:>10} {:>10} {:>10}\n", "rank", "GPU", "allocated", "reserved",
                                  "device", "left");
   for (std::size_t i = 0; i < runs.size(); ++i) text += rank_line(runs[i], i);
-  return text + "The one that decides:\n" + describe(decisive(runs));
+  return text + "The one that decides:\n" + describe(decisive(runs), style);
 }
 
 Json to_json(const std::vector<DryRun>& runs) {

@@ -10,6 +10,7 @@
 #include "base/json_fwd.h"
 #include "base/result.h"
 #include "dryrun/ledger.h"
+#include "dryrun/text.h"
 
 namespace vramwise {
 
@@ -31,7 +32,7 @@ Result<std::vector<DryRun>> dry_run_ranks(const RankChoice& choice,
 const DryRun& decisive(const std::vector<DryRun>& runs);
 
 /// A table with a line a rank, and the whole report of the decisive one. A single run is only that.
-std::string describe(const std::vector<DryRun>& runs);
+std::string describe(const std::vector<DryRun>& runs, TextStyle style = {});
 
 /// A single run as it is; several as `ranks`, with the decisive one's verdict.
 Json to_json(const std::vector<DryRun>& runs);

@@ -64,6 +64,12 @@ Json gpu_json(const DryRunGpu& gpu) {
           {"out_of_memory_errors", gpu.out_of_memory_errors}};
 }
 
+Json beyond_json(const DryRun& run) {
+  Json gpus = Json::array();
+  for (const DryRunGpu& gpu : run.beyond) gpus.push_back(gpu_json(gpu));
+  return run.beyond.empty() ? Json(nullptr) : gpus;
+}
+
 }  // namespace
 
 Bytes DryRunGpu::unused() const {
@@ -123,6 +129,7 @@ int DryRun::exit_code() const {
     case DryRunVerdict::kIncomplete:
     case DryRunVerdict::kNoCuda:
       return static_cast<int>(ErrorCode::kIncomplete);
+    case DryRunVerdict::kInterrupted:
     case DryRunVerdict::kScriptFailed:
       return script_exit;
   }
@@ -141,6 +148,8 @@ std::string to_string(DryRunVerdict verdict) {
       return "incomplete";
     case DryRunVerdict::kNoCuda:
       return "no CUDA";
+    case DryRunVerdict::kInterrupted:
+      return "interrupted";
     case DryRunVerdict::kScriptFailed:
       return "script failed";
   }
@@ -150,15 +159,21 @@ std::string to_string(DryRunVerdict verdict) {
 Json to_json(const DryRun& run) {
   Json gpus = Json::array();
   for (const DryRunGpu& gpu : run.gpus) gpus.push_back(gpu_json(gpu));
-  return {{"verdict", to_string(run.verdict)},
+  return {{"schema", "vramwise.dryrun"},
+          {"schema_version", 1},
+          {"verdict", to_string(run.verdict)},
           {"script_exit", run.script_exit},
           {"gpus", std::move(gpus)},
           {"pinned_host_peak_bytes", run.pinned_host_peak.count()},
           {"rank", run.rank ? Json(run.rank->rank) : Json(nullptr)},
           {"world_size", run.rank ? Json(run.rank->world_size) : Json(nullptr)},
+          {"host_peak_bytes", run.host_peak.count()},
           {"steps", run.steps},
+          {"beyond", beyond_json(run)},
+          {"value_check", run.value_check ? Json{{"difference", run.value_check->difference}} : Json(nullptr)},
           {"phases_not_reached", run.phases_not_reached()},
           {"notes", run.notes},
+          {"values", run.values.empty() ? Json(nullptr) : Json::parse(run.values)},
           {"loaders_ended_early", run.loaders_ended},
           {"torch", run.torch.empty() ? Json(nullptr) : Json(run.torch)},
           {"unmodelled", run.unmodelled},

@@ -22,6 +22,7 @@ enum class DryRunVerdict {
   kDoesNotFit,       ///< the program died of out-of-memory
   kIncomplete,       ///< something was called that is not modelled
   kNoCuda,           ///< no process used CUDA
+  kInterrupted,      ///< by a signal, before its end; up to then it fits
   kScriptFailed,     ///< the program failed for reasons of its own
 };
 
@@ -74,16 +75,26 @@ struct DryRunRank {
   std::optional<std::int64_t> local_world_size;  ///< processes a node, where a launcher said so
 };
 
+/// Whether the program asks for the same memory when skipped memory reads as something else.
+struct ValueCheck {
+  std::string difference;  ///< the first one, a sentence; empty: none
+};
+
 struct DryRun {
   DryRunVerdict verdict = DryRunVerdict::kNoCuda;
   int script_exit = 0;  ///< as a shell shows it: 128 + signal for a program that was killed
   std::vector<DryRunGpu> gpus;
   Bytes pinned_host_peak;
+  Bytes host_peak;                 ///< the most that one process had resident, pinned memory included
   std::optional<DryRunRank> rank;  ///< absent where the program set up no distributed training
+  std::vector<DryRunGpu> beyond;   ///< what it would take where it does not fit; empty: not measured, or it failed too
+  std::optional<ValueCheck> value_check;
+  std::string history;  ///< path of the snapshot of the process with most memory, while the run's folder is there
   std::int64_t steps = 0;
   std::int64_t loaders_ended = 0;  ///< data loaders that were ended early
   std::vector<std::string> notes;  ///< what should be known of the report, a sentence each
   std::string torch;               ///< its version; empty: not used
+  std::string values;              ///< JSON of src/values: what true values on the card rest on; empty: it was not used
   std::map<std::string, std::int64_t> unmodelled;
   std::map<std::string, std::int64_t> assumed;
 

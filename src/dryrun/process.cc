@@ -125,7 +125,8 @@ Result<ProgramEnd> listen(int from) {
         refusal = Error{static_cast<ErrorCode>(record.value), std::move(text), std::move(remedy)};
         break;
       case GuardRecord::Kind::kEnded:
-        end = ProgramEnd{.exit_code = record.value, .ended_because = std::move(text)};
+        end = ProgramEnd{
+            .exit_code = record.value, .ended_because = std::move(text), .host_peak = Bytes(record.host_peak_bytes)};
         break;
     }
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 
 namespace vramwise {
@@ -16,13 +17,14 @@ struct ProgramOptions {
   bool output_to_stderr = false;                        ///< its stdout goes to stderr, as ours carries the result
   std::function<Status()> prepare = {};                 ///< called in the child before the program starts
   std::string removed_with_guard = {};  ///< a folder that goes with ProgramEnd::guard, or when we are killed
-  /// Asked several times a second while the program runs, with its process id; a text ends it.
-  std::function<std::string(int)> reason_to_end = {};
+  /// Asked several times a second while the program runs, with a function that lists its processes; a text ends it.
+  std::function<std::string(const std::function<std::vector<int>()>&)> reason_to_end = {};
 };
 
 struct ProgramEnd {
   int exit_code = 0;                 ///< or 128 + the signal that killed it
   std::string ended_because = {};    ///< what `reason_to_end` said; else empty
+  Bytes host_peak;                   ///< the most that one of its processes had resident in host memory
   std::shared_ptr<void> guard = {};  ///< watches over our own end while it lives
 };
 

@@ -115,6 +115,15 @@ void join(DryRunGpu& gpu, DryRunGpu&& seen) {
                    [](const DryRunPhase& a, const DryRunPhase& b) { return order_of(a) < order_of(b); });
 }
 
+bool holds_more(const std::vector<DryRunGpu>& gpus, const std::vector<DryRunGpu>& than) {
+  const auto most = [](const std::vector<DryRunGpu>& list) {
+    Bytes bytes;
+    for (const DryRunGpu& gpu : list) bytes = std::max(bytes, gpu.reserved ? gpu.reserved->bytes : Bytes(0));
+    return bytes;
+  };
+  return most(gpus) > most(than);
+}
+
 /// A history that can't be read leaves the report without owners, and says so.
 Status add_ways(std::vector<DryRunGpu>& gpus, const Json& json, const std::string& history_path,
                 const std::vector<Bytes>& workspaces) {
@@ -138,6 +147,7 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
   VRAMWISE_ASSIGN_OR_RETURN(const auto ended, json_get<std::int64_t>(json, "loaders_ended"));
   run.steps = std::max(run.steps, steps);
   run.loaders_ended += ended;
+  if (json.contains("values") && !json["values"].is_null()) run.values = json["values"].dump();
   std::vector<DryRunGpu> seen;
   for (const Json& phase : json.value("phases", Json::array())) {
     VRAMWISE_ASSIGN_OR_RETURN(const auto name, json_get<std::string>(phase, "name"));
@@ -145,6 +155,7 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
       VRAMWISE_RETURN_IF_ERROR(add_phase(seen, run, name, device));
   }
   if (path_exists(history_path)) {
+    if (run.history.empty() || holds_more(seen, run.gpus)) run.history = history_path;
     const Status added = add_ways(seen, json, history_path, workspaces);
     if (!added.ok()) run.notes.push_back("what the memory was for is not known: " + added.error().what);
   }
@@ -165,6 +176,9 @@ DryRunVerdict verdict_of(const DryRun& run) {
   if (run.gpus.empty()) return failed ? DryRunVerdict::kScriptFailed : DryRunVerdict::kNoCuda;
   // A refused call may be what the program failed of, or what hid an allocation: both leave the question open.
   if (!run.unmodelled.empty()) return DryRunVerdict::kIncomplete;
+  constexpr int kInterrupt = 130, kTerminate = 143;
+  const bool interrupted = run.script_exit == kInterrupt || run.script_exit == kTerminate;
+  if (interrupted && run.out_of_memory_errors() == 0) return DryRunVerdict::kInterrupted;
   if (failed) return run.out_of_memory_errors() > 0 ? DryRunVerdict::kDoesNotFit : DryRunVerdict::kScriptFailed;
   return run.retries() > 0 ? DryRunVerdict::kFitsWithRetries : DryRunVerdict::kFits;
 }

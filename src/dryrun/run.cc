@@ -1,55 +1,30 @@
-// What a dry run changes for the program: what is loaded before it, one folder in front of its Python path, and
-// trackers switched off.
+// One run of the program, or several where one raises a question: what it would take where it does not fit, and whether
+// it asks for the same when skipped memory reads as something else.
 #include "dryrun/run.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
 
 #include "base/json.h"
 #include "dryrun/description.h"
+#include "dryrun/environment.h"
+#include "dryrun/host_memory_watch.h"
 #include "dryrun/process.h"
 #include "dryrun/sandbox/overlay.h"
 #include "dryrun/sandbox/run_folder.h"
-#include "dryrun_hook.h"
 #include "gpus/cuda_facts.h"
 #include "io/files.h"
+#include "values/trace.h"
 
 namespace vramwise {
 namespace {
 
-/// Set for programs whose writes are thrown away already: a dry run in a dry run.
-constexpr const char* kInOverlay = "VRAMWISE_OVERLAY";
-
-/// `first`, and what the variable holds already, as a search path.
-std::string before(const std::string& first, const char* variable, char separator = ':') {
-  const char* old = std::getenv(variable);
-  return old == nullptr || *old == '\0' ? first : first + separator + old;
-}
-
-std::map<std::string, std::string> environment_of(const DryRunOptions& options, const Json& machine,
-                                                  const std::string& folder) {
-  const std::string libraries = parent_folder(options.emulator);
-  return {
-      {"LD_PRELOAD", before(options.emulator, "LD_PRELOAD")},
-      {"LD_LIBRARY_PATH", before(libraries, "LD_LIBRARY_PATH")},  // for libnvidia-ml.so.1
-      {"TRITON_LIBCUDA_PATH", libraries},
-      {"PYTHONPATH", before(folder, "PYTHONPATH")},
-      {"VRAMWISE_GPUS", machine.dump()},
-      {"VRAMWISE_LEDGER_DIR", folder},
-      {"VRAMWISE_RANK", std::to_string(options.rank)},
-      {"VRAMWISE_FAKE_WEIGHTS", options.fake_weights ? "1" : "0"},
-      {"VRAMWISE_STEPS", std::to_string(options.steps)},
-      // Experiment trackers must not show arithmetic that was never done.
-      {"WANDB_MODE", "disabled"},
-      {"COMET_MODE", "DISABLED"},
-      {"NEPTUNE_MODE", "debug"},
-  };
-}
-
 std::vector<std::string> real_folders(const DryRunOptions& options, const RunFolder& folder) {
   std::vector<std::string> folders = options.real_folders;
   folders.push_back(folder.ledgers());
+  if (const std::string cache = values_cache(); !cache.empty()) folders.push_back(cache);
   return folders;
 }
 
@@ -62,12 +37,90 @@ std::vector<Bytes> workspaces_of(const std::vector<GpuModel>& cards) {
   return sizes;
 }
 
-Status write_hook(const std::string& folder) {
-  for (const internal::HookFile& file : internal::kHookFiles) {
-    const std::string path = join_path(folder, file.name);
-    VRAMWISE_RETURN_IF_ERROR(make_folders(parent_folder(path)));
-    VRAMWISE_RETURN_IF_ERROR(write_file_atomically(path, file.text));
+struct SingleRun {
+  DryRun run;
+  std::vector<std::string> traces;  ///< of its processes, with check_values
+};
+
+/// The traces of all processes, in the order of their starts.
+Result<std::vector<std::string>> read_traces(const std::string& folder) {
+  std::vector<std::pair<std::int64_t, std::string>> traces;
+  VRAMWISE_ASSIGN_OR_RETURN(const auto names, list_folder(folder));
+  for (const std::string& name : names) {
+    if (!name.starts_with("trace.") || !name.ends_with(".txt")) continue;
+    VRAMWISE_ASSIGN_OR_RETURN(auto text, read_file(join_path(folder, name), std::int64_t{4} << 30));
+    traces.emplace_back(std::atoll(name.c_str() + std::string_view("trace.").size()), std::move(text));
   }
+  std::sort(traces.begin(), traces.end());
+  std::vector<std::string> texts;
+  for (auto& [unused, text] : traces) texts.push_back(std::move(text));
+  return texts;
+}
+
+Status copy_snapshot(const DryRun& run, const std::string& to) {
+  if (run.history.empty()) return world_error("there is no snapshot: PyTorch's memory history was not recorded");
+  VRAMWISE_ASSIGN_OR_RETURN(const auto bytes, read_file(run.history, std::int64_t{16} << 30));
+  return write_file_atomically(to, bytes);
+}
+
+Result<SingleRun> run_once(const DryRunOptions& options, const Json& machine, const std::string& snapshot) {
+  VRAMWISE_ASSIGN_OR_RETURN(const RunFolder folder, RunFolder::make());
+  VRAMWISE_RETURN_IF_ERROR(write_hook(folder.ledgers()));
+  ProgramOptions program = {.environment = environment_of(options, machine, folder.ledgers()),
+                            .output_to_stderr = options.output_to_stderr,
+                            .removed_with_guard = folder.path()};
+  if (options.check_values) program.environment.emplace("VRAMWISE_TRACE", "1");
+  if (!options.allow_writes && std::getenv(kInOverlay) == nullptr) {
+    program.prepare = [&] {
+      return enter_throwaway_overlay({.scratch = folder.scratch(), .real_folders = real_folders(options, folder)});
+    };
+    program.environment.emplace(kInOverlay, "1");
+  }
+  program.reason_to_end = HostMemoryWatch();
+  VRAMWISE_ASSIGN_OR_RETURN(const ProgramEnd end, run_program(options.command, program));
+  if (!end.ended_because.empty()) {
+    return world_error(
+        "the dry run was ended, before the kernel would have: " + end.ended_because,
+        "Build the model on the card (`with torch.device(\"cuda\")`, device_map), or use --fake-weights: "
+        "what lies on emulated cards takes no host memory.");
+  }
+  SingleRun single;
+  VRAMWISE_ASSIGN_OR_RETURN(single.run, read_dry_run(folder.ledgers(), end.exit_code, workspaces_of(options.cards)));
+  single.run.host_peak = end.host_peak;
+  VRAMWISE_ASSIGN_OR_RETURN(single.traces, read_traces(folder.ledgers()));
+  if (!snapshot.empty()) VRAMWISE_RETURN_IF_ERROR(copy_snapshot(single.run, snapshot));
+  return single;
+}
+
+/// The byte that skipped memory reads as in the second run: 0.75 as a float of any size, true, and a large integer.
+constexpr int kSecondFill = 0x3f;
+
+Status check_values(const DryRunOptions& options, Json machine, const std::vector<std::string>& first, DryRun& run) {
+  if (options.tell) options.tell("once more, with another value in memory that nothing was computed into");
+  machine["fill"] = kSecondFill;
+  VRAMWISE_ASSIGN_OR_RETURN(const SingleRun again, run_once(options, machine, ""));
+  run.value_check = ValueCheck{};
+  if (again.traces.size() != first.size() || again.run.script_exit != run.script_exit) {
+    run.value_check->difference = "the program did something else: another number of processes, or another end";
+    return Done{};
+  }
+  for (std::size_t i = 0; i < first.size() && run.value_check->difference.empty(); ++i) {
+    VRAMWISE_ASSIGN_OR_RETURN(const auto a, values::parse_trace(first[i], "the first run's trace"));
+    VRAMWISE_ASSIGN_OR_RETURN(const auto b, values::parse_trace(again.traces[i], "the second run's trace"));
+    if (const auto difference = values::first_difference(a, b)) run.value_check->difference = describe(*difference);
+  }
+  return Done{};
+}
+
+/// A card that nothing fills: it shows what the program would take.
+Status measure_beyond(const DryRunOptions& options, Json machine, DryRun& run) {
+  if (options.tell) options.tell("it does not fit: once more on cards without end, to see what it takes");
+  for (Json& card : machine["cards"]) {
+    card["total_bytes"] = std::int64_t{1} << 43;
+    card["nvml_total_bytes"] = std::int64_t{1} << 43;
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(SingleRun beyond, run_once(options, machine, ""));
+  if (beyond.run.script_exit == 0) run.beyond = std::move(beyond.run.gpus);
   return Done{};
 }
 
@@ -88,20 +141,14 @@ Result<std::string> find_emulator(const std::string& executable) {
 }
 
 Result<DryRun> dry_run(const DryRunOptions& options) {
-  VRAMWISE_ASSIGN_OR_RETURN(const Json machine, emulated_machine(options.cards));
-  VRAMWISE_ASSIGN_OR_RETURN(const RunFolder folder, RunFolder::make());
-  VRAMWISE_RETURN_IF_ERROR(write_hook(folder.ledgers()));
-  ProgramOptions program = {.environment = environment_of(options, machine, folder.ledgers()),
-                            .output_to_stderr = options.output_to_stderr,
-                            .removed_with_guard = folder.path()};
-  if (!options.allow_writes && std::getenv(kInOverlay) == nullptr) {
-    program.prepare = [&] {
-      return enter_throwaway_overlay({.scratch = folder.scratch(), .real_folders = real_folders(options, folder)});
-    };
-    program.environment.emplace(kInOverlay, "1");
-  }
-  VRAMWISE_ASSIGN_OR_RETURN(const ProgramEnd end, run_program(options.command, program));
-  return read_dry_run(folder.ledgers(), end.exit_code, workspaces_of(options.cards));
+  VRAMWISE_ASSIGN_OR_RETURN(Json machine, emulated_machine(options.cards));
+  if (options.strict) machine["strict"] = true;
+  VRAMWISE_ASSIGN_OR_RETURN(SingleRun first, run_once(options, machine, options.snapshot));
+  DryRun run = std::move(first.run);
+  if (options.check_values) VRAMWISE_RETURN_IF_ERROR(check_values(options, machine, first.traces, run));
+  if (run.verdict == DryRunVerdict::kDoesNotFit && options.measure_beyond)
+    VRAMWISE_RETURN_IF_ERROR(measure_beyond(options, machine, run));
+  return run;
 }
 
 }  // namespace vramwise

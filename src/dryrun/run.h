@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,13 @@ struct DryRunOptions {
   bool output_to_stderr = false;  ///< of the program
   bool allow_writes = false;      ///< what the program writes stays; else it goes to an overlay that is thrown away
   std::vector<std::string> real_folders;  ///< existing ones, whole paths, where it stays nevertheless
+  bool allow_uploads = false;             ///< experiment trackers and uploads to the hub work
+  bool strict = false;                    ///< the first call of something that is not modelled ends the program
+  bool worst_routing = false;             ///< experts: all tokens to the same ones, instead of spread evenly
+  bool check_values = false;              ///< run twice, to see whether anything hangs on values that were not computed
+  bool measure_beyond = false;            ///< where it does not fit: run again, to see what it would take
+  std::string snapshot;                   ///< path for PyTorch's memory snapshot; empty: none
+  std::function<void(const std::string&)> tell;  ///< progress, a sentence each
 };
 
 /// Where the emulator lies beside the program `executable`, or what the environment names. Errors (kWorld): it isn't

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/json.h"
 #include "base/units.h"
 
 namespace vramwise {
@@ -116,10 +117,42 @@ std::string verdict_line(const DryRun& run) {
       return "There is no answer: the program called what is not modelled (see below).\n";
     case DryRunVerdict::kNoCuda:
       return "No process used CUDA, so there is nothing to report.\n";
+    case DryRunVerdict::kInterrupted:
+      return "It was interrupted; up to then it fits.\n";
     case DryRunVerdict::kScriptFailed:
       return fmt::format("The program failed for reasons of its own (exit code {}).\n", run.script_exit);
   }
   return {};
+}
+
+/// What the values on the card rest on, where that may matter.
+std::string values_text(const DryRun& run) {
+  if (run.values.empty()) return {};
+  const Json values = Json::parse(run.values);
+  if (values.contains("note"))
+    return fmt::format("Small values on the card were not true: {}.\n", values["note"].get<std::string>());
+  const std::size_t routed = values.value("routed", Json::array()).size();
+  if (routed == 0) return {};
+  return fmt::format(
+      "Experts: {} (--routing {}), in {}.\n",
+      values.value("routing", "") == "worst" ? "all tokens went to the same ones" : "tokens were spread evenly",
+      values.value("routing", "balanced"), counted(static_cast<std::int64_t>(routed), "place"));
+}
+
+std::string beyond_table(const DryRun& run) {
+  std::string text;
+  for (const DryRunGpu& gpu : run.beyond) {
+    const auto fits_in =
+        std::find_if(run.gpus.begin(), run.gpus.end(), [&](const DryRunGpu& g) { return g.index == gpu.index; });
+    text += fmt::format("On a card without end, GPU {} takes {} ({} allocated, {} reserved)", gpu.index,
+                        format_size(gpu.device_peak), gpu.allocated ? format_size(gpu.allocated->bytes) : "?",
+                        gpu.reserved ? format_size(gpu.reserved->bytes) : "?");
+    if (fits_in != run.gpus.end() && gpu.device_peak + fits_in->other > fits_in->total)
+      text +=
+          fmt::format(": {} more than this one has", format_size(gpu.device_peak + fits_in->other - fits_in->total));
+    text += ".\n";
+  }
+  return text;
 }
 
 std::string list(const char* heading, const std::map<std::string, std::int64_t>& counts) {
@@ -138,8 +171,11 @@ std::string describe(const DryRun& run, TextStyle style) {
                         run.rank->world_size);
   }
   for (const DryRunGpu& gpu : run.gpus) text += gpu_block(gpu, style);
-  if (run.pinned_host_peak > Bytes(0))
-    text += fmt::format("Pinned host memory: {}\n", format_size(run.pinned_host_peak));
+  if (run.host_peak > Bytes(0)) {
+    text += fmt::format("Host memory: {} resident", format_size(run.host_peak));
+    if (run.pinned_host_peak > Bytes(0)) text += fmt::format(", {} page-locked", format_size(run.pinned_host_peak));
+    text += "\n";
+  }
   if (!run.torch.empty()) {
     text += fmt::format("PyTorch {}, {}", run.torch, counted(run.steps, "optimizer step"));
     if (run.loaders_ended > 0) text += fmt::format(", {} ended early", counted(run.loaders_ended, "data loader"));
@@ -147,10 +183,16 @@ std::string describe(const DryRun& run, TextStyle style) {
   }
   if (const auto missing = run.phases_not_reached(); !missing.empty())
     text += fmt::format("Not reached: {}.\n", fmt::join(missing, ", "));
+  text += values_text(run);
+  if (run.value_check) {
+    text += run.value_check->difference.empty()
+                ? "Values: the same allocations when skipped memory reads as something else.\n"
+                : fmt::format("Values that were never computed decide about memory: {}\n", run.value_check->difference);
+  }
   for (const std::string& note : run.notes) text += fmt::format("Note: {}.\n", note);
   text += list("Not modelled:", run.unmodelled);
   text += list("Assumed:", run.assumed);
-  return text + verdict_line(run);
+  return text + beyond_table(run) + verdict_line(run);
 }
 
 }  // namespace vramwise

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -60,7 +62,8 @@ std::map<pid_t, pid_t> parents() {
   return result;
 }
 
-void signal_descendants(int signal) {
+std::vector<int> descendants() {
+  std::vector<int> found;
   const std::map<pid_t, pid_t> parent_of = parents();
   const pid_t self = getpid();
   for (const auto& [process, direct] : parent_of) {
@@ -69,8 +72,13 @@ void signal_descendants(int signal) {
       const auto found = parent_of.find(above);
       above = found == parent_of.end() ? 0 : found->second;
     }
-    if (above == self) kill(process, signal);
+    if (above == self) found.push_back(process);
   }
+  return found;
+}
+
+void signal_descendants(int signal) {
+  for (const int process : descendants()) kill(process, signal);
 }
 
 /// Waits up to `patience_ms` for all children to be gone.
@@ -149,19 +157,22 @@ struct SignalState {
 }
 
 /// The program's status when it has ended; nothing when we were killed before.
-std::optional<int> watch(pid_t program, const ProgramOptions& options, int life_line, std::string& reason) {
+std::optional<int> watch(pid_t program, const ProgramOptions& options, int life_line, std::string& reason,
+                         std::int64_t& host_peak_bytes) {
   const int ended = static_cast<int>(syscall(SYS_pidfd_open, program, 0));  // Linux 5.3; else we look now and then
   for (;;) {
     int status = 0;
     pid_t gone = 0;
-    while ((gone = waitpid(-1, &status, WNOHANG)) > 0 && gone != program) {
+    rusage usage = {};
+    while ((gone = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+      host_peak_bytes = std::max<std::int64_t>(host_peak_bytes, usage.ru_maxrss * std::int64_t{1024});
+      if (gone == program) return status;
     }
-    if (gone == program) return status;
     pollfd lines[2] = {{.fd = life_line, .events = 0, .revents = 0}, {.fd = ended, .events = POLLIN, .revents = 0}};
     poll(lines, 2, ended < 0 ? kPollMs / 10 : kPollMs);
     if (lines[0].revents != 0) return std::nullopt;
     if (reason.empty() && options.reason_to_end) {
-      reason = options.reason_to_end(program);
+      reason = options.reason_to_end(descendants);
       if (!reason.empty()) signal_descendants(SIGKILL);
     }
   }
@@ -186,7 +197,8 @@ void guard_program(const std::vector<std::string>& command, const ProgramOptions
   }
   send(to_us, {.kind = GuardRecord::Kind::kStarted, .value = program});
   std::string reason;
-  const std::optional<int> status = watch(program, options, life_line, reason);
+  std::int64_t host_peak_bytes = 0;
+  const std::optional<int> status = watch(program, options, life_line, reason, host_peak_bytes);
   if (!status) {
     signal_descendants(SIGKILL);
     end_descendants(0);
@@ -194,7 +206,7 @@ void guard_program(const std::vector<std::string>& command, const ProgramOptions
   }
   end_descendants(kPatienceMs);
   const int exit_code = WIFSIGNALED(*status) ? 128 + WTERMSIG(*status) : WEXITSTATUS(*status);
-  send(to_us, {.kind = GuardRecord::Kind::kEnded, .value = exit_code}, reason);
+  send(to_us, {.kind = GuardRecord::Kind::kEnded, .value = exit_code, .host_peak_bytes = host_peak_bytes}, reason);
   close(to_us);
   pollfd line = {.fd = life_line, .events = 0, .revents = 0};
   while (poll(&line, 1, -1) < 0 && errno == EINTR) {

@@ -1,6 +1,7 @@
 // The process between us and the program: it outlives whichever of the two is killed, and leaves nothing running.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@ namespace vramwise {
 /// What the guard tells us, one record at a time; `text` follows it in the pipe.
 struct GuardRecord {
   enum class Kind { kStarted, kRefused, kEnded } kind = Kind::kStarted;
-  int value = 0;  ///< the program's process id; the error's code; the program's exit code
+  int value = 0;                     ///< the program's process id; the error's code; the program's exit code
+  std::int64_t host_peak_bytes = 0;  ///< with kEnded
   int text_bytes = 0;
   int remedy_bytes = 0;
 };

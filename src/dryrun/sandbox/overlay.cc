@@ -150,9 +150,9 @@ class Builder {
     const std::string layer = fmt::format("{}/{}", by_descriptor(scratch_), layers_++);
     mkdir(layer.c_str(), 0700);
     make_upper(layer + "/upper", status);
-    mkdir((layer + "/layering").c_str(), 0700);
+    mkdir((layer + "/working").c_str(), 0700);
     const std::string layers =
-        fmt::format("lowerdir={},upperdir={}/upper,workdir={}/layering", by_descriptor(below), layer, layer);
+        fmt::format("lowerdir={},upperdir={}/upper,workdir={}/working", by_descriptor(below), layer, layer);
     const std::string kind = in_user_namespace_ ? ",userxattr" : ",redirect_dir=on";
     bool mounted = false;
     // "volatile" (Linux 5.10) spares syncing what is thrown away.

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -13,6 +14,8 @@
 #include <sstream>
 #include <thread>
 
+#include "device/fake_system.h"
+#include "dryrun/host_memory_watch.h"
 #include "dryrun/process.h"
 #include "dryrun/sandbox/mounts.h"
 #include "dryrun/sandbox/overlay.h"
@@ -83,10 +86,34 @@ TEST(Program, ARefusedPreparationIsTheError) {
 }
 
 TEST(Program, IsEndedForAReason) {
-  const auto end = run_program({"sleep", "60"}, {.reason_to_end = [](int) { return std::string("too long"); }});
+  const auto end = run_program({"sleep", "60"}, {.reason_to_end = [](const auto& processes) {
+                                 return processes().size() == 1 ? std::string("too long") : std::string();
+                               }});
   ASSERT_TRUE(end.ok());
   EXPECT_EQ(end->exit_code, 128 + SIGKILL);
   EXPECT_EQ(end->ended_because, "too long");
+}
+
+TEST(Program, HostMemoryIsMeasured) {
+  const auto end = run_program({"head", "-c", "1", "/dev/null"}, {});
+  ASSERT_TRUE(end.ok());
+  EXPECT_GT(end->host_peak, Bytes::kib(100));
+  EXPECT_LT(end->host_peak, Bytes::mib(100));
+}
+
+TEST(HostMemoryWatch, EndsWhoHoldsTheMemory) {
+  const auto system = std::make_shared<FakeSystem>();
+  const auto watch = [&](std::int64_t available_mib, std::int64_t held_mib) {
+    system->files["/proc/meminfo"] =
+        fmt::format("MemTotal: {} kB\nMemAvailable: {} kB\n", 32 << 20, available_mib << 10);
+    HostMemoryWatch watch(system, [&](int) { return Bytes::mib(held_mib); });
+    return watch([] { return std::vector<int>{1, 2}; });
+  };
+  EXPECT_EQ(watch(8000, 12000), "");
+  EXPECT_EQ(watch(500, 100), "") << "others have it";
+  EXPECT_THAT(watch(500, 12000), HasSubstr("23.44 GiB of the 32.00 GiB"));
+  EXPECT_EQ(host_memory_floor(Bytes::gib(1)), Bytes::mib(256));
+  EXPECT_EQ(host_memory_floor(Bytes::gib(100)), Bytes::gib(2));
 }
 
 TEST(Program, WhatItLeftRunningIsEnded) {

@@ -4,6 +4,8 @@
 _LOOKAHEAD = 2
 # A program of many epochs: after so many it has shown what an epoch does.
 _FULL_EPOCHS = 2
+# So many backward passes without a step: the optimizer is none of PyTorch's.
+_MOST_BACKWARDS = 256
 
 
 class Loaders:
@@ -11,7 +13,7 @@ class Loaders:
         self.torch, self.phases, self.limit = torch, phases, limit
         self.backwards = 0
         self.ended = 0
-        self.trained = {}  # id of a loader: the passes over it that trained
+        self.epochs = {}  # id of a data set (loaders are made anew): how often it was gone through for training
 
     def install(self, loader_class):
         iterate = loader_class.__iter__
@@ -22,8 +24,9 @@ class _Limited:
     """Ends after `limit` optimizer steps; where nothing is trained, after `limit` batches."""
 
     def __init__(self, owner, loader, batches):
-        self._owner, self._loader, self._batches = owner, loader, batches
-        self._count, self._over = 0, False
+        self._owner, self._batches = owner, batches
+        self._data = id(getattr(loader, "dataset", loader))
+        self._count, self._epoch, self._over = 0, None, False
         self._steps, self._backwards = owner.phases.steps, owner.backwards
 
     def __getattr__(self, name):
@@ -52,10 +55,11 @@ class _Limited:
     def _is_enough(self):
         owner = self._owner
         if owner.backwards > self._backwards:
-            epochs = owner.trained.setdefault(id(self._loader), [])
-            if self not in epochs:
-                epochs.append(self)
-            limit = owner.limit if len(epochs) <= _FULL_EPOCHS else 1
-            return owner.phases.steps - self._steps >= limit
+            if self._epoch is None:
+                self._epoch = owner.epochs.get(self._data, 0)
+                owner.epochs[self._data] = self._epoch + 1
+            limit = owner.limit if self._epoch < _FULL_EPOCHS else 1
+            steps = owner.phases.steps - self._steps
+            return steps >= limit or (steps == 0 and owner.backwards - self._backwards >= _MOST_BACKWARDS)
         ahead = _LOOKAHEAD if owner.torch.is_grad_enabled() else 0
         return self._count >= owner.limit + ahead

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 
-from . import history, imports
+from . import history, imports, trainers, values
 from .counters import Counters
 from .harmless import harmless
 from .loaders import Loaders
@@ -66,6 +66,7 @@ class Watch:
     @harmless
     def record(self):
         history.start(self.torch)
+        values.start(self.torch)
 
     @harmless
     def end_loaders(self):
@@ -74,6 +75,7 @@ class Watch:
         from torch.utils.data import DataLoader
 
         self.loaders.install(DataLoader)
+        trainers.install(self)
 
     def _follow_calls(self, owner, name, phase, when=lambda: True):
         """Calls of owner.name are the phase; those within such a call, and those of other threads, are not new ones."""
@@ -118,6 +120,7 @@ class Watch:
         if write_ledger:
             write_ledger()
         harmless(history.write)(self.torch, self._path("history", "pickle"))
+        values.write_trace(self.torch, self._path("trace", "txt"))
         path = self._path("torch", "json")
         with open(path + ".part", "w") as file:
             json.dump(self._report(), file, separators=(",", ":"))
@@ -145,4 +148,5 @@ class Watch:
             "modules": self.modules.names,
             "calls": self.modules.calls.tolist(),
             "tensors": self.tensors.rows,
+            "values": values.report(),
         }
