@@ -10,6 +10,9 @@ of these sources. Looked for, in this order:
     VRAMWISE_VALUES        a library that fits this torch, or "off"
     VRAMWISE_VALUES_DIR    a folder with libraries built before, named as library_name() says
     $XDG_CACHE_HOME/vramwise/values (~/.cache without it)      what was built here earlier; a new one is put there
+For a C++ program, whose libtorch nothing tells:
+    python3 vramwise_values.py LIBTORCH_FOLDER [old]       builds it and prints where; old: the C++ ABI before GCC 5
+preloads the result itself, beside the emulator (LD_PRELOAD), with libtorch's folder on LD_LIBRARY_PATH.
 The sources lie in the folder extension beside this file. A C++ compiler is taken from CXX, else c++, g++ or clang++.
 """
 
@@ -19,6 +22,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -71,6 +75,7 @@ def build(torch_root, new_abi, target):
     compiler = _compiler()
     if compiler is None:
         raise OSError("no C++ compiler was found (set CXX, or install g++)")
+    print("vramwise: building what keeps true values for this torch (once; some 15 s)", file=sys.stderr, flush=True)
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vramwise-values-") as folder:
@@ -125,3 +130,21 @@ def load(torch):
 def report():
     """What the values of this run rest on, or None where the extension is not loaded."""
     return json.loads(_library.vramwise_values_report()) if _library else None
+
+
+def main(arguments):
+    if not arguments or len(arguments) > 2:
+        sys.exit(__doc__)
+    root, new_abi = os.path.abspath(arguments[0]), arguments[1:] != ["old"]
+    version_file = os.path.join(root, "build-version")
+    version = (
+        _read(version_file).decode().strip()
+        if os.path.exists(version_file)
+        else hashlib.sha256(root.encode()).hexdigest()[:8]
+    )
+    target = os.path.join(_cache_folder(), library_name(version, new_abi))
+    print(target if os.path.exists(target) else build(root, new_abi, target))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -69,6 +69,9 @@ CallPointer run_uniform(const Operator& op, Arguments arguments);
 /// Some inputs are unknown, but an assumption is better than that; null: there is none for this call.
 CallPointer assume(const Operator& op, Arguments arguments, const Survey& survey);
 
+/// A collective of c10d.
+CallPointer run_collective(const Operator& op, Arguments arguments);
+
 /// What the device's own kernel is about to read, so that it takes the memory it would take: from true inputs …
 void hint_result(const Operator& op, Arguments arguments, const std::vector<c10::IValue>& results);
 /// … or as if unknown memory held the fill.

@@ -42,6 +42,7 @@ bool writes_floats(const Operator& op, Arguments arguments) {
 bool to_host(Arguments arguments) { return arguments[0].toTensor().defined() && arguments[0].toTensor().is_cpu(); }
 
 CallPointer start(const Operator& op, Arguments arguments) {
+  if (op.special == Special::kCollective) return run_collective(op, arguments);
   if (op.kind == Kind::kForeign) {
     if (anything_known()) {
       for (const std::size_t i : op.written) forget(arguments[i]);
@@ -85,7 +86,7 @@ void on_end(const at::RecordFunction& function, at::ObserverContext* context) {
   if (OnCpu::entered()) return;
   auto* call = static_cast<Call*>(context);
   const Operator* op = call != nullptr ? call->op : operator_of(function);
-  if (op == nullptr || op->kind != Kind::kLeaf) return;
+  if (op == nullptr || (call == nullptr && op->kind != Kind::kLeaf)) return;
   try {
     if (call == nullptr) {
       // Its own kernel was skipped, and may have been meant to write what operators inside it had made known.
