@@ -152,6 +152,10 @@ def torchtune(case: dict) -> Plan:
 
 def torchtune_table(case: dict, overrides: list[str]) -> Plan:
     size, method = case["id"].removeprefix("torchtune-l31-").split("-")[:2]
+    if case["offload"].startswith("fsdp_cpu_offload"):
+        raise NotRunnable(
+            "parameters, gradients and AdamW's states are in host memory, which one rank fills with 70 GB"
+        )
     where = "distributed" if case["n_gpus"] > 1 else "single_device"
     config = f"llama3_1/{size.upper()}_{method}{'' if where == 'distributed' else '_single_device'}.yaml"
     if where == "single_device":
