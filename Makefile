@@ -22,8 +22,12 @@ bench: ## build and run the benchmarks of bench/
 	cmake --workflow --preset bench
 	@tools/run_bench
 
-sweep: build ## plan every model size on every memory size and card; check what must hold between the answers
+sweep: build ## every model size on every memory size and card; the allocator for 100,000 calls a setting
 	@tools/sweep
+	@tools/bootstrap --test
+	cmake --preset dev
+	cmake --build --preset dev --target allocator_equality emulator_library
+	@tools/sweep_allocator
 
 fuzz: ## feed damaged and made-up files to every reader for a minute each (tools/fuzz --seconds N)
 	@tools/bootstrap --test

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <unordered_map>
 
 #include "allocator/snapshot.h"
@@ -70,11 +71,14 @@ class Reader {
   std::uint32_t frame(const PlainValue& value) {
     const auto [place, is_new] = frame_of_.try_emplace(value.index(), 0);
     if (!is_new) return place->second;
-    SnapshotFrame frame = {.function = std::string(value.text_of("name").value_or("")),
-                           .file = std::string(value.text_of("filename").value_or("")),
-                           .line = value.integer_of("line").value_or(0)};
-    snapshot_.frames.push_back(std::move(frame));
-    return place->second = static_cast<std::uint32_t>(snapshot_.frames.size() - 1);
+    const auto line = value.integer_of("line").value_or(0);
+    FrameKey key(value.text_of("filename").value_or(""), line, value.text_of("name").value_or(""));
+    const auto [known, is_another] = frame_of_text_.try_emplace(key, snapshot_.frames.size());
+    if (is_another) {
+      const auto& [file, number, function] = known->first;
+      snapshot_.frames.push_back({.function = std::string(function), .file = std::string(file), .line = number});
+    }
+    return place->second = static_cast<std::uint32_t>(known->second);
   }
 
   StackIndex stack(const PlainValue& owner) {
@@ -84,8 +88,9 @@ class Reader {
     if (!is_new) return place->second;
     std::vector<std::uint32_t> stack;
     for (std::size_t i = 0; i < std::min(frames->size(), kMostFrames); ++i) stack.push_back(frame(frames->item(i)));
-    snapshot_.stacks.push_back(std::move(stack));
-    return place->second = static_cast<StackIndex>(snapshot_.stacks.size() - 1);
+    const auto [known, is_another] = stack_of_frames_.try_emplace(std::move(stack), snapshot_.stacks.size());
+    if (is_another) snapshot_.stacks.push_back(known->first);
+    return place->second = static_cast<StackIndex>(known->second);
   }
 
   Status read_segment(const PlainValue& value) {
@@ -183,8 +188,12 @@ class Reader {
   std::string where_;
   MemorySnapshot snapshot_;
   std::int64_t total_ = 0;  ///< of all segments
+  // By place in the file, then by what it says: JSON repeats it all.
+  using FrameKey = std::tuple<std::string_view, std::int64_t, std::string_view>;
   std::unordered_map<PlainData::Index, std::uint32_t> frame_of_;
+  std::map<FrameKey, std::size_t> frame_of_text_;
   std::unordered_map<PlainData::Index, StackIndex> stack_of_;
+  std::map<std::vector<std::uint32_t>, std::size_t> stack_of_frames_;
 };
 
 }  // namespace

@@ -2,8 +2,8 @@
 // there before; then it is told again in events.
 //
 // A block that other streams may still use is freed in two entries, "free_requested" and, later, "free_completed"; most
-// have the second right behind the first. empty_cache() has no entry of its own: segments that go, and none that comes
-// right after, are its mark (the allocator itself releases segments only to get another one).
+// have the second right behind the first. empty_cache() has no entry of its own; segments go, and their entries do not
+// have the stack of an allocation that follows (the allocator itself releases segments only to get another one).
 #include "allocator/trace_events.h"
 
 #include <fmt/format.h>
@@ -148,9 +148,12 @@ class Teller {
 
   bool ends_an_emptied_cache(std::size_t i) const {
     if (i + 1 >= trace_.size()) return true;
-    const TraceAction next = trace_[i + 1].action;
-    return !releases_segment(next) && next != TraceAction::kSegmentAllocate && next != TraceAction::kSegmentMap &&
-           next != TraceAction::kOutOfMemory;
+    const TraceEntry& next = trace_[i + 1];
+    if (releases_segment(next.action)) return false;
+    const bool to_make_room = next.action == TraceAction::kSegmentAllocate || next.action == TraceAction::kSegmentMap ||
+                              next.action == TraceAction::kOutOfMemory;
+    // What an allocation releases to make room has the stack of that allocation.
+    return !to_make_room || next.stack != trace_[i].stack;
   }
 
   void measure_segments() {
