@@ -19,8 +19,8 @@ void vramwise_emulator_next_read(const void* value, size_t bytes);
 
 /// Makes [address, address + bytes) of device memory ordinary memory, so that code on the host may read and write it in
 /// place until it is freed or overwritten: what was known of it stands there, the rest holds the fill. 0: done; 1: no
-/// such device memory, or the budget of host memory
-/// (`resident_budget_bytes`) does not allow it, and nothing was changed.
+/// such device memory, or twice the budget of host memory
+/// (`resident_budget_bytes`, once for copies) is used up, and nothing was changed.
 int vramwise_emulator_host_access(void* address, size_t bytes);
 
 /// Forgets what the range holds: it reads as the fill again, and the host gets whole pages back.

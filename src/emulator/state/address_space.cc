@@ -129,7 +129,8 @@ bool AddressSpace::mark_written(Region& region, std::uintptr_t address, Bytes si
 }
 
 bool AddressSpace::expose(Region& region, std::uintptr_t address, Bytes size) {
-  if (resident_ + kResidencyChunk * fresh_chunks(region, address, size) > budget_) return false;
+  // As much again as copies may take: weights that the program copied leave room for the small tensors of a helper.
+  if (resident_ + kResidencyChunk * fresh_chunks(region, address, size) > budget_ * 2) return false;
   const auto [first, last] = chunks_of(region, address, size);
   fill_unknown(region, first, last);
   set_chunks(region, first, last, ChunkState::kWritten);

@@ -68,7 +68,7 @@ class AddressSpace {
   /// For a caller that overwrites the whole range: puts host memory behind it, if the budget allows. `always`: even if
   /// it does not. What else the chunks hold stays.
   bool mark_written(Region& region, std::uintptr_t address, Bytes size, bool always);
-  /// Puts host memory that holds what the range holds behind it, if the budget allows.
+  /// Puts host memory that holds what the range holds behind it, up to twice the budget.
   bool expose(Region& region, std::uintptr_t address, Bytes size);
   /// What the range holds, into `to`.
   void read(const Region& region, std::uintptr_t address, Bytes size, void* to) const;

@@ -138,6 +138,16 @@ TEST_F(ContentsTest, ExposedMemoryHoldsInPlaceWhatWasKnownAndTheFill) {
   EXPECT_TRUE(space_.any_chunk(region, region.base + 4 * 65536, Bytes(1), {ChunkState::kUnknown}));
 }
 
+TEST_F(ContentsTest, CopiesLeaveRoomForWhatIsGivenToTheHost) {
+  space_.set_resident_budget(Bytes::mib(1));
+  char* memory = device(Bytes::mib(8));
+  const auto data = pattern(std::size_t{1} << 20);
+  contents_.copy(memory, data.data(), Bytes::mib(1));
+  Region& region = *space_.find(reinterpret_cast<std::uintptr_t>(memory));
+  EXPECT_TRUE(space_.expose(region, region.base + (std::uintptr_t{2} << 20), Bytes::mib(1)));
+  EXPECT_FALSE(space_.expose(region, region.base + (std::uintptr_t{4} << 20), Bytes(1)));
+}
+
 TEST_F(ContentsTest, ASkippedCopyLeavesNothingOfWhatWasThere) {
   space_.set_resident_budget(Bytes::mib(1));
   char* memory = device(Bytes::mib(8));
