@@ -75,4 +75,4 @@ def run(command, cards, folder, env=None, machine=None, timeout=600):
         old.unlink()
     full = environment(cards, ledgers, env, machine)
     process = subprocess.run(command, env=full, capture_output=True, text=True, timeout=timeout, check=False)
-    return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.iterdir())])
+    return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.glob("ledger.*.json"))])

@@ -30,6 +30,16 @@ def test_shapes_types_and_small_values_are_true(result):
     assert result["small"]["value"] == [True, True]
 
 
+def test_what_was_not_computed_is_saved_as_a_hole(result):
+    found = result["saved"]["value"]
+    assert all(1 << 29 <= size < (1 << 29) + 8192 for size in found["sizes"])
+    assert all(size < 1 << 20 for size in found["on_disk"])
+    assert found["small"] == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2
+    assert found["large"] == [1 << 27] * 2
+    assert found["devices"] == ["cuda", "cpu"]
+    assert result["saved"]["mib"] < 120
+
+
 def test_compiled_code_sees_through(result):
     assert result["compiled"]["value"] == 3 * 4 * 7
 

@@ -54,6 +54,22 @@ with tempfile.TemporaryDirectory() as folder:
     half = loaded["large"].half()
     case("safetensors", [str(half.dtype), half.shape[0], loaded["small"].tolist(), loaded["large"][7].item()])
 
+    state = {"large": torch.empty(1 << 27, device="cuda"), "small": torch.arange(5.0)}
+    torch.save(state, f"{folder}/saved.pt")
+    save_file(state, f"{folder}/saved.safetensors", {"format": "pt"})
+    files = [os.stat(f"{folder}/saved.{kind}") for kind in ("pt", "safetensors")]
+    again = [torch.load(f"{folder}/saved.pt"), load_file(f"{folder}/saved.safetensors")]
+    case(
+        "saved",
+        {
+            "sizes": [file.st_size for file in files],
+            "on_disk": [file.st_blocks * 512 for file in files],
+            "small": [each["small"].tolist() for each in again],
+            "large": [each["large"].shape[0] for each in again],
+            "devices": [each["large"].device.type for each in again],
+        },
+    )
+
 small = nn.Linear(4, 4)
 case("small", [bool(small.weight.abs().sum() > 0), torch.rand(3).sum().item() > 0])
 

@@ -5,27 +5,42 @@ mapped checkpoint, is *unread*: converting or copying it on the host gives new u
 """
 
 import functools
+import importlib
 import os
 import sys
 
 from . import imports
 
-_INITIALISED = 4 << 20  # bytes from which a tensor is not initialised
+INITIALISED = 4 << 20  # bytes from which a tensor is not initialised
 _CREATED = 64 << 20  # … and from which a new one is not written: the C library maps such a size, so it reads as zeros
-_MARK = "vramwise_unread"
+MARK = "vramwise_unread"
+SAFETENSORS_TYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
 
 
 def install():
     imports.after("torch", _leave_out)
+    imports.after("torch", lambda torch: _module("weights_saved").for_torch(torch))
+    imports.after("safetensors.torch", lambda module: _module("weights_saved").for_safetensors(module))
     if os.environ.get("VRAMWISE_FAKE_WEIGHTS") == "1":
-        imports.after("transformers.modeling_utils", lambda module: _fakes().for_transformers(module))
-        imports.after("diffusers.models.modeling_utils", lambda module: _fakes().for_diffusers(module))
+        imports.after("transformers.modeling_utils", lambda module: _module("weights_fake").for_transformers(module))
+        imports.after("diffusers.models.modeling_utils", lambda module: _module("weights_fake").for_diffusers(module))
 
 
-def _fakes():
-    from . import weights_fake
-
-    return weights_fake
+def _module(name):
+    return importlib.import_module(f".{name}", __package__)
 
 
 def _leave_out(torch):
@@ -61,28 +76,33 @@ def _torch():
     return sys.modules["torch"]
 
 
-def _large(tensor):
-    """A plain tensor, of no subclass with a life of its own."""
+def is_plain(tensor):
+    """Of no subclass with a life of its own."""
     torch = _torch()
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != "cpu":
+    return type(tensor) in (torch.Tensor, torch.nn.Parameter)
+
+
+def _large(tensor):
+    torch = _torch()
+    if not is_plain(tensor) or tensor.device.type != "cpu":
         return False
-    return tensor.numel() * tensor.element_size() >= _INITIALISED and tensor.layout == torch.strided
+    return tensor.numel() * tensor.element_size() >= INITIALISED and tensor.layout == torch.strided
 
 
-def _unread(tensor):
-    return _large(tensor) and getattr(tensor.untyped_storage(), _MARK, False)
+def unread(tensor):
+    return _large(tensor) and getattr(tensor.untyped_storage(), MARK, False)
 
 
 def _mark(tensor):
     if _large(tensor):
         storage = tensor.untyped_storage()
         if storage.nbytes() == tensor.numel() * tensor.element_size():
-            setattr(storage, _MARK, True)
+            setattr(storage, MARK, True)
     return tensor
 
 
 def _may_leave_out(tensor):
-    return _unread(tensor) and not (tensor.requires_grad and _torch().is_grad_enabled())
+    return unread(tensor) and not (tensor.requires_grad and _torch().is_grad_enabled())
 
 
 # ---- values
@@ -209,7 +229,7 @@ def _pin(original):
 def _from_file(original):
     def from_file(filename, *arguments, **options):
         storage = original(filename, *arguments, **options)
-        setattr(storage, _MARK, True)
+        setattr(storage, MARK, True)
         return storage
 
     return from_file
@@ -218,8 +238,8 @@ def _from_file(original):
 def _part_of_storage(original):
     def part(self, key):
         found = original(self, key)
-        if isinstance(key, slice) and getattr(self, _MARK, False):
-            setattr(found, _MARK, True)
+        if isinstance(key, slice) and getattr(self, MARK, False):
+            setattr(found, MARK, True)
         return found
 
     return part
@@ -227,10 +247,10 @@ def _part_of_storage(original):
 
 def _clone_storage(original):
     def clone(self):
-        if self.device.type != "cpu" or not getattr(self, _MARK, False):
+        if self.device.type != "cpu" or not getattr(self, MARK, False):
             return original(self)
         new = type(self)(self.nbytes(), device=self.device)
-        setattr(new, _MARK, True)
+        setattr(new, MARK, True)
         return new
 
     return clone
@@ -248,6 +268,6 @@ def _load(original):
 def _is_large_archive(path):
     try:
         with open(path, "rb") as file:
-            return file.read(4) == b"PK\x03\x04" and os.path.getsize(path) >= _INITIALISED
+            return file.read(4) == b"PK\x03\x04" and os.path.getsize(path) >= INITIALISED
     except OSError:
         return False

@@ -11,22 +11,10 @@ import pathlib
 import sys
 import tempfile
 
+from . import weights, weights_saved
+
 _SHARD = 4 << 30  # bytes: a mapping larger than the machine's memory may be refused
 _WHERE = ("subfolder", "revision", "cache_dir", "token", "local_files_only", "trust_remote_code")
-_TYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
 
 
 def for_transformers(modeling):
@@ -142,11 +130,7 @@ def _write(state, folder, stem):
 def _write_shard(path, shard):
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, tensor, size in shard:
-        kind = _TYPES[str(tensor.dtype).removeprefix("torch.")]
+        kind = weights.SAFETENSORS_TYPES[str(tensor.dtype).removeprefix("torch.")]
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [end, end + size]}
         end += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
+    weights_saved.write_header(path, header, end)
