@@ -27,8 +27,8 @@ def with_values(tmp_path_factory):
         pytest.skip("not built: ninja emulator_library values_library")
     seen = {}
 
-    def run(script, card, *arguments, **environment):
-        key = repr((script, card, arguments, sorted(environment.items())))
+    def run(script, card, *arguments, machine_options=None, **environment):
+        key = repr((script, card, arguments, machine_options, sorted(environment.items())))
         if key not in seen:
             settings = {
                 "PYTHONPATH": str(SOURCES),
@@ -38,7 +38,8 @@ def with_values(tmp_path_factory):
                 **environment,
             }
             command = [sys.executable, str(HERE / "scripts" / script), *arguments]
-            seen[key] = machine.run(command, [card], tmp_path_factory.mktemp("run"), env=settings, timeout=600)
+            folder = tmp_path_factory.mktemp("run")
+            seen[key] = machine.run(command, [card], folder, env=settings, machine=machine_options, timeout=600)
         return seen[key]
 
     return run

@@ -10,7 +10,8 @@ def balanced(with_values):
 
 @pytest.fixture(scope="module")
 def worst(with_values):
-    return with_values("control_flow.py", "hopper", VRAMWISE_ROUTING="worst").result
+    budget = {"resident_budget_bytes": 128 << 20}
+    return with_values("control_flow.py", "hopper", machine_options=budget, VRAMWISE_ROUTING="worst").result
 
 
 def test_kernels_take_the_memory_of_the_true_sizes(balanced):
@@ -87,6 +88,13 @@ def test_worst_routing_gives_two_experts_everything(worst):
     assert found["counts"] == [4096, 4096, 0, 0, 0, 0, 0, 0]
     assert found["top1"] == [4096, 0, 0, 0, 0, 0, 0, 0]
     assert worst["many_experts"] == {"hit": 8, "first": 8192}
+
+
+def test_weights_that_use_up_the_hosts_budget_leave_small_tensors_true(balanced, worst):
+    assert balanced["weights"] == {"sum": 10}
+    assert worst["weights"] == {"sum": 10}
+    for case in ("scaler", "masks", "sizes", "finite"):
+        assert worst[case] == balanced[case]
 
 
 def test_the_report_names_the_routing(balanced, worst):

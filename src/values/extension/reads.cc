@@ -3,7 +3,6 @@
 // to 2.14: Nonzero.cu (an int for each 2^30 elements), UniqueCub.cu and Unique.cu (an int64 length; for bool the number
 // of true values as an int), Equal.cpp (one bool).
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "values/extension/call.h"
@@ -15,6 +14,17 @@ namespace {
 
 /// Larger copies to the host are checkpoints: filling them would only touch the host's memory.
 constexpr std::int64_t kMostReadBytes = 8 << 20;
+
+/// Unknown numbers are the fill as a number, not as bytes: 1 is a count, a loss, a truth value that a program may meet,
+/// and a size that it can allocate. Written in place, as the read itself may be one that a hint waits for.
+void read_as_fill(const at::Tensor& self) {
+  const unsigned fill = emulator().fill();
+  if (fill == 0 || !open_to_host(self)) {
+    emulator().forget(const_cast<void*>(self.const_data_ptr()), self.itemsize());
+  } else {
+    alias(self).fill_(static_cast<std::int64_t>(fill));
+  }
+}
 
 template <typename T>
 void next_read(T value) {
@@ -89,7 +99,7 @@ CallPointer read_by_host(const Operator& op, Arguments arguments) {
     const at::Tensor& self = arguments[0].toTensor();
     if (!is_plain(self) || !self.is_cuda()) return nullptr;
     const Knowledge knowledge = knowledge_of(self);
-    if (knowledge.known == Known::kNo) emulator().forget(const_cast<void*>(self.const_data_ptr()), self.itemsize());
+    if (knowledge.known == Known::kNo) read_as_fill(self);
     if (knowledge.known == Known::kUniform && open_to_host(self)) alias(self).fill_(knowledge.value);
     return nullptr;
   }
@@ -103,9 +113,8 @@ CallPointer read_by_host(const Operator& op, Arguments arguments) {
     return std::make_unique<Call>(op, [target, value = knowledge.value](const auto&) { target.fill_(value); });
   }
   if (partly_known(source)) return nullptr;
-  return std::make_unique<Call>(op, [target, bytes](const auto&) {
-    std::memset(target.mutable_data_ptr(), static_cast<int>(emulator().fill()), static_cast<std::size_t>(bytes));
-  });
+  return std::make_unique<Call>(op,
+                                [target](const auto&) { target.fill_(static_cast<std::int64_t>(emulator().fill())); });
 }
 
 }  // namespace vramwise::values

@@ -19,6 +19,16 @@ def large(*shape):
     return torch.randn(shape[0], 1024, device="cuda") @ torch.randn(1024, *shape[1:], device="cuda")
 
 
+WEIGHTS = []
+
+
+@case
+def weights():
+    """Copied to the card before all else; more than the emulator's budget of host memory, in one of the tests."""
+    WEIGHTS.extend(torch.zeros(4 << 20).cuda() for _ in range(10))
+    return {"sum": torch.arange(5, device="cuda").sum().item()}
+
+
 @case
 def sizes():
     """The kernels take the memory that they take on a real card."""
