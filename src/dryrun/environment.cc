@@ -19,6 +19,12 @@ std::string before(const std::string& first, const char* variable, char separato
   return old == nullptr || *old == '\0' ? first : first + separator + old;
 }
 
+/// The emulator; and where what is written is thrown away, the library that makes holes of zeros.
+std::string preloaded(const DryRunOptions& options) {
+  const std::string sparse = join_path(parent_folder(options.emulator), "libvramwise_sparse.so");
+  return !options.allow_writes && path_exists(sparse) ? options.emulator + ":" + sparse : options.emulator;
+}
+
 /// Experiment trackers must not show arithmetic that was never done.
 void switch_trackers_off(std::map<std::string, std::string>& environment, const std::string& folder) {
   environment.insert({{"WANDB_MODE", "disabled"},
@@ -46,7 +52,7 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
                                                   const std::string& folder) {
   const std::string libraries = parent_folder(options.emulator);
   std::map<std::string, std::string> environment = {
-      {"LD_PRELOAD", before(options.emulator, "LD_PRELOAD")},
+      {"LD_PRELOAD", before(preloaded(options), "LD_PRELOAD")},
       {"LD_LIBRARY_PATH", before(libraries, "LD_LIBRARY_PATH")},  // for libnvidia-ml.so.1
       {"TRITON_LIBCUDA_PATH", libraries},
       {"PYTHONPATH", before(folder, "PYTHONPATH")},
