@@ -33,7 +33,8 @@ OpenFile::OpenFile(std::string path, int descriptor, std::int64_t size)
 OpenFile::~OpenFile() { ::close(descriptor_); }
 
 Status OpenFile::read(std::int64_t offset, std::span<std::byte> out) const {
-  VRAMWISE_CHECK(offset >= 0 && offset <= size_ && std::ssize(out) <= size_ - offset);
+  VRAMWISE_CHECK(offset >= 0);
+  VRAMWISE_CHECK(std::ssize(out) <= size_ - offset);
   while (!out.empty()) {
     const ssize_t count = ::pread(descriptor_, out.data(), out.size(), offset);
     if (count < 0 && errno == EINTR) continue;

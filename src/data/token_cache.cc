@@ -40,7 +40,8 @@ class TokenWriter {
     const auto width = static_cast<std::size_t>(token_type_bytes(type_));
     buffer_.resize(ids.size() * width);
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      VRAMWISE_CHECK(ids[i] >= 0 && ids[i] < token_type_values(type_));
+      VRAMWISE_CHECK(ids[i] >= 0);
+      VRAMWISE_CHECK(ids[i] < token_type_values(type_));
       std::memcpy(buffer_.data() + i * width, &ids[i], width);  // little-endian, as token_source.cc asserts
     }
     return file_.write(buffer_.data(), buffer_.size());

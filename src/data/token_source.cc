@@ -106,9 +106,11 @@ std::vector<TokenSource::Piece>::const_iterator TokenSource::piece_at(std::int64
 }
 
 Status TokenSource::read(std::int64_t offset, std::int64_t count, std::int64_t* out) const {
-  VRAMWISE_CHECK(offset >= 0 && count >= 0 && offset <= size_ && count <= size_ - offset);
+  VRAMWISE_CHECK(offset >= 0);
+  VRAMWISE_CHECK(count >= 0);
+  VRAMWISE_CHECK(count <= size_ - offset);
   if (count == 0) return Done{};
-  alignas(std::uint32_t) std::array<std::byte, kReadBlock> block;
+  alignas(std::uint32_t) std::array<std::byte, kReadBlock> block{};
   auto piece = piece_at(offset);
   while (count > 0) {
     const std::int64_t skip = offset - piece->start;
@@ -128,7 +130,9 @@ Status TokenSource::read(std::int64_t offset, std::int64_t count, std::int64_t* 
 }
 
 TokenSource TokenSource::slice(std::int64_t offset, std::int64_t count) const {
-  VRAMWISE_CHECK(offset >= 0 && count >= 0 && offset <= size_ && count <= size_ - offset);
+  VRAMWISE_CHECK(offset >= 0);
+  VRAMWISE_CHECK(count >= 0);
+  VRAMWISE_CHECK(count <= size_ - offset);
   TokenSource part;
   for (Piece piece : pieces_) {
     const std::int64_t first = std::max(offset, piece.start);

@@ -71,8 +71,8 @@ class TokenSource {
     std::int64_t start = 0;  ///< position of the first token in the whole source
     std::int64_t count = 0;
 
-    /// Tokens [skip, skip + count) of this piece, as they lie in it.
-    Status read(std::int64_t skip, std::int64_t count, std::span<std::byte> out) const;
+    /// Tokens [skip, skip + wanted) of this piece, as they lie in it.
+    Status read(std::int64_t skip, std::int64_t wanted, std::span<std::byte> out) const;
     /// Reads all of it, block by block.
     Status scan(const BlockUse& use) const;
   };
