@@ -28,6 +28,8 @@ sweep: build ## every model size on every memory size and card; the allocator fo
 	cmake --preset dev
 	cmake --build --preset dev --target allocator_equality emulator_library
 	@tools/sweep_allocator
+	@$(if $(FIDELITY),tests/fidelity/run --environments $(FIDELITY) $(if $(CHECKOUTS),--checkouts $(CHECKOUTS)),\
+	  echo "FIDELITY=FOLDER make sweep repeats published runs too, in environments that it makes there (tests/fidelity/run)")
 
 fuzz: ## feed damaged and made-up files to every reader for a minute each (tools/fuzz --seconds N)
 	@tools/bootstrap --test
