@@ -1,9 +1,10 @@
 """litgpt of 2024 (the package): litgpt finetune_full / finetune_lora with the settings of config_hub.
 
 Gradients are accumulated over two micro-batches at most: more of them add to the same memory. The weights are untouched
-memory, the tokenizer is a stand-in, and Alpaca2k is random tokens: one micro-batch in three has a sample of
+memory, the tokenizer is a stand-in, and Alpaca2k is random tokens: of four micro-batches, two in a row have a sample of
 max_seq_length, the others are of typical length. Real epochs end in the same peak: every batch that has the longest
-sample is padded to it, and there are batches with it after the first optimizer step.
+sample is padded to it, there are such batches after the first optimizer step, and among thousands two follow each other
+(the loop still holds the logits of the last batch, and bitsandbytes' layers their inputs, while the next is computed).
 """
 
 import argparse
@@ -68,7 +69,9 @@ class Tokens(DataModule):
 
     def train_dataloader(self):
         lengths = [70 + 37 * n % 240 for n in range(self.batch_size * args.accumulation * args.devices * 4)]
-        lengths[:: self.batch_size * 3] = [args.longest] * len(lengths[:: self.batch_size * 3])
+        for micro_batch in range(len(lengths) // self.batch_size):
+            if micro_batch % 4 < 2:
+                lengths[micro_batch * self.batch_size] = args.longest
         return self._loader(lengths)
 
     def val_dataloader(self):
