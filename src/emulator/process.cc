@@ -106,7 +106,7 @@ int computed(const char* name) {
   const std::lock_guard lock(state_mutex());
   if (Machine* machine = machine_or_null()) {
     ++machine->recorder().computed[name];
-    machine->work(thread_state().library_stream, thread_state().device, Costs::kKernelNs);
+    machine->work(thread_state().stream_of_library, thread_state().device, Costs::kKernelNs);
   }
   return 0;
 }

@@ -49,7 +49,7 @@ struct ThreadState {
   bool has_context = false;
   int last_error = 0;
   std::vector<Context*> pushed_contexts;  ///< cuCtxPushCurrent
-  void* library_stream = nullptr;         ///< that a handle of cuBLAS, cuDNN, … was given last
+  void* stream_of_library = nullptr;      ///< that a handle of cuBLAS, cuDNN, … was given last
   std::vector<unsigned char> next_read;   ///< what the next copy to the host of that size yields (hooks.h); empty: none
 };
 ThreadState& thread_state();

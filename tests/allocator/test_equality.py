@@ -43,7 +43,7 @@ def program():
 
 
 def compare(settings, folder, seed, calls=CALLS, timeout=3000):
-    if program() is None or machine.library() is None:
+    if program() is None or machine.emulator() is None:
         pytest.skip("allocator_equality and the emulator are not built here")
     env = {"PYTORCH_ALLOC_CONF": settings} if settings else {}
     command = [program(), "--calls", str(calls), "--seed", str(seed), "--segments-every", "100"]

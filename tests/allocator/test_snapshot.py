@@ -32,7 +32,7 @@ print(json.dumps({name: stats[f"{name}.all.peak"] for name in ("allocated_bytes"
 @pytest.mark.parametrize("settings", ["", "expandable_segments:True", "roundup_power2_divisions:4"])
 def test_the_replay_reaches_pytorchs_peaks(vramwise, tmp_path, settings):
     pytest.importorskip("torch")
-    if machine.library() is None:
+    if machine.emulator() is None:
         pytest.skip("the emulator is not built here")
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)

@@ -10,7 +10,7 @@ import machine
 @pytest.fixture(scope="session", autouse=True)
 def _needs_emulator():
     pytest.importorskip("torch")
-    if machine.library() is None:
+    if machine.emulator() is None:
         pytest.skip("the emulator is not built: ninja emulator_library")
 
 

@@ -10,6 +10,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 GIB = 1 << 30
+IN_BUILD = "lib/emulator/libvramwise_emulator.so"
+SANITIZED = ("asan", "ubsan", "tsan")
 # Another PyTorch than the tests' own runs the scripts where this names its python.
 PYTHON = os.environ.get("VRAMWISE_TEST_PYTHON", sys.executable)
 
@@ -26,12 +28,15 @@ for card in CARDS.values():
     card.update(context_bytes=400 << 20, nvml_total_bytes=card["total_bytes"] + (512 << 20))
 
 
-def library():
-    """The emulator: VRAMWISE_EMULATOR, or the newest build of this tree."""
+def emulator():
+    """VRAMWISE_EMULATOR, the one beside VRAMWISE_BIN, or the newest of this tree that is built without a sanitizer."""
     if path := os.environ.get("VRAMWISE_EMULATOR"):
         return pathlib.Path(path)
-    built = sorted(ROOT.glob("build/*/lib/emulator/libvramwise_emulator.so"), key=lambda p: p.stat().st_mtime)
-    return built[-1] if built else None
+    if program := os.environ.get("VRAMWISE_BIN"):
+        path = pathlib.Path(program).parents[1] / IN_BUILD
+        return path if path.exists() else None
+    built = [path for path in ROOT.glob(f"build/*/{IN_BUILD}") if path.parents[2].name not in SANITIZED]
+    return max(built, key=lambda path: path.stat().st_mtime, default=None)
 
 
 class Outcome:
@@ -56,9 +61,9 @@ def environment(cards, ledgers, env=None, machine=None):
     description = {"cards": [CARDS[c] if isinstance(c, str) else c for c in cards], **(machine or {})}
     own = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_", "NCCL_"))}
     return own | {
-        "LD_PRELOAD": str(library()),
-        "LD_LIBRARY_PATH": f"{library().parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
-        "TRITON_LIBCUDA_PATH": str(library().parent),
+        "LD_PRELOAD": str(emulator()),
+        "LD_LIBRARY_PATH": f"{emulator().parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+        "TRITON_LIBCUDA_PATH": str(emulator().parent),
         "VRAMWISE_GPUS": json.dumps(description),
         "VRAMWISE_LEDGER_DIR": str(ledgers),
         **(env or {}),

@@ -1,5 +1,6 @@
 """`vramwise dryrun` from outside: what it prints, and how it ends."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ def environment():
 
 @pytest.fixture(scope="module")
 def vramwise():
-    path = machine.library().parents[2] / "bin" / "vramwise"
+    path = machine.emulator().parents[2] / "bin" / "vramwise"
     if not path.exists():
         pytest.skip("vramwise is not built beside the emulator")
 
@@ -37,12 +38,13 @@ def vramwise():
         )
 
     run.path = path
+    run.writes = ["--allow-writes"] if "--allow-writes" in run("--gpu", "rtx-3090", "--", "true").stderr else []
 
     return run
 
 
 def test_a_script_that_fits(vramwise):
-    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "2", "--", sys.executable, SCRIPT)
+    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "2", *vramwise.writes, "--", sys.executable, SCRIPT)
     assert outcome.returncode == 0, outcome.stderr
     result = json.loads(outcome.stdout)
     assert result["verdict"] == "fits"
@@ -65,7 +67,9 @@ def test_a_script_that_does_not_fit(vramwise):
 
 
 def test_a_script_that_fails_by_itself(vramwise):
-    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "1", "--", sys.executable, SCRIPT, "7")
+    outcome = vramwise(
+        "--json", "--gpu", "rtx-3090", "--steps", "1", *vramwise.writes, "--", sys.executable, SCRIPT, "7"
+    )
     assert outcome.returncode == 7
     assert json.loads(outcome.stdout)["verdict"] == "script failed"
 
@@ -154,3 +158,61 @@ def test_nothing_is_left_behind(vramwise, tmp_path, how, arguments):
     wait_until(lambda: not processes_with(marked["MARK"]) and not list(tmp_path.iterdir()))
     if b"--allow-writes" not in process.stderr.read():
         assert code == {None: 3, signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
+
+
+def test_a_hundred_runs_four_at_once_leave_nothing(vramwise, tmp_path):
+    marked = {**environment(), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
+    command = [
+        vramwise.path,
+        "dryrun",
+        "--json",
+        "--gpu",
+        "rtx-3090",
+        *vramwise.writes,
+        "--",
+        "sh",
+        "-c",
+        "echo x > /tmp/x",
+    ]
+    mounts = pathlib.Path("/proc/self/mounts").read_text()
+    shared = sorted(pathlib.Path("/dev/shm").iterdir())
+
+    def run(_):
+        done = subprocess.run(command, env=marked, capture_output=True, text=True, timeout=300, check=False)
+        return done.returncode, json.loads(done.stdout)["verdict"]
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(run, range(100))) == {(5, "no CUDA")}
+    assert list(tmp_path.iterdir()) == []
+    assert processes_with(marked["MARK"]) == []
+    assert pathlib.Path("/proc/self/mounts").read_text() == mounts
+    assert sorted(pathlib.Path("/dev/shm").iterdir()) == shared
+
+
+def test_an_interrupted_loop_tells_what_ran(vramwise, tmp_path):
+    """A loop without data loaders runs as long as it would; Ctrl-C ends it, and what ran is reported."""
+    script = tmp_path / "endless.py"
+    script.write_text(
+        "import torch\n"
+        "x = torch.zeros(1 << 20, device='cuda', requires_grad=True)\n"
+        "optimizer = torch.optim.SGD([x])\n"
+        "while True:\n"
+        "    x.sum().backward()\n"
+        "    optimizer.step()\n"
+        "    print('stepped', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [vramwise.path, "dryrun", "--json", "--gpu", "rtx-3090", *vramwise.writes, "--", sys.executable, script],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert any("stepped" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    report = json.loads(out)
+    assert process.returncode == report["script_exit"] == 130
+    assert report["verdict"] == "interrupted"
+    assert report["steps"] >= 1
+    assert report["gpus"][0]["allocated_peak"]["bytes"] >= 8 << 20

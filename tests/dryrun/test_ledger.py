@@ -37,7 +37,7 @@ WORKSPACES = {"turing": 2 * 8320 * 1024, "ampere": 2 * 8320 * 1024, "hopper": 2 
 
 @pytest.fixture(scope="module")
 def ledger_on_card():
-    path = machine.library().parents[2] / "bin" / "ledger_on_card"
+    path = machine.emulator().parents[2] / "bin" / "ledger_on_card"
     if not path.exists():
         pytest.skip("ledger_on_card is not built beside the emulator")
     return path

@@ -17,7 +17,7 @@ WHOLE = WEIGHTS + BIASES
 
 @pytest.fixture(scope="module")
 def vramwise():
-    path = machine.library().parents[2] / "bin" / "vramwise"
+    path = machine.emulator().parents[2] / "bin" / "vramwise"
     if not path.exists():
         pytest.skip("vramwise is not built beside the emulator")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}

@@ -17,7 +17,7 @@ WEIGHTS = 4 * 2 * 1024 * 4096 * 4
 
 @pytest.fixture(scope="module")
 def vramwise():
-    path = machine.library().parents[2] / "bin" / "vramwise"
+    path = machine.emulator().parents[2] / "bin" / "vramwise"
     if not path.exists():
         pytest.skip("vramwise is not built beside the emulator")
 
@@ -174,3 +174,17 @@ def test_fit_finds_the_largest_value(vramwise, tmp_path):
     assert by_value[largest]["gpus"][0]["left_bytes"] < 100 * MIB
     assert answer["is_monotonic"]
     assert len(by_value) <= 8
+
+
+@pytest.mark.parametrize("function", [[], ["function"]])
+def test_compiled_programs_have_phases_and_see_no_hooks(vramwise, function):
+    command = [sys.executable, machine.HERE / "scripts" / "compiled.py", *function]
+    outcome = vramwise("--json", "--gpu", "rtx-3090", *vramwise.writes, "--", *command)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "hook" not in outcome.stderr
+    assert "graphs 2" in outcome.stderr  # one with gradients, one without
+    report = json.loads(outcome.stdout)
+    expected = ["load", "forward", "backward", "optimizer step"] + (["evaluation"] if not function else [])
+    assert [phase["name"] for phase in report["gpus"][0]["phases"]] == expected
+    parts = report["gpus"][0]["at_peak"]["parts_bytes"]
+    assert parts["weights"] == 2 * 2 * 256 * 1024 * 4 + 2 * (1024 + 256) * 4

@@ -40,7 +40,7 @@ for number in range(6):
 
 @pytest.fixture(scope="module")
 def library():
-    path = machine.library().parent / "libvramwise_sparse.so"
+    path = machine.emulator().parent / "libvramwise_sparse.so"
     if not path.exists():
         pytest.skip("not built: ninja dryrun_preload")
     return path

@@ -20,7 +20,7 @@ LEAST, MOST = 0.98, 1.01
 
 @pytest.fixture(scope="module")
 def vramwise():
-    path = machine.library().parents[2] / "bin" / "vramwise"
+    path = machine.emulator().parents[2] / "bin" / "vramwise"
     if not path.with_name("vramwise-train").exists():
         pytest.skip("vramwise and vramwise-train are not built beside the emulator")
     return path

@@ -23,7 +23,7 @@ def extension_folder():
 def with_values(tmp_path_factory):
     """run(script, card, *arguments, **environment): a script of this folder on an emulated card, with true values."""
     pytest.importorskip("torch")
-    if machine.library() is None or extension_folder() is None:
+    if machine.emulator() is None or extension_folder() is None:
         pytest.skip("not built: ninja emulator_library values_library")
     seen = {}
 

@@ -19,8 +19,11 @@ std::int64_t rounded(std::int64_t bytes) {
 }
 
 bool is_of_torch(std::string_view file) {
-  return file.find("/torch/") != std::string_view::npos || file.find("/vramwise_hook/") != std::string_view::npos ||
-         file.starts_with("<") || file.empty();
+  // Also what torch.compile generates, in its own cache or in the run's folder.
+  for (const char* part : {"/torch/", "/vramwise_hook/", "/torchinductor", "/vramwise-dryrun."}) {
+    if (file.find(part) != std::string_view::npos) return true;
+  }
+  return file.starts_with("<") || file.empty();
 }
 
 bool is_installed(std::string_view file) {

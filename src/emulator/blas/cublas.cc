@@ -30,7 +30,7 @@ VRAMWISE_ENTRY int cublasDestroy_v2(BlasHandle* handle) {
 }
 VRAMWISE_ENTRY int cublasSetStream_v2(BlasHandle* handle, void* stream) {
   handle->stream = stream;
-  thread_state().library_stream = stream;
+  thread_state().stream_of_library = stream;
   return 0;
 }
 VRAMWISE_ENTRY int cublasGetStream_v2(BlasHandle* handle, void** stream) {

@@ -31,7 +31,7 @@ VRAMWISE_ENTRY int cudnnDestroy(DnnHandle* handle) {
 }
 VRAMWISE_ENTRY int cudnnSetStream(DnnHandle* handle, void* stream) {
   handle->stream = stream;
-  thread_state().library_stream = stream;
+  thread_state().stream_of_library = stream;
   return 0;
 }
 VRAMWISE_ENTRY int cudnnGetStream(DnnHandle* handle, void** stream) {

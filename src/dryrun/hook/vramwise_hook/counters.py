@@ -6,6 +6,8 @@ is remembered and put back into every answer that it gets.
 
 import time
 
+from .harmless import harmless
+
 _POOLED = ("allocated_bytes", "reserved_bytes")
 
 
@@ -24,9 +26,13 @@ class Counters:
             core._accelerator_resetPeakStats = lambda device: self._reset_by_program(device, reset)
 
     def _as_if_not_reset(self, device, stats):
+        self._put_back(device, stats)
+        return stats
+
+    @harmless
+    def _put_back(self, device, stats):
         for name, counter in _counters(stats):
             counter["peak"] = max(counter["peak"], self._before.get((device, name), 0))
-        return stats
 
     def _reset_by_program(self, device, reset=None):
         for key in [key for key in self._before if key[0] == device]:
@@ -61,14 +67,14 @@ class Counters:
         return taken
 
 
-def _counters(stats, prefix=""):
-    """(name, {"current": …, "peak": …, …}) of all counters, which lie in one or two levels of dicts."""
+def _counters(stats, prefix=()):
+    """(name, {"current": …, "peak": …, …}) of all counters, which lie in some levels of dicts."""
     for key, value in stats.items():
         if isinstance(value, dict):
             if "peak" in value:
-                yield prefix + key, value
+                yield (*prefix, key), value
             else:
-                yield from _counters(value, prefix + key + ".")
+                yield from _counters(value, (*prefix, key))
 
 
 def now():

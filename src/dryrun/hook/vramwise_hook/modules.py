@@ -9,7 +9,7 @@ from array import array
 
 from .counters import now
 from .harmless import harmless
-from .phases import BACKWARD, EVALUATION, FORWARD
+from .phases import BACKWARD, EVALUATION, FORWARD, LOAD
 
 _MOST_CALLS = 400_000
 
@@ -31,14 +31,41 @@ class Modules:
             module.register_module_forward_hook(self._leave, always_call=True),
         ]
 
+    def _let_go(self):
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+
+    @harmless
+    def follow_compiling(self, eval_frame):
+        """A compiled module warns of hooks on all modules when it is called, so they go before."""
+        original = eval_frame.OptimizedModule.__call__
+
+        def call(module, *arguments, **options):
+            if self.handles:
+                self._begin_compiled(module)
+            return original(module, *arguments, **options)
+
+        eval_frame.OptimizedModule.__call__ = call
+
+    @harmless
+    def _begin_compiled(self, module):
+        if self.phases.here():
+            self._begin_root(module)
+            self.before_compiling()
+
     @harmless
     def before_compiling(self, *_):
         """Called again and again by torch.compile."""
         if not self.handles:
             return
-        for handle in self.handles:
-            handle.remove()
-        self.handles = []
+        self._let_go()
+        compiled = self.torch._dynamo.eval_frame.OptimizedModule
+        if not any(isinstance(root, compiled) for root in self.roots):
+            # A function is compiled, with the modules in it: their calls can't be followed from here on.
+            self.phases.follows_calls = False
+            if self.phases.name in (None, LOAD):
+                self.phases.begin(FORWARD)
         for root in list(self.roots):
             if not isinstance(root, self.torch.jit.ScriptModule):
                 root.register_forward_pre_hook(self._enter_root)

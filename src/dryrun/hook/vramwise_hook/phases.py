@@ -20,6 +20,7 @@ class Phases:
     def __init__(self, counters):
         self.counters = counters
         self.name, self.since, self.steps = LOAD, now(), 0
+        self.follows_calls = True  # False: what follows a step is a forward pass, as nothing tells
         self.stretches = []  # [name, step, begin, end]
         self.peaks = {}  # name: {device: {"allocated": (bytes, step), "reserved": …, "device": …}}
         self.totals = {}  # device: (retries, errors)

@@ -1,5 +1,7 @@
 """Whose memory is at which address, and when: parameters, buffers, gradients, optimizer states."""
 
+import gc
+
 from .counters import now
 from .harmless import harmless
 
@@ -9,7 +11,8 @@ _MOST_ROWS = 300_000
 
 
 class Tensors:
-    def __init__(self):
+    def __init__(self, torch):
+        self.torch = torch
         self.rows = []  # [device, address, bytes, kind, name, time]
         self.names = {}  # id of a parameter: its name
         self.noted = set()
@@ -34,6 +37,8 @@ class Tensors:
     @harmless
     def note_gradients(self, optimizer, steps):
         if self._is_due((id(optimizer), "gradients"), steps):
+            if any(id(parameter) not in self.names for parameter in _parameters(optimizer)):
+                self._search_modules(steps)
             for parameter in _parameters(optimizer):
                 for gradient in (parameter.grad, getattr(parameter, "main_grad", None)):
                     if gradient is not None:
@@ -50,6 +55,19 @@ class Tensors:
         for parameter in _parameters(optimizer):
             if id(parameter) not in self.names:  # a copy in full precision that belongs to no module
                 self._note(parameter, "optimizer states", "master weights")
+
+    def _search_modules(self, steps):
+        """Modules whose calls were not seen, in compiled functions for instance. Takes a tenth of a second, once."""
+        if "searched" in self.noted:
+            return
+        self.noted.add("searched")
+        kind = self.torch.nn.Module
+        # type(), not isinstance: stand-ins that load something when they are asked for their class stay asleep.
+        modules = [item for item in gc.get_objects() if issubclass(type(item), kind)]
+        inner = {id(child) for module in modules for child in module.children()}
+        for module in modules:
+            if id(module) not in inner:
+                self.note_modules(module, steps)
 
     def _name(self, parameter):
         return self.names.get(id(parameter), "a parameter")

@@ -11,7 +11,7 @@ from .counters import Counters
 from .harmless import harmless
 from .loaders import Loaders
 from .modules import Modules
-from .phases import BACKWARD, OPTIMIZER, SAVE, Phases
+from .phases import BACKWARD, FORWARD, OPTIMIZER, SAVE, Phases
 from .tensors import Tensors
 
 
@@ -27,7 +27,7 @@ class Watch:
     def __init__(self, torch, limit, folder):
         self.torch, self.limit, self.folder = torch, limit, folder
         self.phases = Phases(Counters(torch))
-        self.tensors = Tensors()
+        self.tensors = Tensors(torch)
         self.modules = Modules(torch, self.phases, self.tensors)
         self.loaders = Loaders(torch, self.phases, limit)
         self.steps_of = {}  # id of an optimizer: its steps. A program with two takes both in one step.
@@ -37,6 +37,7 @@ class Watch:
     def follow_modules(self):
         self.modules.install()
         imports.after("torch._dynamo.callback", self._follow_compiling)
+        imports.after("torch._dynamo.eval_frame", self.modules.follow_compiling)
 
     @harmless
     def _follow_compiling(self, callback):
@@ -110,6 +111,8 @@ class Watch:
             self.phases.end()
             self.steps_of[id(optimizer)] = self.steps_of.get(id(optimizer), 0) + 1
             self.phases.steps = max(self.steps_of.values())
+            if not self.phases.follows_calls:
+                self.phases.begin(FORWARD)
 
     def write(self):
         if os.getpid() != self.phases.process:

@@ -1,0 +1,35 @@
+"""Trains a compiled module and evaluates it; any argument compiles a function instead, with the module in it."""
+
+import sys
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(256, 1024), nn.Linear(1024, 256)
+
+    def forward(self, x):
+        return x + self.down(nn.functional.gelu(self.up(x)))
+
+
+model = nn.Sequential(Block(), Block()).cuda()
+optimizer = torch.optim.SGD(model.parameters())
+if len(sys.argv) > 1:
+    loss = torch.compile(lambda x: model(x).square().mean())
+else:
+    compiled = torch.compile(model)
+
+    def loss(x):
+        return compiled(x).square().mean()
+
+
+for _ in range(2):
+    loss(torch.randn(64, 256, device="cuda")).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+with torch.no_grad():
+    loss(torch.randn(64, 256, device="cuda"))
+print("graphs", torch._dynamo.utils.counters["stats"]["unique_graphs"])
