@@ -22,12 +22,13 @@ bench: ## build and run the benchmarks of bench/
 	cmake --workflow --preset bench
 	@tools/run_bench
 
-sweep: build ## every model size on every memory size and card; the allocator for 100,000 calls a setting
+sweep: build ## every model size on every memory size and card; dry runs of what users start; the allocator for 100,000 calls a setting
 	@tools/sweep
 	@tools/bootstrap --test
 	cmake --preset dev
 	cmake --build --preset dev --target allocator_equality emulator_library
 	@tools/sweep_allocator
+	@tests/dryrun/tryouts/run $(if $(TRYOUTS_PYTHON),--python $(TRYOUTS_PYTHON))
 	@$(if $(FIDELITY),tests/fidelity/run --environments $(FIDELITY) $(if $(CHECKOUTS),--checkouts $(CHECKOUTS)),\
 	  echo "FIDELITY=FOLDER make sweep repeats published runs too, in environments that it makes there (tests/fidelity/run)")
 

@@ -222,6 +222,26 @@ def trainer_with_evaluation_and_checkpoint():
 
 
 @case
+def trl_sft():
+    from datasets import Dataset
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from trl import SFTConfig, SFTTrainer
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<end>": 1, "a": 2, "b": 3}, unk_token="<end>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
+    rows = Dataset.from_dict({"text": ["a b " * (8 + row) for row in range(16)]})
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SFTConfig(
+            folder, max_steps=3, per_device_train_batch_size=2, max_length=64, bf16=True, report_to=[], save_steps=3,
+            dataset_text_field="text",
+        )  # fmt: skip
+        trainer = SFTTrainer(llama(num_hidden_layers=2), arguments, train_dataset=rows, processing_class=tokenizer)
+        trainer.train()
+        return {"steps": trainer.state.global_step}
+
+
+@case
 def compiled():
     for mode in ("default", "reduce-overhead"):
         torch.compiler.reset()
