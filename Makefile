@@ -28,6 +28,7 @@ sweep: build ## every model size on every memory size and card; dry runs of what
 	cmake --preset dev
 	cmake --build --preset dev --target allocator_equality emulator_library
 	@tools/sweep_allocator
+	@tests/dryrun/tryouts/repeat
 	@tests/dryrun/tryouts/run $(if $(TRYOUTS_PYTHON),--python $(TRYOUTS_PYTHON))
 	@$(if $(FIDELITY),tests/fidelity/run --environments $(FIDELITY) $(if $(CHECKOUTS),--checkouts $(CHECKOUTS)),\
 	  echo "FIDELITY=FOLDER make sweep repeats published runs too, in environments that it makes there (tests/fidelity/run)")

@@ -18,8 +18,6 @@
 namespace vramwise::cli {
 namespace {
 
-// The CUDA of the torch build that vramwise installs.
-constexpr int kCudaMajor = 13;
 // What a card that nobody named is taken for: Ampere's consumer cards have the largest share of those that people train
 // on.
 constexpr ComputeCapability kAssumedCapability{8, 6};
@@ -28,10 +26,11 @@ constexpr ComputeCapability kFirstWithBf16{8, 0};
 // CublasHandlePool.cpp).
 constexpr std::int64_t kCublasHandles = 2;
 
-Target cuda_target(std::optional<ComputeCapability> capability) {
+/// `units`: multiprocessors, where the catalogue knows them.
+Target cuda_target(std::optional<ComputeCapability> capability, std::optional<int> units = std::nullopt) {
   const ComputeCapability known = capability.value_or(kAssumedCapability);
   return {.backend = Backend::kCuda,
-          .context = cuda_context(known, kCudaMajor).bytes,
+          .context = cuda_context(known, kWheelCudaMajor, units).bytes,
           .workspaces = cublas_workspace(known).bytes * kCublasHandles};
 }
 
@@ -70,7 +69,7 @@ Card card_of(const CudaDevice& device, Bytes budget) {
           .budget = budget,
           .has_bf16 = device.capability.value_or(kAssumedCapability) >= kFirstWithBf16,
           .relative_speed = speed_of(model),
-          .target = cuda_target(device.capability)};
+          .target = cuda_target(device.capability, model != nullptr ? model->units : std::nullopt)};
 }
 
 /// Unified memory has no total of its own: what the host may still give is what the card may take.
@@ -160,7 +159,7 @@ Result<CardSet> chosen_cards(const std::string& gpu_spec) {
                          .budget = *model.cuda_total,
                          .has_bf16 = bf16,
                          .relative_speed = speed_of(&model),
-                         .target = cuda_target(model.compute_capability)});
+                         .target = cuda_target(model.compute_capability, model.units)});
     known.push_back(&model);
     if (model.vendor != GpuVendor::kNvidia && model.vendor != GpuVendor::kUnknown) {
       set.notes.push_back(

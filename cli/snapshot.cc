@@ -19,7 +19,6 @@ namespace vramwise::cli {
 namespace {
 
 constexpr std::int64_t kLargestFile = std::int64_t{16} << 30;
-constexpr int kCudaMajor = 13;
 
 struct SnapshotArguments {
   std::string file;
@@ -41,7 +40,7 @@ Result<WhatIfCard> card_of(const std::string& spec, std::vector<std::string>& no
     notes.push_back(fmt::format("{}: what its driver takes is not known and not subtracted", card.id));
     return result;
   }
-  const CudaContext context = cuda_context(*card.compute_capability, kCudaMajor, card.units);
+  const CudaContext context = cuda_context(*card.compute_capability, kWheelCudaMajor, card.units);
   result.limits.taken_bytes = context.bytes.count();
   notes.push_back(fmt::format("{}: {} less {} for the CUDA context{}", card.id, format_size(*card.cuda_total),
                               format_size(context.bytes), context.measured ? "" : " (not measured on such a card)"));

@@ -10,9 +10,6 @@
 namespace vramwise {
 namespace {
 
-// The CUDA of the PyTorch build that vramwise installs. A context differs by some MiB between CUDA 12 and 13.
-constexpr int kCudaMajor = 13;
-
 Result<Json> card_json(const GpuModel& card) {
   if (card.vendor != GpuVendor::kNvidia && card.vendor != GpuVendor::kUnknown) {
     return usage_error(fmt::format("{} is not NVIDIA's: only CUDA cards can be emulated", card.id),
@@ -27,7 +24,7 @@ Result<Json> card_json(const GpuModel& card) {
                {"total_bytes", card.cuda_total->count()},
                {"nvml_total_bytes", card.nvml_total.value_or(*card.cuda_total).count()},
                {"capability", to_string(capability)},
-               {"context_bytes", cuda_context(capability, kCudaMajor, card.units).bytes.count()}};
+               {"context_bytes", cuda_context(capability, kWheelCudaMajor, card.units).bytes.count()}};
   if (card.units) json["sm_count"] = *card.units;
   return json;
 }

@@ -13,6 +13,9 @@
 
 namespace vramwise {
 
+/// The CUDA of the torch wheel that vramwise installs and tests with. A context differs by some MiB between 12 and 13.
+constexpr int kWheelCudaMajor = 13;
+
 /// What a process takes on the card before its first tensor: driver state and the kernels loaded so far. It grows with
 /// the kernels that a run loads (lazy loading, CUDA 11.7 and later), so this is the context alone.
 struct CudaContext {

@@ -87,6 +87,10 @@ Status validate(const DecoderConfig& c) {
                                                              {c.head_dim, "head_dim"},
                                                              {c.intermediate_size, "intermediate_size"}};
   for (const auto& [value, name] : dimensions) VRAMWISE_RETURN_IF_ERROR(require_positive(value, name));
+  constexpr std::int64_t kMostLayers = 2048;  // a plan walks through every block, many times
+  if (c.n_layers > kMostLayers)
+    return usage_error(
+        fmt::format("n_layers {} is more than {}, the most that can be planned", c.n_layers, kMostLayers));
   if (c.n_heads % c.n_kv_heads != 0) {
     return usage_error(fmt::format("n_kv_heads {} does not divide n_heads {}", c.n_kv_heads, c.n_heads));
   }

@@ -48,6 +48,8 @@ TEST(Decoder, RejectsWhatCannotBeBuilt) {
   c = model_preset("tiny").value();
   c.n_layers = 0;
   EXPECT_THAT(validate(c).error().what, HasSubstr("n_layers is 0"));
+  c.n_layers = 1'000'000;
+  EXPECT_THAT(validate(c).error().what, HasSubstr("n_layers 1000000 is more than 2048"));
   EXPECT_THAT(model_preset("medum").error().remedy, HasSubstr("Did you mean \"medium\"?"));
 }
 

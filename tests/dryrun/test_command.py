@@ -160,7 +160,8 @@ def test_nothing_is_left_behind(vramwise, tmp_path, how, arguments):
         assert code == {None: 3, signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
 
 
-def test_a_hundred_runs_four_at_once_leave_nothing(vramwise, tmp_path):
+def test_runs_four_at_once_leave_nothing(vramwise, tmp_path):
+    # tryouts/repeat makes a hundred.
     marked = {**environment(), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
     command = [
         vramwise.path,
@@ -182,7 +183,7 @@ def test_a_hundred_runs_four_at_once_leave_nothing(vramwise, tmp_path):
         return done.returncode, json.loads(done.stdout)["verdict"]
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(run, range(100))) == {(5, "no CUDA")}
+        assert set(pool.map(run, range(4))) == {(5, "no CUDA")}
     assert list(tmp_path.iterdir()) == []
     assert processes_with(marked["MARK"]) == []
     assert pathlib.Path("/proc/self/mounts").read_text() == mounts
