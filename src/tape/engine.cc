@@ -25,7 +25,8 @@ bool may_be_added_to(const Tensor& tensor) {
   return tensor.is_only_user_of_storage() && is_dense(tensor.sizes(), tensor.strides());
 }
 
-void add_to_buffer(TensorData*& slot, Tensor gradient) {
+// Moves the first gradient into the buffer. A further one is added, and stays its owner's until that one lets go.
+void add_to_buffer(TensorData*& slot, Tensor& gradient) {
   if (slot == nullptr) {
     slot = gradient.release();
     return;
@@ -44,7 +45,7 @@ void add_to_buffer(TensorData*& slot, Tensor gradient) {
 bool obeys_layout_contract(const Tensor& gradient, const TensorData& leaf) {
   if (!is_dense(leaf.sizes, leaf.strides)) return gradient.is_contiguous();
   for (int i = 0; i < leaf.sizes.size(); ++i) {
-    if (leaf.sizes[i] != 1 && leaf.strides[i] != gradient.strides()[i]) return false;
+    if (leaf.sizes[i] != 1 ? leaf.strides[i] != gradient.strides()[i] : gradient.strides()[i] == 0) return false;
   }
   return true;
 }
@@ -117,7 +118,8 @@ class Pass {
     Tensor* results = many.empty() ? few : many.data();
     call(node, results);
     if (!retain_graph_) node->release_saved();
-    for (int i = 0; i < node->edge_count; ++i) hand_on(node->edges[i], std::move(results[i]));
+    for (int i = 0; i < node->edge_count; ++i) hand_on(node->edges[i], results[i]);
+    for (int i = 0; i < node->edge_count; ++i) results[i].reset();
   }
 
   void call(Node* node, Tensor* results) {
@@ -128,10 +130,7 @@ class Pass {
       gradients[i] = Tensor::adopt(std::exchange(node->arrived[i], nullptr));
     }
     const bool any = std::any_of(gradients, gradients + node->input_count, [](auto& g) { return g.defined(); });
-    if (any) {
-      Backward pass(*node, gradients, results);
-      node->function(pass, node->captured);
-    }
+    if (any) apply(node, gradients, results);
     for (int i = 0; i < node->edge_count; ++i) {
       const Edge& edge = node->edges[i];
       if (edge.node != nullptr && results[i].defined()) fit(results[i], edge.node->inputs[edge.slot]);
@@ -139,14 +138,25 @@ class Pass {
     for (int i = 0; i < node->input_count; ++i) gradients[i].reset();
   }
 
+  static void apply(Node* node, Tensor* gradients, Tensor* results) {
+    if (node->hooks == nullptr) {
+      Backward pass(*node, gradients, results, nullptr);
+      return node->function(pass, node->captured);
+    }
+    Tensor unpacked[internal::kMostPacked];
+    for (int i = 0; i < node->saved_count; ++i) unpacked[i] = internal::unpack_saved(*node, i);
+    Backward pass(*node, gradients, results, unpacked);
+    node->function(pass, node->captured);
+  }
+
   static void fit(Tensor& gradient, const GradientShape& wanted) {
     if (!(gradient.sizes() == wanted.sizes)) gradient = sum_to(gradient, wanted.sizes);
     if (gradient.type() != wanted.type) gradient = to(gradient, wanted.type);
   }
 
-  void hand_on(const Edge& edge, Tensor gradient) {
+  void hand_on(const Edge& edge, Tensor& gradient) {
     if (edge.node == nullptr) return;
-    if (gradient.defined()) add_to_buffer(edge.node->arrived[edge.slot], std::move(gradient));
+    if (gradient.defined()) add_to_buffer(edge.node->arrived[edge.slot], gradient);
     if (--edge.node->dependencies == 0) push(edge.node);
   }
 
@@ -171,7 +181,8 @@ void backward(const Tensor& root, Tensor gradient, const BackwardOptions& option
   tape.set_thread(Thread::kBackward);
   Pass pass(tape, options.retain_graph);
   pass.count_dependencies(node);
-  add_to_buffer(node->arrived[edge.slot], Tensor(seed));
+  Tensor first = seed;
+  add_to_buffer(node->arrived[edge.slot], first);
   pass.run(node);
   Node::drop(node);
   tape.set_thread(before);

@@ -82,21 +82,16 @@ constexpr std::uint32_t kNothing = ~std::uint32_t{0};
 
 void save(Node* node, const internal::NodeParts& parts) {
   Tape& tape = *node->tape;
-  SavedHooks* hooks = parts.saved.empty() ? nullptr : tape.saved_hooks();
   int i = 0;
   for (const Tensor* tensor : parts.saved) {
     const bool is_there = tensor != nullptr && tensor->defined();
     node->saved[i] = nullptr;
-    node->packed[i] = kNothing;
-    if (is_there && hooks != nullptr) {
-      node->packed[i] = hooks->pack(*tensor);
-    } else if (is_there) {
-      node->saved[i] = saved_reference(tape, *tensor, parts.outputs);
-    }
+    node->packed[i] = parts.packed != nullptr ? parts.packed[i] : kNothing;
+    if (node->packed[i] != kNothing) node->hooks = tape.saved_hooks();
+    if (is_there && parts.packed == nullptr) node->saved[i] = saved_reference(tape, *tensor, parts.outputs);
     ++i;
   }
-  node->hooks = hooks;
-  if (hooks != nullptr) ++hooks->references;
+  if (node->hooks != nullptr) ++node->hooks->references;
 }
 
 void take_down(Node* node) {
@@ -135,7 +130,20 @@ std::vector<const Tensor*> internal::pointers_to(const std::vector<Tensor>& tens
   return pointers;
 }
 
-Node* internal::make_node(Tape& tape, const NodeParts& parts) {
+bool internal::pack_saved(Tape& tape, TensorList saved, std::uint32_t* packed) {
+  SavedHooks* hooks = tape.saved_hooks();
+  if (hooks == nullptr) return false;
+  VRAMWISE_CHECK(saved.size() <= kMostPacked);
+  for (const Tensor* tensor : saved) {
+    *packed++ = tensor != nullptr && tensor->defined() ? hooks->pack(*tensor) : kNothing;
+  }
+  return true;
+}
+
+Node* internal::make_node(Tape& tape, const NodeParts& given) {
+  NodeParts parts = given;
+  std::uint32_t packed[kMostPacked];
+  if (parts.packed == nullptr && pack_saved(tape, parts.saved, packed)) parts.packed = packed;
   Node* node = allocate_node(tape, {.edges = parts.inputs.size(),
                                     .inputs = parts.outputs.size(),
                                     .saved = parts.saved.size(),
@@ -162,9 +170,8 @@ Node* internal::make_node(Tape& tape, const NodeParts& parts) {
   return node;
 }
 
-Tensor Backward::saved(int i) const {
-  if (node_.hooks == nullptr) return Tensor::share(node_.saved[i]);
-  return node_.packed[i] == kNothing ? Tensor() : node_.hooks->unpack(node_.packed[i]);
+Tensor internal::unpack_saved(const Node& node, int i) {
+  return node.packed[i] == kNothing ? Tensor() : node.hooks->unpack(node.packed[i]);
 }
 
 void Node::release_saved() {

@@ -22,7 +22,9 @@ namespace vramwise::tape {
 /// What a backward formula sees.
 class Backward {
  public:
-  Backward(Node& node, Tensor* grads, Tensor* results) : node_(node), grads_(grads), results_(results) {}
+  /// `unpacked`: all saved tensors, where hooks brought them back; otherwise null.
+  Backward(Node& node, Tensor* grads, Tensor* results, const Tensor* unpacked)
+      : node_(node), grads_(grads), results_(results), unpacked_(unpacked) {}
 
   Tape& tape() const { return *node_.tape; }
   /// The gradient of the forward op's i-th result; undefined where nothing came.
@@ -31,8 +33,7 @@ class Backward {
   int grad_count() const { return node_.input_count; }
   /// Whether the i-th input wants a gradient.
   bool needs(int i) const { return node_.edges[i].node != nullptr; }
-  /// A saved tensor; under checkpointing the first one that is asked for recomputes the block.
-  Tensor saved(int i) const;
+  Tensor saved(int i) const { return unpacked_ != nullptr ? unpacked_[i] : Tensor::share(node_.saved[i]); }
   void give(int i, Tensor gradient) { results_[i] = std::move(gradient); }
   int input_count() const { return node_.edge_count; }
   /// The numbers that came with a list of tensors.
@@ -42,13 +43,17 @@ class Backward {
   Node& node_;
   Tensor* grads_;
   Tensor* results_;
+  const Tensor* unpacked_;
 };
+
+/// Leaves a block that is being recomputed, once the last tensor that it saves is there.
+struct StopRecomputation {};
 
 /// Replaces what autograd saves (torch.autograd.graph.saved_tensors_hooks).
 class SavedHooks {
  public:
   virtual ~SavedHooks() = default;
-  /// Takes note of a tensor to be saved; the number brings it back.
+  /// Takes note of a tensor to be saved; the number brings it back. May throw StopRecomputation.
   virtual std::uint32_t pack(const Tensor& tensor) = 0;
   virtual Tensor unpack(std::uint32_t number) = 0;
   /// The node that saved it needs it no longer.
@@ -66,6 +71,8 @@ inline bool wants_grad(const Tape& tape, Tensors inputs) {
 }
 
 namespace internal {
+inline constexpr int kMostPacked = 8;
+
 struct NodeParts {
   std::span<const Tensor* const> outputs;
   std::span<const Tensor* const> inputs;
@@ -73,7 +80,12 @@ struct NodeParts {
   std::span<const std::int64_t> numbers;
   std::size_t captured_bytes;
   BackwardFunction function;
+  const std::uint32_t* packed = nullptr;  ///< the saved tensors' numbers, where hooks have taken them already
 };
+/// Hands `saved` to the tape's hooks; false where there are none.
+bool pack_saved(Tape& tape, std::span<const Tensor* const> saved, std::uint32_t* packed);
+/// Brings back a saved tensor of a node that has hooks; the first one of a checkpointed block recomputes it.
+Tensor unpack_saved(const Node& node, int i);
 /// A node whose results are `outputs`. An input that is also an output was changed in place.
 Node* make_node(Tape& tape, const NodeParts& parts);
 
@@ -97,12 +109,34 @@ template <typename Formula>
 void record_all(Tape& tape, Tensors outputs, Tensors inputs, Tensors saved, Formula formula) {
   if (!wants_grad(tape, inputs)) return;
   using internal::as_span;
-  internal::record(tape, {as_span(outputs), as_span(inputs), as_span(saved), {}, 0, nullptr}, formula);
+  internal::record(tape, {as_span(outputs), as_span(inputs), as_span(saved), {}, 0, nullptr, nullptr}, formula);
 }
 
 template <typename Formula>
 Tensor record(Tensor out, Tensors inputs, Tensors saved, Formula formula) {
   record_all(out.tape(), {&out}, inputs, saved, formula);
+  return out;
+}
+
+/// An op that saves inputs only, and does so before its kernel runs (`make`), as PyTorch does: a block that is
+/// recomputed stops there, without the kernel.
+template <typename Make, typename Formula>
+Tensor record_first(Tape& tape, Tensors inputs, Tensors saved, Make make, Formula formula) {
+  if (!wants_grad(tape, inputs)) return make();
+  using internal::as_span;
+  std::uint32_t packed[internal::kMostPacked];
+  const bool is_packed = internal::pack_saved(tape, as_span(saved), packed);
+  Tensor out = make();
+  internal::NodeParts parts{.outputs = {},
+                            .inputs = as_span(inputs),
+                            .saved = as_span(saved),
+                            .numbers = {},
+                            .captured_bytes = 0,
+                            .function = nullptr,
+                            .packed = is_packed ? packed : nullptr};
+  const Tensor* const outputs[] = {&out};
+  parts.outputs = outputs;
+  internal::record(tape, parts, formula);
   return out;
 }
 
@@ -113,8 +147,8 @@ void record_outputs(const std::vector<Tensor>& outputs, const Tensor& input, std
   Tape& tape = input.tape();
   if (!wants_grad(tape, {&input})) return;
   const std::vector<const Tensor*> results = internal::pointers_to(outputs);
-  const Tensor* inputs[] = {&input};
-  internal::record(tape, {results, inputs, {}, numbers, 0, nullptr}, formula);
+  const Tensor* const inputs[] = {&input};
+  internal::record(tape, {results, inputs, {}, numbers, 0, nullptr, nullptr}, formula);
 }
 
 /// An op on a list of inputs.
@@ -124,8 +158,8 @@ Tensor record_inputs(Tensor out, const std::vector<Tensor>& inputs, std::span<co
   const std::vector<const Tensor*> operands = internal::pointers_to(inputs);
   Tape& tape = out.tape();
   if (!wants_grad(tape, operands)) return out;
-  const Tensor* outputs[] = {&out};
-  internal::record(tape, {outputs, operands, {}, numbers, 0, nullptr}, formula);
+  const Tensor* const outputs[] = {&out};
+  internal::record(tape, {outputs, operands, {}, numbers, 0, nullptr, nullptr}, formula);
   return out;
 }
 

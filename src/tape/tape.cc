@@ -4,6 +4,8 @@
 
 #include <new>
 
+#include "gpus/cuda_facts.h"
+
 namespace vramwise::tape {
 
 Hardware Hardware::of(int capability, int sm_count, std::int64_t total_bytes) {
@@ -50,11 +52,12 @@ void Tape::release(Storage* storage) {
 }
 
 // at::cuda::getCurrentCUDABlasHandle keeps a workspace for each pair of handle and stream (CublasHandlePool.cpp):
-// :4096:2:16:8 KiB by default, 32 MiB on 9.0.
+// :4096:2:16:8 KiB by default, 32 MiB on 9.0 and later.
 void Tape::use_cublas() {
   Storage*& workspace = cublas_workspaces_[static_cast<int>(thread_)];
   if (workspace != nullptr) return;
-  const std::int64_t bytes = hardware_.capability == 90 ? std::int64_t{32} << 20 : 4096 * 1024 * 2 + 16 * 1024 * 8;
+  const ComputeCapability capability{hardware_.capability / 10, hardware_.capability % 10};
+  const std::int64_t bytes = cublas_workspace(capability).bytes.count();
   workspace = new_storage(bytes);
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include "tape/ops/attention.h"
 #include "tape/ops/index.h"
 #include "tape/ops/linear.h"
 #include "tape/ops/norm.h"
@@ -162,6 +163,11 @@ void add_lookups(std::map<std::string, Run>& ops) {
   ops["gather"] = [](const Call& c) { return one(gather(c[0], dim_of(c), c[1])); };
   ops["index_select"] = [](const Call& c) { return one(index_select(c[0], dim_of(c), c[1])); };
   ops["index_first"] = [](const Call& c) { return one(index_first(c[0], c[1])); };
+  ops["attention"] = [](const Call& c) {
+    const AttentionOptions options{
+        .dropout = c.real("dropout"), .is_causal = c.flag("causal"), .enable_gqa = c.flag("gqa")};
+    return one(scaled_dot_product_attention(c[0], c[1], c[2], optional_input(c, 3), options));
+  };
   ops["topk"] = [](const Call& c) {
     auto [values, indices] = topk(c[0], c.number("k"), dim_of(c));
     return std::vector<Tensor>{std::move(values), std::move(indices)};

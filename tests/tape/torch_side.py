@@ -11,6 +11,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 CUDA = torch.device("cuda")
 
@@ -101,6 +102,13 @@ OPS = {
     "gather": lambda i, a: i[0].gather(a["dim"], i[1]),
     "index_select": lambda i, a: i[0].index_select(a["dim"], i[1]),
     "index_first": lambda i, a: i[0][i[1]],
+    "attention": lambda i, a: F.scaled_dot_product_attention(
+        *i[:3],
+        attn_mask=i[3] if len(i) > 3 else None,
+        dropout_p=a.get("dropout", 0.0),
+        is_causal=a.get("causal", False),
+        enable_gqa=a.get("gqa", False),
+    ),
     "topk": lambda i, a: i[0].topk(a["k"], a["dim"]),
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
@@ -127,12 +135,69 @@ def statement(names, outputs, op, inputs, args=None):
         names[name] = value
 
 
+KEPT = []  # what a case leaves alive until the next one
+
+
+def make_optimizer(described, parameters):
+    how = described.get("how", "foreach")
+    flags = {"foreach": how == "foreach", "fused": how == "fused"}
+    if described["name"] == "adamw":
+        return torch.optim.AdamW(parameters, **flags)
+    if described["name"] == "muon":
+        return torch.optim.Muon(parameters)
+    options = {k: described[k] for k in ("momentum", "weight_decay", "nesterov") if k in described}
+    return torch.optim.SGD(parameters, **options, **flags)
+
+
+def run_optimizer(case):
+    parameters = [make_input(item) for item in case["inputs"]]
+    described = case["optimizer"]
+    optimizer = make_optimizer(described, parameters)
+    for _ in range(described["steps"]):
+        for p in parameters:
+            p.grad = torch.empty_like(p)
+        if described.get("clip"):
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    KEPT.extend([optimizer, parameters])
+
+
+def run_body(names, case):
+    body, block = case["body"], case.get("block")
+    i = 0
+    while i < len(body):
+        if block and i == block["begin"]:
+            leaves = {item["name"]: names[item["name"]] for item in case["inputs"]}
+            names[block["output"]] = run_block(leaves, names[block["input"]], body, block)
+            del leaves
+            i = block["end"]
+            continue
+        statement(names, *body[i])
+        i += 1
+
+
+def run_block(leaves, x, body, block):
+    def run(value):
+        local = {**leaves, block["input"]: value}
+        for line in body[block["begin"] : block["end"]]:
+            statement(local, *line)
+        return local[block["output"]]
+
+    return checkpoint(run, x, use_reentrant=False)
+
+
 def run_case(case):
+    if "optimizer" in case:
+        return run_optimizer(case)
     names = {}
     for item in case["inputs"]:
         names[item["name"]] = make_input(item)
-    for line in case["body"]:
-        statement(names, *line)
+    if "autocast" in case:
+        with torch.autocast("cuda", dtype(case["autocast"])):
+            run_body(names, case)
+    else:
+        run_body(names, case)
     if case["backward"]:
         root = names[case["backward"]]
         if root.requires_grad:
@@ -182,9 +247,11 @@ def main():
     cases = json.load(sys.stdin)
     gc.disable()
     torch.empty(1, device=CUDA)
+    torch.cuda.is_bf16_supported()  # autocast asks this once, by a tensor of one element
     stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
     answers = []
     for i, case in enumerate(cases):
+        KEPT.clear()
         record(stacks == i)
         try:
             run_case(case)

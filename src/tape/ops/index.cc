@@ -8,6 +8,7 @@
 #include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
 
@@ -59,16 +60,15 @@ Tensor sorted_row_sums(const Tensor& grad, std::int64_t count, std::int64_t entr
 
 Tensor embedding(Tensor weight, Tensor indices) {
   const Drop drop(weight, indices);
-  Tape& tape = weight.tape();
-  Dims sizes = indices.sizes();
-  sizes.push_back(weight.size(1));
-  Tensor out;
-  {
+  const auto make = [&] {
+    Dims sizes = indices.sizes();
+    sizes.push_back(weight.size(1));
     const Tensor flat = indices.rank() == 1 ? indices : reshape(indices, {-1});
-    out = tape.empty(sizes, weight.type());
-  }
-  tape.count_kernel(2 * out.bytes() + indices.bytes());
-  return record(std::move(out), {&weight}, {&indices}, [entries = weight.size(0)](Backward& pass) {
+    Tensor out = weight.tape().empty(sizes, weight.type());
+    out.tape().count_kernel(2 * out.bytes() + indices.bytes());
+    return out;
+  };
+  return record_first(weight.tape(), {&weight}, {&indices}, make, [entries = weight.size(0)](Backward& pass) {
     const Tensor saved = pass.saved(0);
     const Tensor indices = contiguous(saved);
     const Tensor grad = contiguous(pass.grad());
@@ -95,8 +95,8 @@ Tensor dropout(Tensor x, double p, bool training) {
 
 Tensor where(Tensor condition, Tensor a, Tensor b) {
   const Drop drop(condition, a, b);
-  Tensor out = internal::elementwise({&condition, &a, &b}, result_type(a, b));
-  return record(std::move(out), {&a, &b}, {&condition}, [](Backward& pass) {
+  const auto make = [&] { return internal::elementwise({&condition, &a, &b}, result_type(a, b)); };
+  return record_first(condition.tape(), {&a, &b}, {&condition}, make, [](Backward& pass) {
     const Tensor condition = pass.saved(0);
     if (pass.needs(1)) pass.give(1, where(condition, pass.grad(), 0.0));
     if (pass.needs(0)) pass.give(0, where(condition, pass.grad(), 0.0));
@@ -132,16 +132,18 @@ Tensor compare(Tensor a, Scalar) {
 
 Tensor cumsum(Tensor x, int dim) {
   const Drop drop(x);
-  const Tensor input = is_floating(x.type()) ? x : to(x, DType::kInt64);
-  Tensor out = x.tape().empty(x.sizes(), input.type());
+  const DType type = autocast_result_type(x).value_or(is_floating(x.type()) ? x.type() : DType::kInt64);
+  Tensor out = x.tape().empty(x.sizes(), type);
   {
-    const Tensor whole = contiguous(detach(input));
+    const GradMode no_grad(x.tape(), false);
+    const Tensor input = to(x, type);
+    const Tensor whole = contiguous(input);
     const bool is_one_row = x.numel() == x.size(dim);
-    const Scratch scan(x.tape(), is_one_row ? cub::scan_bytes(x.numel(), size_of(input.type())) : 0);
+    const Scratch scan(x.tape(), is_one_row ? cub::scan_bytes(x.numel(), size_of(type)) : 0);
     x.tape().count_kernel(2 * out.bytes());
   }
-  return record(std::move(out), {&x}, {}, [dim](Backward& pass) {
-    const Tensor& grad = pass.grad();
+  return record(std::move(out), {&x}, {}, [dim, before = x.type()](Backward& pass) {
+    const Tensor grad = to(pass.grad(), before);
     if (grad.numel() <= 1 || grad.size(dim) == 1) return pass.give(0, grad);
     const Tensor flipped = empty_like(grad);
     const Tensor summed = cumsum(flipped, dim);

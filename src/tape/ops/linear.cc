@@ -8,6 +8,7 @@
 #include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
 namespace {
@@ -93,67 +94,78 @@ Tensor second_factor_gradient(const Tensor& grad, const Tensor& a, const Layout&
 }  // namespace
 
 Tensor mm(Tensor a, Tensor b) {
+  const auto policy = AutocastPolicy::lower(a.tape(), {&a, &b});
   const Drop drop(a, b);
-  Tensor out = mm_kernel(a, b);
-  const Tensor none;
-  return record(std::move(out), {&a, &b}, {a.requires_grad() ? &b : &none, b.requires_grad() ? &a : &none},
-                [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
-                  const Tensor second = pass.saved(0);
-                  const Tensor first = pass.saved(1);
-                  if (pass.needs(1)) pass.give(1, second_factor_gradient(pass.grad(), first, lb));
-                  if (pass.needs(0)) pass.give(0, first_factor_gradient(pass.grad(), second, la));
-                });
+  const auto formula = [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
+    const Tensor second = pass.saved(0);
+    const Tensor first = pass.saved(1);
+    if (pass.needs(1)) pass.give(1, second_factor_gradient(pass.grad(), first, lb));
+    if (pass.needs(0)) pass.give(0, first_factor_gradient(pass.grad(), second, la));
+  };
+  return record_first(
+      a.tape(), {&a, &b}, {a.requires_grad() ? &b : nullptr, b.requires_grad() ? &a : nullptr},
+      [&] { return mm_kernel(a, b); }, formula);
 }
 
-Tensor bmm(Tensor a, Tensor b) {
-  const Drop drop(a, b);
+namespace {
+
+Tensor bmm_kernel(const Tensor& a, const Tensor& b) {
   Tape& tape = a.tape();
   Tensor out = tape.empty({a.size(0), a.size(1), b.size(2)}, a.type());
   // The outer products of vectors are computed by a kernel of their own (torch/_native/ops/bmm_outer_product).
   if (out.numel() > 0 && a.size(2) == 1) tape.count_kernel(a.bytes() + b.bytes() + out.bytes());
   if (out.numel() > 0 && a.size(2) > 1) multiply_batches(a, b, out);
-  const Tensor none;
-  return record(std::move(out), {&a, &b}, {a.requires_grad() ? &b : &none, b.requires_grad() ? &a : &none},
-                [](Backward& pass) {
-                  const Tensor second = pass.saved(0);
-                  const Tensor first = pass.saved(1);
-                  if (pass.needs(1)) pass.give(1, bmm(transpose(first, 1, 2), pass.grad()));
-                  if (pass.needs(0)) pass.give(0, bmm(pass.grad(), transpose(second, 1, 2)));
-                });
+  return out;
+}
+
+}  // namespace
+
+Tensor bmm(Tensor a, Tensor b) {
+  const auto policy = AutocastPolicy::lower(a.tape(), {&a, &b});
+  const Drop drop(a, b);
+  const auto formula = [](Backward& pass) {
+    const Tensor second = pass.saved(0);
+    const Tensor first = pass.saved(1);
+    if (pass.needs(1)) pass.give(1, bmm(transpose(first, 1, 2), pass.grad()));
+    if (pass.needs(0)) pass.give(0, bmm(pass.grad(), transpose(second, 1, 2)));
+  };
+  return record_first(
+      a.tape(), {&a, &b}, {a.requires_grad() ? &b : nullptr, b.requires_grad() ? &a : nullptr},
+      [&] { return bmm_kernel(a, b); }, formula);
 }
 
 Tensor addmm(Tensor bias, Tensor a, Tensor b) {
+  const auto policy = AutocastPolicy::lower(a.tape(), {&bias, &a, &b});
   const Drop drop(bias, a, b);
-  Tape& tape = a.tape();
-  Tensor out = tape.empty({a.size(0), b.size(1)}, a.type());
-  if (out.numel() > 0) {
-    multiply(a, b, out);
-  }
-  const Tensor none;
-  return record(std::move(out), {&bias, &a, &b}, {b.requires_grad() ? &a : &none, a.requires_grad() ? &b : &none},
-                [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
-                  const Tensor first = pass.saved(0);
-                  const Tensor second = pass.saved(1);
-                  if (pass.needs(1)) pass.give(1, first_factor_gradient(pass.grad(), second, la));
-                  if (pass.needs(2)) pass.give(2, second_factor_gradient(pass.grad(), first, lb));
-                  if (pass.needs(0)) pass.give(0, pass.grad());
-                });
+  const auto formula = [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
+    const Tensor first = pass.saved(0);
+    const Tensor second = pass.saved(1);
+    if (pass.needs(1)) pass.give(1, first_factor_gradient(pass.grad(), second, la));
+    if (pass.needs(2)) pass.give(2, second_factor_gradient(pass.grad(), first, lb));
+    if (pass.needs(0)) pass.give(0, pass.grad());
+  };
+  return record_first(
+      a.tape(), {&bias, &a, &b}, {b.requires_grad() ? &a : nullptr, a.requires_grad() ? &b : nullptr},
+      [&] { return mm_kernel(a, b); }, formula);
 }
 
 Tensor baddbmm(Tensor bias, Tensor a, Tensor b) {
+  const auto policy = AutocastPolicy::lower(a.tape(), {&bias, &a, &b});
   const Drop drop(bias, a, b);
-  Tape& tape = a.tape();
-  Tensor out = tape.empty({a.size(0), a.size(1), b.size(2)}, a.type());
-  multiply_batches(a, b, out);
-  const Tensor none;
-  return record(std::move(out), {&bias, &a, &b}, {b.requires_grad() ? &a : &none, a.requires_grad() ? &b : &none},
-                [](Backward& pass) {
-                  const Tensor first = pass.saved(0);
-                  const Tensor second = pass.saved(1);
-                  if (pass.needs(1)) pass.give(1, bmm(pass.grad(), transpose(second, 1, 2)));
-                  if (pass.needs(2)) pass.give(2, bmm(transpose(first, 1, 2), pass.grad()));
-                  if (pass.needs(0)) pass.give(0, pass.grad());
-                });
+  const auto make = [&] {
+    Tensor out = a.tape().empty({a.size(0), a.size(1), b.size(2)}, a.type());
+    multiply_batches(a, b, out);
+    return out;
+  };
+  const auto formula = [](Backward& pass) {
+    const Tensor first = pass.saved(0);
+    const Tensor second = pass.saved(1);
+    if (pass.needs(1)) pass.give(1, bmm(pass.grad(), transpose(second, 1, 2)));
+    if (pass.needs(2)) pass.give(2, bmm(transpose(first, 1, 2), pass.grad()));
+    if (pass.needs(0)) pass.give(0, pass.grad());
+  };
+  return record_first(a.tape(), {&bias, &a, &b}, {b.requires_grad() ? &a : nullptr, a.requires_grad() ? &b : nullptr},
+                      make, formula);
 }
 
 namespace {
@@ -169,10 +181,8 @@ bool folds(const Tensor& a, const Tensor& b) {
   if (larger.numel() == 0) return true;
   const GradMode no_grad(a.tape(), false);
   const Tensor rows = a_is_larger ? larger : transpose(larger, -1, -2);
-  for (int i = 0; i + 2 < rows.rank(); ++i) {
-    if (rows.strides()[i] != rows.strides()[i + 1] * rows.sizes()[i + 1]) return false;
-  }
-  return true;
+  Dims strides;
+  return view_strides(rows.sizes(), rows.strides(), {rows.numel() / rows.size(-1), rows.size(-1)}, strides);
 }
 
 Tensor fold(const Tensor& a, const Tensor& b) {
@@ -220,6 +230,7 @@ Tensor batched(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 Tensor matmul(Tensor a, Tensor b) {
+  const auto policy = AutocastPolicy::lower(a.tape(), {&a, &b});
   const Drop drop(a, b);
   if (a.rank() == 2 && b.rank() == 2) return mm(a, b);
   if (folds(a, b)) return fold(a, b);
@@ -227,6 +238,7 @@ Tensor matmul(Tensor a, Tensor b) {
 }
 
 Tensor linear(Tensor x, Tensor weight, Tensor bias) {
+  const auto policy = AutocastPolicy::lower(x.tape(), {&x, &weight, &bias});
   const Drop drop(x, weight, bias);
   if (!bias.defined()) return matmul(x, t(weight));
   if (x.rank() == 2) return addmm(bias, x, t(weight));

@@ -8,6 +8,7 @@
 #include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
 namespace {
@@ -39,6 +40,7 @@ Tensor optional_contiguous(const Tensor& x) { return x.defined() ? contiguous(de
 }  // namespace
 
 Tensor layer_norm(Tensor x, Tensor weight, Tensor bias, int dims) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x, &weight, &bias});
   const Drop drop(x, weight, bias);
   Tape& tape = x.tape();
   Dims rows = x.sizes();
@@ -84,6 +86,7 @@ Tensor layer_norm(Tensor x, Tensor weight, Tensor bias, int dims) {
 }
 
 Tensor rms_norm(Tensor x, Tensor weight) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x, &weight});
   const Drop drop(x, weight);
   Tape& tape = x.tape();
   Dims rows = x.sizes();
@@ -117,6 +120,7 @@ Tensor rms_norm(Tensor x, Tensor weight) {
 }
 
 Tensor group_norm(Tensor x, int groups, Tensor weight, Tensor bias) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x, &weight, &bias});
   const Drop drop(x, weight, bias);
   Tape& tape = x.tape();
   const std::int64_t n = x.size(0);

@@ -6,6 +6,7 @@
 
 #include "tape/iterator.h"
 #include "tape/record.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
 
@@ -36,6 +37,8 @@ Tensor unary_float(const Tensor& x) { return elementwise({&x}, is_floating(x.typ
 Tensor binary(const Tensor& a, const Tensor& b) { return elementwise({&a, &b}, result_type(a, b)); }
 
 DType float_result(DType type) { return is_floating(type) ? type : DType::kFloat32; }
+
+Tape& tape_of(const Tensor& a, const Tensor& b) { return a->on_host ? b.tape() : a.tape(); }
 
 int category(DType type) { return is_floating(type) ? 2 : (type == DType::kBool ? 0 : 1); }
 
@@ -92,16 +95,16 @@ Tensor rsub(Scalar a, Tensor b) {
 
 Tensor mul(Tensor a, Tensor b) {
   const Drop drop(a, b);
-  Tensor out = binary(a, b);
-  const Tensor none;
   const bool saves_a = b.requires_grad();
   const bool saves_b = a.requires_grad();
-  return record(std::move(out), {&a, &b}, {saves_b ? &b : &none, saves_a ? &a : &none}, [](Backward& pass) {
-    const Tensor other = pass.saved(0);
-    const Tensor self = pass.saved(1);
-    if (pass.needs(1)) pass.give(1, mul(pass.grad(), self));
-    if (pass.needs(0)) pass.give(0, mul(pass.grad(), other));
-  });
+  const auto make = [&] { return binary(a, b); };
+  return record_first(tape_of(a, b), {&a, &b}, {saves_b ? &b : nullptr, saves_a ? &a : nullptr}, make,
+                      [](Backward& pass) {
+                        const Tensor other = pass.saved(0);
+                        const Tensor self = pass.saved(1);
+                        if (pass.needs(1)) pass.give(1, mul(pass.grad(), self));
+                        if (pass.needs(0)) pass.give(0, mul(pass.grad(), other));
+                      });
 }
 
 Tensor mul(Tensor a, Scalar b) {
@@ -112,9 +115,8 @@ Tensor mul(Tensor a, Scalar b) {
 
 Tensor div(Tensor a, Tensor b) {
   const Drop drop(a, b);
-  Tensor out = elementwise({&a, &b}, float_result(result_type(a, b)));
-  const Tensor none;
-  return record(std::move(out), {&a, &b}, {&b, b.requires_grad() ? &a : &none}, [](Backward& pass) {
+  const auto make = [&] { return elementwise({&a, &b}, float_result(result_type(a, b))); };
+  return record_first(tape_of(a, b), {&a, &b}, {&b, b.requires_grad() ? &a : nullptr}, make, [](Backward& pass) {
     const Tensor other = pass.saved(0);
     const Tensor self = pass.saved(1);
     if (pass.needs(1)) {
@@ -135,15 +137,18 @@ Tensor div(Tensor a, Scalar b) {
 }
 
 Tensor pow(Tensor x, double exponent) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x});
   const Drop drop(x);
-  return record(unary(x), {&x}, {&x}, [exponent](Backward& pass) {
-    const Tensor self = pass.saved(0);
-    if (exponent == 0) return pass.give(0, zeros_like(self));
-    // grad · (exponent · self^(exponent − 1))
-    const Tensor power = pow(self, exponent - 1);
-    const Tensor slope = mul(power, exponent);
-    pass.give(0, mul(pass.grad(), slope));
-  });
+  return record_first(
+      x.tape(), {&x}, {&x}, [&] { return unary(x); },
+      [exponent](Backward& pass) {
+        const Tensor self = pass.saved(0);
+        if (exponent == 0) return pass.give(0, pass.tape().empty(self.sizes(), self.type()));
+        // grad · (exponent · self^(exponent − 1))
+        const Tensor power = pow(self, exponent - 1);
+        const Tensor slope = mul(power, exponent);
+        pass.give(0, mul(pass.grad(), slope));
+      });
 }
 
 Tensor neg(Tensor x) {
@@ -161,6 +166,7 @@ Tensor sqrt(Tensor x) {
 }
 
 Tensor rsqrt(Tensor x) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x});
   const Drop drop(x);
   Tensor out = unary_float(x);
   return record(out, {&x}, {&out}, [](Backward& pass) {
@@ -173,31 +179,39 @@ Tensor rsqrt(Tensor x) {
 }
 
 Tensor exp(Tensor x) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x});
   const Drop drop(x);
   Tensor out = unary_float(x);
   return record(out, {&x}, {&out}, [](Backward& pass) { pass.give(0, mul(pass.grad(), pass.saved(0))); });
 }
 
 Tensor log(Tensor x) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x});
   const Drop drop(x);
-  return record(unary_float(x), {&x}, {&x}, [](Backward& pass) { pass.give(0, div(pass.grad(), pass.saved(0))); });
+  return record_first(
+      x.tape(), {&x}, {&x}, [&] { return unary_float(x); },
+      [](Backward& pass) { pass.give(0, div(pass.grad(), pass.saved(0))); });
 }
 
 Tensor sin(Tensor x) {
   const Drop drop(x);
-  return record(unary_float(x), {&x}, {&x}, [](Backward& pass) {
-    const Tensor slope = cos(pass.saved(0));
-    pass.give(0, mul(pass.grad(), slope));
-  });
+  return record_first(
+      x.tape(), {&x}, {&x}, [&] { return unary_float(x); },
+      [](Backward& pass) {
+        const Tensor slope = cos(pass.saved(0));
+        pass.give(0, mul(pass.grad(), slope));
+      });
 }
 
 Tensor cos(Tensor x) {
   const Drop drop(x);
-  return record(unary_float(x), {&x}, {&x}, [](Backward& pass) {
-    const Tensor sine = sin(pass.saved(0));
-    const Tensor slope = neg(sine);
-    pass.give(0, mul(pass.grad(), slope));
-  });
+  return record_first(
+      x.tape(), {&x}, {&x}, [&] { return unary_float(x); },
+      [](Backward& pass) {
+        const Tensor sine = sin(pass.saved(0));
+        const Tensor slope = neg(sine);
+        pass.give(0, mul(pass.grad(), slope));
+      });
 }
 
 Tensor tanh(Tensor x) {
@@ -220,10 +234,12 @@ Tensor sigmoid(Tensor x) {
 
 Tensor silu(Tensor x) {
   const Drop drop(x);
-  return record(unary(x), {&x}, {&x}, [](Backward& pass) {
-    const Tensor self = pass.saved(0);
-    pass.give(0, elementwise({&pass.grad(), &self}, self.type()));
-  });
+  return record_first(
+      x.tape(), {&x}, {&x}, [&] { return unary(x); },
+      [](Backward& pass) {
+        const Tensor self = pass.saved(0);
+        pass.give(0, elementwise({&pass.grad(), &self}, self.type()));
+      });
 }
 
 Tensor relu(Tensor x) {
@@ -237,10 +253,12 @@ Tensor relu(Tensor x) {
 
 Tensor gelu(Tensor x, Gelu) {
   const Drop drop(x);
-  return record(unary(x), {&x}, {&x}, [](Backward& pass) {
-    const Tensor self = pass.saved(0);
-    pass.give(0, elementwise({&pass.grad(), &self}, self.type()));
-  });
+  return record_first(
+      x.tape(), {&x}, {&x}, [&] { return unary(x); },
+      [](Backward& pass) {
+        const Tensor self = pass.saved(0);
+        pass.give(0, elementwise({&pass.grad(), &self}, self.type()));
+      });
 }
 
 void add_(const Tensor& a, const Tensor& b) {
@@ -280,8 +298,12 @@ Tensor clone(Tensor x) {
 }
 
 Tensor contiguous(Tensor x) {
-  const Drop drop(x);
   if (x.is_contiguous()) return x;
+  return contiguous_clone(std::move(x));
+}
+
+Tensor contiguous_clone(Tensor x) {
+  const Drop drop(x);
   Tensor out = x.tape().empty(x.sizes(), x.type());
   x.tape().count_kernel(2 * out.bytes());
   return record(std::move(out), {&x}, {}, [](Backward& pass) { pass.give(0, pass.grad()); });

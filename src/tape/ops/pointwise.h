@@ -59,6 +59,8 @@ Tensor to(Tensor x, DType type);
 Tensor clone(Tensor x);
 /// x.contiguous(): x itself where it is.
 Tensor contiguous(Tensor x);
+/// A contiguous copy in any case.
+Tensor contiguous_clone(Tensor x);
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
 Tensor empty_like(const Tensor& x);

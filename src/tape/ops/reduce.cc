@@ -10,6 +10,7 @@
 #include "tape/ops/pointwise.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
 namespace {
@@ -154,9 +155,10 @@ Tensor expand_reduced(const Tensor& gradient, const Dims& sizes, unsigned dims, 
 Tensor sum(Tensor x, DimList dims, bool keep_dim) {
   const Drop drop(x);
   const unsigned bits = internal::dim_bits(dims, x.rank());
-  Tensor out = internal::reduce(x, bits, keep_dim, x.type());
-  return record(out, {&x}, {}, [sizes = x.sizes(), bits, keep_dim](Backward& b) {
-    b.give(0, internal::expand_reduced(b.grad(), sizes, bits, keep_dim));
+  Tensor out = internal::reduce(x, bits, keep_dim, autocast_result_type(x).value_or(x.type()));
+  const bool of_all = dims.size() == 0;
+  return record(out, {&x}, {}, [sizes = x.sizes(), bits, keep_dim, of_all](Backward& b) {
+    b.give(0, of_all ? expand(b.grad(), sizes) : internal::expand_reduced(b.grad(), sizes, bits, keep_dim));
   });
 }
 

@@ -7,6 +7,7 @@
 #include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
 namespace {
@@ -29,6 +30,7 @@ void softmax_backward(Backward& pass, DType type, bool of_logarithm) {
 }
 
 Tensor softmax_of(const Tensor& x, std::optional<DType> type, bool of_logarithm) {
+  if (!type) type = autocast_result_type(x);
   // float16 is widened by the kernel itself.
   const bool widens = x.type() == DType::kFloat16 && type == DType::kFloat32;
   const Tensor input = widens || !type ? x : to(x, *type);
@@ -49,7 +51,20 @@ Tensor log_softmax(Tensor x, int, std::optional<DType> type) {
   return softmax_of(x, type, true);
 }
 
+Tensor safe_softmax(Tensor x, int dim) {
+  const Drop drop(x);
+  Tape& tape = x.tape();
+  Tensor out = softmax_kernel(x, x.type());
+  {
+    const Tensor masked = internal::elementwise({&x}, DType::kBool);
+    const Tensor masked_rows = internal::reduce(masked, 1U << wrap_dim(dim, x.rank()), true, DType::kBool);
+    const Tensor zero = tape.empty({}, x.type());
+  }
+  return record(out, {&x}, {&out}, [kind = x.type()](Backward& pass) { softmax_backward(pass, kind, false); });
+}
+
 Tensor nll_loss(Tensor x, Tensor target, LossReduction reduction) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x, &target});
   const Drop drop(x, target);
   Tape& tape = x.tape();
   Tensor out = reduction == LossReduction::kNone ? tape.empty({x.size(0)}, x.type()) : tape.empty({}, x.type());
@@ -72,10 +87,12 @@ Tensor nll_loss(Tensor x, Tensor target, LossReduction reduction) {
 
 Tensor cross_entropy(Tensor x, Tensor target, LossReduction reduction) {
   const Drop drop(x, target);
-  return nll_loss(log_softmax(x, 1), target, reduction);
+  // The type is asked for by name, so that autocast leaves it (LossNLL.cpp, cross_entropy_loss_prob_target).
+  return nll_loss(log_softmax(x, 1, x.type()), target, reduction);
 }
 
 Tensor mse_loss(Tensor x, Tensor target, LossReduction reduction) {
+  const auto policy = AutocastPolicy::widen(x.tape(), {&x, &target});
   const Drop drop(x, target);
   // The result is made for every element and then said to have one only: its memory stays.
   Tensor loss = internal::elementwise({&x, &target}, result_type(x, target));

@@ -12,6 +12,9 @@ namespace vramwise::tape {
 Tensor softmax(Tensor x, int dim, std::optional<DType> type = std::nullopt);
 Tensor log_softmax(Tensor x, int dim, std::optional<DType> type = std::nullopt);
 
+/// at::_safe_softmax: rows of −inf become zeros.
+Tensor safe_softmax(Tensor x, int dim);
+
 enum class LossReduction { kNone, kMean, kSum };
 
 /// nll_loss of (N, C) log-probabilities and N targets.

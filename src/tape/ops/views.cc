@@ -158,8 +158,8 @@ Tensor expand(Tensor x, Dims sizes) {
   const Drop drop(x);
   const int lead = sizes.size() - x.rank();
   VRAMWISE_CHECK(lead >= 0);
-  Dims strides = Dims::filled(sizes.size(), 0);
-  for (int i = sizes.size() - 1; i >= 0; --i) {
+  Dims strides = Dims::filled(sizes.size(), 0);  // as they stay for a tensor without dimensions
+  for (int i = x.rank() == 0 ? -1 : sizes.size() - 1; i >= 0; --i) {
     const std::int64_t size = i >= lead ? x.sizes()[i - lead] : 1;
     const std::int64_t stride =
         i >= lead ? x.strides()[i - lead] : (i + 1 < sizes.size() ? sizes[i + 1] * strides[i + 1] : 1);
@@ -296,6 +296,25 @@ Tensor stack(std::vector<Tensor> parts, int dim) {
       if (pass.needs(i)) pass.give(i, select(pass.grad(), dim, i));
     }
   });
+}
+
+Tensor repeat_interleave(Tensor x, std::int64_t repeats, int dim) {
+  const Drop drop(x);
+  dim = wrap_dim(dim, x.rank());
+  Tensor seen = unsqueeze(x, dim + 1);
+  Dims sizes = seen.sizes();
+  sizes[dim + 1] = repeats;
+  seen = expand(std::move(seen), sizes);
+  return flatten(contiguous_clone(std::move(seen)), dim, dim + 1);
+}
+
+Tensor pad_last(Tensor x, std::int64_t count) {
+  const Drop drop(x);
+  Dims sizes = x.sizes();
+  sizes[x.rank() - 1] += count;
+  Tensor out = x.tape().empty(sizes, x.type());
+  x.tape().count_kernel(2 * out.bytes());
+  return record(std::move(out), {&x}, {}, [count](Backward& pass) { pass.give(0, pad_last(pass.grad(), -count)); });
 }
 
 }  // namespace vramwise::tape

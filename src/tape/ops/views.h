@@ -37,4 +37,9 @@ Tensor cat(std::initializer_list<Tensor> parts, int dim);
 Tensor cat(std::vector<Tensor> parts, int dim);
 Tensor stack(std::vector<Tensor> parts, int dim);
 
+/// torch.repeat_interleave with a number.
+Tensor repeat_interleave(Tensor x, std::int64_t repeats, int dim);
+/// Zeros after the last dimension's elements; fewer elements where `count` is negative.
+Tensor pad_last(Tensor x, std::int64_t count);
+
 }  // namespace vramwise::tape

@@ -1,0 +1,61 @@
+// What decoder architectures of transformers 5 share: rotary positions, the cache of keys and values that a model fills
+// in training too, the attention interfaces, the loss.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "models/causal_lm.h"
+#include "models/module.h"
+
+namespace vramwise {
+
+/// LlamaRMSNorm: in float32, by plain ops.
+struct RmsNorm {
+  Tensor weight;
+
+  RmsNorm() = default;
+  RmsNorm(ParameterMaker& maker, const char* name, std::int64_t width) : weight(maker.parameter(name, {width})) {}
+  Tensor operator()(const Tensor& x) const;
+};
+
+/// LlamaRotaryEmbedding: cosines and sines of (1, length, head_dim), in the type of `x`.
+struct Rotary {
+  Tensor inv_freq;
+  Tensor original_inv_freq;
+
+  Rotary() = default;
+  Rotary(ParameterMaker& maker, std::int64_t head_dim);
+  std::pair<Tensor, Tensor> operator()(const Tensor& x, const Tensor& positions) const;
+};
+
+/// DynamicCache: one layer's keys and values after another, each a contiguous copy.
+class KeyValueCache {
+ public:
+  /// Replaces both by what the cache holds.
+  void update(Tensor& key, Tensor& value);
+
+ private:
+  std::vector<std::pair<Tensor, Tensor>> layers_;
+};
+
+/// What all layers get besides their input.
+struct LayerContext {
+  Tensor cos;
+  Tensor sin;
+  KeyValueCache* cache = nullptr;
+  Attention attention = Attention::kSdpa;
+  double dropout = 0;
+  std::int64_t groups = 1;  ///< query heads for each head of keys and values
+  Tensor mask;              ///< undefined: causal, left to the kernel
+};
+
+std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin);
+
+/// sdpa_attention_forward or eager_attention_forward: (batch, heads, length, dim) → (batch, length, heads, dim).
+Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context);
+
+/// ForCausalLMLoss: float32 logits, labels shifted by one.
+Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels);
+
+}  // namespace vramwise

@@ -1,0 +1,162 @@
+// LlamaForCausalLM, line by line as transformers 5 runs it: which values the modules and functions keep, and for how
+// long.
+
+#include "models/llama.h"
+
+#include <optional>
+#include <utility>
+
+#include "models/causal_lm_parts.h"
+#include "tape/ops/attention.h"
+#include "tape/ops/pointwise.h"
+#include "tape/ops/reduce.h"
+#include "tape/ops/views.h"
+#include "tape/transforms/checkpoint.h"
+
+namespace vramwise {
+namespace {
+
+using namespace tape;  // the model reads as in PyTorch
+
+struct Attend {
+  Linear q_proj, k_proj, v_proj, o_proj;
+  std::int64_t head_dim;
+
+  Attend(ParameterMaker& m, const LlamaConfig& c)
+      : q_proj(m, "self_attn.q_proj", c.hidden_size, c.heads * c.head_dim, c.attention_bias),
+        k_proj(m, "self_attn.k_proj", c.hidden_size, c.kv_heads * c.head_dim, c.attention_bias),
+        v_proj(m, "self_attn.v_proj", c.hidden_size, c.kv_heads * c.head_dim, c.attention_bias),
+        o_proj(m, "self_attn.o_proj", c.heads * c.head_dim, c.hidden_size, c.attention_bias),
+        head_dim(c.head_dim) {}
+
+  Tensor operator()(const Tensor& hidden, const LayerContext& context) const {
+    const std::int64_t b = hidden.size(0);
+    const std::int64_t s = hidden.size(1);
+    const Dims heads = {b, s, -1, head_dim};
+    Tensor query = transpose(view(q_proj(hidden), heads), 1, 2);
+    Tensor key = transpose(view(k_proj(hidden), heads), 1, 2);
+    Tensor value = transpose(view(v_proj(hidden), heads), 1, 2);
+    std::tie(query, key) = apply_rotary(query, key, context.cos, context.sin);
+    if (context.cache != nullptr) context.cache->update(key, value);
+    const Tensor attended = attend(query, key, value, context);
+    const Tensor joined = contiguous(reshape(attended, {b, s, -1}));
+    return o_proj(joined);
+  }
+};
+
+struct Mlp {
+  Linear gate_proj, up_proj, down_proj;
+
+  Mlp(ParameterMaker& m, const LlamaConfig& c)
+      : gate_proj(m, "mlp.gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
+        up_proj(m, "mlp.up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
+        down_proj(m, "mlp.down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias) {}
+
+  Tensor operator()(const Tensor& x) const {
+    Tensor gate = silu(gate_proj(x));
+    return down_proj(std::move(gate) * up_proj(x));
+  }
+};
+
+struct Layer {
+  Attend self_attn;
+  Mlp mlp;
+  RmsNorm input_norm, post_attention_norm;
+
+  Layer(ParameterMaker& m, const LlamaConfig& c)
+      : self_attn(m, c),
+        mlp(m, c),
+        input_norm(m, "input_layernorm", c.hidden_size),
+        post_attention_norm(m, "post_attention_layernorm", c.hidden_size) {}
+
+  Tensor operator()(const Tensor& x, const LayerContext& context) const {
+    Tensor residual = x;
+    Tensor hidden = input_norm(x);
+    hidden = self_attn(hidden, context);
+    hidden = residual + hidden;
+    residual = hidden;
+    hidden = post_attention_norm(hidden);
+    hidden = mlp(hidden);
+    hidden = residual + hidden;
+    return hidden;
+  }
+};
+
+class Llama final : public CausalLm {
+ public:
+  Llama(Tape& tape, const LlamaConfig& config, DType type, const ForwardOptions& options)
+      : config_(config),
+        options_(options),
+        maker_(tape, type),
+        embed_(maker_, "embed_tokens", config.vocab_size, config.hidden_size) {
+    layers_.reserve(static_cast<std::size_t>(config.layers));
+    for (int i = 0; i < config.layers; ++i) {
+      maker_.set_layer(i);
+      layers_.emplace_back(maker_, config);
+    }
+    maker_.set_layer(-1);
+    norm_ = RmsNorm(maker_, "norm", config.hidden_size);
+    rotary_ = Rotary(maker_, config.head_dim);
+    if (config.ties_embeddings) {
+      head_.weight = embed_.weight;
+    } else {
+      head_ = Linear(maker_, "lm_head", config.hidden_size, config.vocab_size, false);
+    }
+    parameters_ = maker_.tensors();
+  }
+
+  const std::vector<Tensor>& parameters() const override { return parameters_; }
+
+  Tensor loss(const Tensor& input_ids, const Tensor& labels) override {
+    KeyValueCache cache;
+    const Tensor hidden = run_layers(input_ids, cache);
+    const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
+    const Tensor logits = head_(kept);
+    return causal_lm_loss(logits, labels);
+  }
+
+ private:
+  Tensor run_layers(const Tensor& input_ids, KeyValueCache& cache) {
+    Tape& tape = input_ids.tape();
+    const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
+    const Tensor embedded = embed_(input_ids);
+    Tensor positions = arange(tape, input_ids.size(1));
+    positions = unsqueeze(positions + 0, 0);
+    Tensor hidden = embedded;
+    const auto [cos, sin] = rotary_(hidden, positions);
+    LayerContext context{.cos = cos,
+                         .sin = sin,
+                         .cache = uses_cache ? &cache : nullptr,
+                         .attention = options_.attention,
+                         .dropout = config_.attention_dropout,
+                         .groups = config_.heads / config_.kv_heads,
+                         .mask = {}};
+    for (const Layer& layer : layers_) {
+      hidden =
+          options_.checkpoints_layers
+              ? checkpoint(tape, [&layer, context](const std::vector<Tensor>& in) { return layer(in[0], context); },
+                           {hidden})
+              : layer(hidden, context);
+    }
+    return norm_(hidden);
+  }
+
+  LlamaConfig config_;
+  ForwardOptions options_;
+  ParameterMaker maker_;
+  Embedding embed_;
+  std::vector<Layer> layers_;
+  RmsNorm norm_;
+  Rotary rotary_;
+  Linear head_;
+  std::vector<Tensor> parameters_;
+};
+
+}  // namespace
+
+std::unique_ptr<CausalLm> llama(tape::Tape& tape, const LlamaConfig& config, DType type,
+                                const ForwardOptions& options) {
+  return std::make_unique<Llama>(tape, config, type, options);
+}
+
+}  // namespace vramwise

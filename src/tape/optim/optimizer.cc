@@ -1,0 +1,41 @@
+// What optimizers have in common (torch/optim/optimizer.py).
+
+#include "tape/optim/optimizer.h"
+
+#include <algorithm>
+
+namespace vramwise::tape {
+
+void Optimizer::zero_grad(bool set_to_none) {
+  if (!set_to_none) return;  // filled with zeros in place
+  for (const Tensor& parameter : parameters_) parameter.set_grad({});
+}
+
+std::vector<std::size_t> Optimizer::with_gradient() const {
+  std::vector<std::size_t> indices;
+  indices.reserve(parameters_.size());
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i]->grad != nullptr) indices.push_back(i);
+  }
+  return indices;
+}
+
+std::vector<std::vector<std::size_t>> Optimizer::by_type() const {
+  std::vector<std::vector<std::size_t>> groups;
+  std::vector<DType> types;
+  for (const std::size_t i : with_gradient()) {
+    const DType type = parameters_[i].type();
+    const auto found = std::find(types.begin(), types.end(), type);
+    const auto group = static_cast<std::size_t>(found - types.begin());
+    if (found == types.end()) {
+      types.push_back(type);
+      groups.emplace_back();
+    }
+    groups[group].push_back(i);
+  }
+  // The groups come out of a hash table that hands out the newest first.
+  std::reverse(groups.begin(), groups.end());
+  return groups;
+}
+
+}  // namespace vramwise::tape

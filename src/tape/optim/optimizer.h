@@ -1,0 +1,49 @@
+// Optimizers: their states and the temporaries of a step, in the order in which torch.optim makes them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tape/tape.h"
+#include "tape/tensor.h"
+
+namespace vramwise::tape {
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  /// Parameters without a gradient are left alone; states appear with the first step.
+  virtual void step() = 0;
+  void zero_grad(bool set_to_none = true);
+
+ protected:
+  explicit Optimizer(std::vector<Tensor> parameters) : parameters_(std::move(parameters)) {}
+  /// The indices of the parameters that have a gradient.
+  std::vector<std::size_t> with_gradient() const;
+  /// The same, a list for each type: foreach kernels take tensors of one type.
+  std::vector<std::vector<std::size_t>> by_type() const;
+
+  std::vector<Tensor> parameters_;
+};
+
+/// The three ways in which torch.optim runs a step: kernels over all parameters at once, a loop, one fused kernel.
+enum class StepKind : std::uint8_t { kForeach, kLoop, kFused };
+
+std::unique_ptr<Optimizer> adamw(std::vector<Tensor> parameters, StepKind kind = StepKind::kForeach);
+
+struct SgdOptions {
+  double momentum = 0;
+  double weight_decay = 0;
+  bool nesterov = false;
+};
+std::unique_ptr<Optimizer> sgd(std::vector<Tensor> parameters, const SgdOptions& options = {},
+                               StepKind kind = StepKind::kForeach);
+
+/// torch.optim.Muon; all parameters are matrices.
+std::unique_ptr<Optimizer> muon(std::vector<Tensor> parameters);
+
+/// torch.nn.utils.clip_grad_norm_ over all gradients.
+void clip_grad_norm(const std::vector<Tensor>& parameters);
+
+}  // namespace vramwise::tape

@@ -1,0 +1,81 @@
+"""Compares whole training runs on the tape with transformers on an emulated card; also a tool.
+
+python tests/tape/compare_models.py --seed 7 --count 20 [--only llama] [--card ampere] [--python OTHER/bin/python]
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import subprocess
+import sys
+
+import compare
+import machine
+import model_cases
+
+
+def program():
+    """tape_models: VRAMWISE_TAPE_MODELS, or the newest build."""
+    if path := os.environ.get("VRAMWISE_TAPE_MODELS"):
+        return path
+    built = sorted(compare.ROOT.glob("build/*/bin/tape_models"), key=lambda p: p.stat().st_mtime)
+    return str(built[-1]) if built else None
+
+
+def from_tape(runs, card):
+    facts = machine.CARDS[card]
+    command = [program(), facts["capability"].replace(".", ""), str(facts["sm_count"])]
+    run = subprocess.run(command, input=json.dumps(runs), capture_output=True, text=True, check=False, timeout=600)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+class Difference:
+    """One run on both sides."""
+
+    def __init__(self, run, tape, torch):
+        self.run, self.tape, self.torch = run, tape, torch
+        self.same_trace = compare.settled(tape["events"]) == compare.settled(torch["events"])
+        self.same_peaks = all(tape[key] == torch[key] for key in ("allocated", "reserved"))
+
+    def equal(self):
+        return self.same_trace and self.same_peaks
+
+    def text(self):
+        peaks = " ".join(f"{key} {self.tape[key]} / {self.torch[key]}" for key in ("allocated", "reserved"))
+        ours, theirs = compare.settled(self.tape["events"]), compare.settled(self.torch["events"])
+        return f"{json.dumps(self.run)}\n{peaks}\n{compare.difference(ours, theirs)}"
+
+
+def compared(runs, card, python=machine.PYTHON):
+    torch = compare.from_torch(runs, card, python, script="model_side.py")
+    return [Difference(*three) for three in zip(runs, from_tape(runs, card), torch, strict=True)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--only")
+    parser.add_argument("--card", default="ampere", choices=sorted(machine.CARDS))
+    parser.add_argument("--python", default=machine.PYTHON)
+    parser.add_argument("--show", type=int, default=2, help="differences to show")
+    options = parser.parse_args()
+    print("seed", options.seed)
+    runs = model_cases.draw(options.seed, options.count, options.only.split(",") if options.only else None)
+    results = compared(runs, options.card, options.python)
+    different = [result for result in results if not result.equal()]
+    kinds = collections.Counter(d.run["config"]["model_type"] for d in different)
+    peaks = sum(result.same_peaks for result in results)
+    print(
+        f"{len(results) - len(different)} of {len(results)} equal, {peaks} with equal peaks; different: {dict(kinds)}"
+    )
+    for result in different[: options.show]:
+        print("\n" + result.text())
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Random training runs of small models: architecture, precision, optimizer, checkpointing, attention, accumulation."""
+
+import random
+
+FAMILIES = {}
+
+
+def family(make):
+    FAMILIES[make.__name__] = make
+    return make
+
+
+def heads_of(rng):
+    kv = rng.choice([1, 2, 3, 4])
+    heads = kv * rng.choice([1, 1, 2, 4])
+    return heads, kv, rng.choice([16, 32, 64, 80, 128])
+
+
+@family
+def llama(rng):
+    heads, kv, head_dim = heads_of(rng)
+    return {
+        "model_type": "llama",
+        "vocab_size": rng.choice([1000, 4099, 32000]),
+        "hidden_size": heads * rng.choice([head_dim, 8, 24, 40, 64]),
+        "intermediate_size": rng.choice([100, 256, 777, 1024]),
+        "num_hidden_layers": rng.randint(1, 4),
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "head_dim": head_dim,
+        "attention_bias": rng.random() < 0.2,
+        "mlp_bias": rng.random() < 0.2,
+        "tie_word_embeddings": rng.random() < 0.4,
+    }
+
+
+def optimizer(rng):
+    kind = rng.choice(["adamw", "adamw", "adamw", "sgd"])
+    described = {"name": kind, "how": rng.choice(["foreach", "fused", "loop"])}
+    if kind == "sgd":
+        described |= rng.choice([{}, {"momentum": 0.9}])
+    return described
+
+
+def draw_run(rng, families=None):
+    name = rng.choice(sorted(families or FAMILIES))
+    precision = rng.choice(["float32", "bfloat16", "autocast"])
+    run = {
+        "config": FAMILIES[name](rng),
+        "dtype": "float32" if precision == "autocast" else precision,
+        "batch": rng.randint(1, 4),
+        "length": rng.choice([rng.randint(2, 300), 64, 128, 256, 512]),
+        "steps": 3,
+        "attention": rng.choice(["sdpa", "sdpa", "eager"]),
+        "checkpoint": rng.random() < 0.35,
+        "clip": rng.random() < 0.5,
+        "accumulate": rng.choice([1, 1, 1, 2, 3]),
+        "optimizer": optimizer(rng),
+    }
+    if precision == "autocast":
+        run["autocast"] = rng.choice(["bfloat16", "bfloat16", "float16"])
+    return run
+
+
+def draw(seed, count, families=None):
+    rng = random.Random(seed)
+    return [draw_run(rng, families) for _ in range(count)]

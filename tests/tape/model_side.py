@@ -1,0 +1,80 @@
+"""Trains models of transformers on an emulated card and prints the allocations of the first steps, as tape_models does.
+
+Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype", "batch", "length", "steps", "attention",
+"checkpoint": bool, "autocast": type?, "optimizer": {…}, "clip": bool, "accumulate": n}. Printed: for each run its
+events (see tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
+"""
+
+import gc
+import json
+import os
+import sys
+
+import torch
+import torch_side as ops
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+transformers.logging.set_verbosity_error()
+
+
+def make_model(run):
+    described = dict(run["config"])
+    config = AutoConfig.for_model(described.pop("model_type"), **described)
+    config._attn_implementation = run.get("attention", "sdpa")
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=ops.dtype(run["dtype"]))
+    return model
+
+
+def to_card(model):
+    """model.to("cuda") for a model whose weights are nowhere yet: the same allocations, without a copy on the host."""
+    return model.to_empty(device=ops.CUDA)
+
+
+def train(run):
+    model = to_card(make_model(run))
+    model.train()
+    if run.get("checkpoint"):
+        model.gradient_checkpointing_enable()
+    optimizer = ops.make_optimizer(run["optimizer"], list(model.parameters()))
+    shape = (run["batch"], run["length"])
+    for _ in range(run["steps"]):
+        for _ in range(run.get("accumulate", 1)):
+            ids = torch.zeros(shape, dtype=torch.int64).to(ops.CUDA)
+            labels = torch.zeros(shape, dtype=torch.int64).to(ops.CUDA)
+            if "autocast" in run:
+                with torch.autocast("cuda", ops.dtype(run["autocast"])):
+                    loss = model(input_ids=ids, labels=labels).loss
+            else:
+                loss = model(input_ids=ids, labels=labels).loss
+            loss.backward()
+            del loss
+        if run.get("clip"):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def measure(run, stacks):
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    ops.record(stacks)
+    train(run)
+    events = ops.trace()
+    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    if stacks:
+        ops.show_stacks(events)
+    gc.collect()
+    return {"events": ops.numbered(events), **peaks}
+
+
+def main():
+    runs = json.load(sys.stdin)
+    torch.empty(1, device=ops.CUDA)
+    stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
+    print(json.dumps([measure(run, stacks == i) for i, run in enumerate(runs)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+// Optimizers by name, and events as the Python side writes them.
+
+#include "support.h"
+
+#include <string>
+#include <unordered_map>
+
+namespace vramwise::tape {
+
+std::unique_ptr<Optimizer> make_optimizer(const Json& described, std::vector<Tensor> parameters) {
+  const std::string name = described.at("name");
+  const std::string how = described.value("how", "foreach");
+  const StepKind kind = how == "loop" ? StepKind::kLoop : (how == "fused" ? StepKind::kFused : StepKind::kForeach);
+  if (name == "adamw") return adamw(std::move(parameters), kind);
+  if (name == "muon") return muon(std::move(parameters));
+  const SgdOptions options{.momentum = described.value("momentum", 0.0),
+                           .weight_decay = described.value("weight_decay", 0.0),
+                           .nesterov = described.value("nesterov", false)};
+  return sgd(std::move(parameters), options, kind);
+}
+
+Json numbered(const EventList& events) {
+  Json out = Json::array();
+  std::unordered_map<AllocationId, int> number;
+  int count = 0;
+  for (const AllocationEvent& event : events) {
+    if (event.kind == EventKind::kAllocate) {
+      number[event.id] = count++;
+      out.push_back({event.bytes});
+    } else if (event.kind == EventKind::kFree) {
+      const auto found = number.find(event.id);
+      out.push_back({-1, found == number.end() ? -1 : found->second});
+    }
+  }
+  return out;
+}
+
+}  // namespace vramwise::tape

@@ -1,0 +1,19 @@
+// What tape_ops and tape_models share.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "allocator/event.h"
+#include "base/json.h"
+#include "tape/optim/optimizer.h"
+
+namespace vramwise::tape {
+
+/// {"name": "adamw" | "sgd" | "muon", "how": "foreach" | "loop" | "fused", …}
+std::unique_ptr<Optimizer> make_optimizer(const Json& described, std::vector<Tensor> parameters);
+
+/// [bytes] for an allocation, [-1, n] for the release of the n-th one (n = -1: made before the list began).
+Json numbered(const EventList& events);
+
+}  // namespace vramwise::tape

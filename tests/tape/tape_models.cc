@@ -1,0 +1,96 @@
+// tape_models: trains models on a tape and prints the allocations of the first steps; model_side.py does the same with
+// transformers.
+//
+//   tape_models 86 82 < runs.json
+
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "allocator/replay.h"
+#include "models/llama.h"
+#include "op_table.h"
+#include "support.h"
+#include "tape/engine.h"
+#include "tape/transforms/autocast.h"
+
+namespace vramwise::tape {
+namespace {
+
+LlamaConfig llama_config(const Json& c) {
+  LlamaConfig config;
+  config.vocab_size = c.value("vocab_size", config.vocab_size);
+  config.hidden_size = c.value("hidden_size", config.hidden_size);
+  config.intermediate_size = c.value("intermediate_size", config.intermediate_size);
+  config.layers = c.value("num_hidden_layers", config.layers);
+  config.heads = c.value("num_attention_heads", config.heads);
+  config.kv_heads = c.value("num_key_value_heads", config.heads);
+  config.head_dim = c.value("head_dim", config.hidden_size / config.heads);
+  config.attention_bias = c.value("attention_bias", false);
+  config.mlp_bias = c.value("mlp_bias", false);
+  config.ties_embeddings = c.value("tie_word_embeddings", false);
+  return config;
+}
+
+// A training loop's variables live until they get their next value.
+struct Batch {
+  Tensor ids;
+  Tensor labels;
+};
+
+void run_step(Tape& tape, CausalLm& model, const Json& run, Batch& batch) {
+  const Dims shape = {run.at("batch").get<std::int64_t>(), run.at("length").get<std::int64_t>()};
+  for (int i = 0; i < run.value("accumulate", 1); ++i) {
+    batch.ids = tape.empty(shape, DType::kInt64);
+    batch.labels = tape.empty(shape, DType::kInt64);
+    Tensor loss;
+    {
+      std::optional<Autocast> autocast;
+      if (run.contains("autocast")) autocast.emplace(tape, dtype_named(run.at("autocast")));
+      loss = model.loss(batch.ids, batch.labels);
+    }
+    backward(loss);
+  }
+}
+
+void train(Tape& tape, const Json& run) {
+  const ForwardOptions options{
+      .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
+      .checkpoints_layers = run.value("checkpoint", false)};
+  const std::unique_ptr<CausalLm> model =
+      llama(tape, llama_config(run.at("config")), dtype_named(run.at("dtype")), options);
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
+  Batch batch;
+  for (int step = 0; step < run.at("steps").get<int>(); ++step) {
+    run_step(tape, *model, run, batch);
+    if (run.value("clip", false)) clip_grad_norm(model->parameters());
+    optimizer->step();
+    optimizer->zero_grad();
+  }
+}
+
+}  // namespace
+}  // namespace vramwise::tape
+
+int main(int argc, char** argv) {
+  using namespace vramwise;
+  using namespace vramwise::tape;
+  if (argc != 3) {
+    std::cerr << "usage: tape_models CAPABILITY SM_COUNT < runs.json\n";
+    return 2;
+  }
+  std::cout << "[";
+  const char* separator = "";
+  for (const auto& run : Json::parse(std::cin)) {
+    Tape tape(Hardware::of(std::stoi(argv[1]), std::stoi(argv[2])));
+    train(tape, run);
+    const EventList events = tape.take_events();
+    const Replay peaks = replay(events);
+    const Json result = {
+        {"events", numbered(events)}, {"allocated", peaks.allocated.bytes}, {"reserved", peaks.reserved.bytes}};
+    std::cout << separator << result.dump();
+    separator = ",\n";
+  }
+  std::cout << "]\n";
+  return 0;
+}
