@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -81,18 +82,33 @@ std::optional<Bytes> budget_of(const CudaDevice& device, const HostMemory& host)
   return own ? own : shared;
 }
 
-Result<CardSet> cuda_cards(const Machine& machine) {
+std::string uuid_of(const Machine& machine, const CudaDevice& device) {
+  const Gpu& gpu = machine.gpus[device.gpu];
+  return device.mig ? gpu.mig_instances[*device.mig].uuid : gpu.uuid;
+}
+
+/// Cards that `require` refuses are left out with a note, unless none is left.
+Result<CardSet> cuda_cards(const Machine& machine, const std::function<Status(const CudaDevice&)>& require) {
   CardSet set;
   std::vector<const GpuModel*> models;
+  std::optional<Error> refused;
   for (const CudaDevice& device : machine.cuda_devices()) {
     const std::optional<Bytes> budget = budget_of(device, machine.host);
-    if (!budget) {
-      return world_error(fmt::format("the memory of {} (cuda:{}) is not known", device.name, device.cuda_index),
-                         "`vramwise doctor` says why; CUDA_VISIBLE_DEVICES can leave that card out.");
+    Status usable = require(device);
+    if (usable.ok() && !budget) {
+      usable = world_error(fmt::format("the memory of {} (cuda:{}) is not known", device.name, device.cuda_index),
+                           "`vramwise doctor` says why.");
+    }
+    if (!usable.ok()) {
+      set.notes.push_back(fmt::format("cuda:{} is left out: {}", device.cuda_index, usable.error().what));
+      if (!refused) refused = usable.error();
+      continue;
     }
     set.cards.push_back(card_of(device, *budget));
+    set.cards.back().uuid = uuid_of(machine, device);
     models.push_back(find_by_nvml_name(device.name, device.memory.nvml_total));
   }
+  if (set.cards.empty() && refused) return *refused;
   equalize_unless_known(set.cards, models);
   for (const std::string& note : machine.visibility.notes) set.notes.push_back(note);
   return set;
@@ -116,6 +132,13 @@ CardSet unverified_cards(const Machine& machine) {
         gpu.name));
   }
   return set;
+}
+
+/// What CUDA would number by a rule of its own gets the numbers of this list, for the trainer sees these cards only.
+void number_by_uuid(CardSet& set) {
+  const bool known =
+      std::all_of(set.cards.begin(), set.cards.end(), [](const Card& card) { return !card.uuid.empty(); });
+  for (std::size_t i = 0; known && i < set.cards.size(); ++i) set.cards[i].device = fmt::format("cuda:{}", i);
 }
 
 Status require_usable(const Machine& machine, const CudaDevice& device) {
@@ -200,8 +223,28 @@ Result<CardSet> host_card(const Machine& machine) {
   return set;
 }
 
+void leave_out_full_cards(CardSet& set, Bytes margin) {
+  const auto is_full = [&](const Card& card) { return card.budget <= margin; };
+  if (std::all_of(set.cards.begin(), set.cards.end(), is_full)) return;
+  for (const Card& card : set.cards) {
+    if (!is_full(card)) continue;
+    set.notes.push_back(fmt::format("{} ({}) is left out: only {} of it is free, which the safety margin takes",
+                                    card.device, card.name, format_size(card.budget)));
+  }
+  set.cards.erase(std::remove_if(set.cards.begin(), set.cards.end(), is_full), set.cards.end());
+}
+
+std::string visible_devices_of(const std::vector<Card>& cards) {
+  std::vector<std::string> uuids;
+  for (const Card& card : cards) {
+    if (card.uuid.empty()) return {};
+    uuids.push_back(card.uuid);
+  }
+  return fmt::format("{}", fmt::join(uuids, ","));
+}
+
 Result<CardSet> detected_cards(const Machine& machine) {
-  VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cuda_cards(machine));
+  VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cuda_cards(machine, [](const CudaDevice&) { return Done{}; }));
   if (!set.cards.empty()) return set;
   CardSet others = unverified_cards(machine);
   if (!others.cards.empty()) return others;
@@ -212,9 +255,12 @@ Result<CardSet> detected_cards(const Machine& machine) {
 }
 
 Result<CardSet> trainable_cards(const Machine& machine) {
-  for (const CudaDevice& device : machine.cuda_devices()) VRAMWISE_RETURN_IF_ERROR(require_usable(machine, device));
-  VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cuda_cards(machine));
-  if (!set.cards.empty()) return set;
+  VRAMWISE_ASSIGN_OR_RETURN(
+      CardSet set, cuda_cards(machine, [&](const CudaDevice& device) { return require_usable(machine, device); }));
+  if (!set.cards.empty()) {
+    number_by_uuid(set);
+    return set;
+  }
   const CardSet others = unverified_cards(machine);
   if (!others.cards.empty()) {
     return world_error(

@@ -31,8 +31,16 @@ Result<CardSet> host_card(const Machine& machine);
 Result<CardSet> detected_cards(const Machine& machine);
 
 /// What a training run on this machine would use: the NVIDIA cards that CUDA shows; the host where there are none.
-/// Errors (kWorld): cards that training is not possible on (AMD, Intel, a driver or a card too old for the CUDA build
-/// of torch); --device cpu is the way out.
+/// Cards that training is not possible on (too old for the CUDA build of torch) are left out with a note. They are
+/// numbered in the order of visible_devices_of() where all have a UUID. Errors (kWorld): training is possible on none
+/// of the cards that are there (AMD, Intel, too old a card or driver); --device cpu is the way out.
 Result<CardSet> trainable_cards(const Machine& machine);
+
+/// Takes out the cards that have no more than the safety margin left, with a note; all of them stay where all are so.
+void leave_out_full_cards(CardSet& set, Bytes margin);
+
+/// CUDA_VISIBLE_DEVICES for a process that is to see just these, as cuda:0, cuda:1 …: their UUIDs. Empty where one is
+/// not known.
+std::string visible_devices_of(const std::vector<Card>& cards);
 
 }  // namespace vramwise::cli

@@ -62,6 +62,35 @@ TEST(Cards, ACardWithoutCodeInTheWheelIsPlannedForButNotTrainedOn) {
   EXPECT_THAT(refused.error().remedy, HasSubstr("cu126"));
 }
 
+TEST(Cards, ACardThatTorchCannotUseIsLeftOutWhereAnotherIsThere) {
+  Gpu old = nvidia("NVIDIA GeForce GTX 1080", Bytes::gib(8), {6, 1}, 0);
+  Gpu good = nvidia("NVIDIA GeForce RTX 4090", Bytes::gib(24), {8, 9}, 1);
+  CardSet set = trainable_cards(machine_with({old, good})).value();
+  ASSERT_EQ(set.cards.size(), 1u);
+  EXPECT_EQ(set.cards[0].device, "cuda:1") << "without UUIDs, CUDA's own number";
+  EXPECT_EQ(visible_devices_of(set.cards), "");
+  EXPECT_THAT(set.notes, ::testing::Contains(HasSubstr("cuda:0 is left out: torch")));
+  old.uuid = "GPU-old";
+  good.uuid = "GPU-good";
+  set = trainable_cards(machine_with({old, good})).value();
+  EXPECT_EQ(set.cards[0].device, "cuda:0") << "the only one that the trainer will see";
+  EXPECT_EQ(visible_devices_of(set.cards), "GPU-good");
+}
+
+TEST(Cards, ACardThatIsFullIsLeftOut) {
+  Gpu full = nvidia("NVIDIA GeForce RTX 3090", Bytes::gib(24), {8, 6}, 0);
+  full.memory.used_by_others = Bytes::gib(23);
+  Gpu empty = nvidia("NVIDIA GeForce RTX 3090", Bytes::gib(24), {8, 6}, 1);
+  CardSet set = detected_cards(machine_with({full, empty})).value();
+  leave_out_full_cards(set, Bytes::gib(1));
+  ASSERT_EQ(set.cards.size(), 1u);
+  EXPECT_EQ(set.cards[0].device, "cuda:1");
+  EXPECT_THAT(set.notes, ::testing::Contains(HasSubstr("cuda:0 (NVIDIA GeForce RTX 3090) is left out")));
+  CardSet all_full = detected_cards(machine_with({full})).value();
+  leave_out_full_cards(all_full, Bytes::gib(1));
+  EXPECT_EQ(all_full.cards.size(), 1u);
+}
+
 TEST(Cards, TuringHasNoBf16) {
   EXPECT_FALSE(trainable_cards(machine_with({nvidia("NVIDIA GeForce RTX 2060", Bytes::gib(6), {7, 5})}))
                    .value()

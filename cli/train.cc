@@ -100,6 +100,7 @@ Result<Plan> plan_for(const Options& options, const DecoderConfig& model) {
   VRAMWISE_ASSIGN_OR_RETURN(const Machine machine, probe(system));
   VRAMWISE_ASSIGN_OR_RETURN(CardSet set, training_cards(options, machine));
   keep_to_the_machine(request.target, set, options.trust_vram);
+  leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;
   VRAMWISE_ASSIGN_OR_RETURN(Plan plan, make_plan(request));
@@ -141,7 +142,7 @@ Outcome train(const Options& options) {
   std::fflush(nullptr);
   if (options.plan_only) return kExitDone;
   VRAMWISE_ASSIGN_OR_RETURN(const std::string run_file, prepare_output_folder(spec));
-  return become_trainer(run_file, options.as_json);
+  return become_trainer(run_file, options.as_json, visible_devices_of(plan.request.cards));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 
 namespace vramwise::cli {
@@ -22,7 +23,8 @@ std::string trainer_path() {
 
 }  // namespace
 
-Error become_trainer(const std::string& run_file, bool as_json) {
+Error become_trainer(const std::string& run_file, bool as_json, const std::string& visible_devices) {
+  if (!visible_devices.empty()) setenv("CUDA_VISIBLE_DEVICES", visible_devices.c_str(), 1);
   const std::string program = trainer_path();
   const char* const arguments[] = {program.c_str(), run_file.c_str(), as_json ? "--json" : nullptr, nullptr};
   execv(program.c_str(),

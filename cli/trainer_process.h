@@ -8,7 +8,8 @@
 namespace vramwise::cli {
 
 /// Replaces this process by `vramwise-train run_file` (with --json, `as_json`), so that signals and the exit code are
-/// the trainer's own. Returns only on failure.
-Error become_trainer(const std::string& run_file, bool as_json);
+/// the trainer's own. It sees the cards of `visible_devices` (CUDA_VISIBLE_DEVICES), or all of ours where that is
+/// empty. Returns only on failure.
+Error become_trainer(const std::string& run_file, bool as_json, const std::string& visible_devices);
 
 }  // namespace vramwise::cli

@@ -20,6 +20,7 @@ struct Card {
   std::string name = {};  ///< "NVIDIA GeForce RTX 4090"; for the host the CPU's name
   Backend backend = Backend::kCuda;
   std::string device = {};      ///< "cuda:0", "cpu": where the trainer would find it
+  std::string uuid = {};        ///< "GPU-…", as CUDA_VISIBLE_DEVICES takes it; empty: not known
   Bytes shown_total = {};       ///< what nvidia-smi shows; on the CPU the host's memory
   Bytes budget = {};            ///< what may be planned with: CUDA's total less what others use; before the margin
   bool has_bf16 = true;         ///< compute capability 8.0 or later
