@@ -77,9 +77,10 @@ std::optional<std::string> own_path(System& system, bool v2) {
 
 // `path` as seen from a mount of the part of the hierarchy below `root`.
 std::string below_mount(std::string path, const std::string& root) {
-  if (root != "/" && path.starts_with(root)) path.erase(0, root.size());
+  const bool inside = path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '/');
+  if (root != "/" && inside) path.erase(0, root.size());
   // "/../x": a group outside this namespace; only its mounted root can be read.
-  if (path == "/" || path.starts_with("/..")) return {};
+  if (path == "/" || path.empty() || path.starts_with("/..")) return {};
   return path;
 }
 

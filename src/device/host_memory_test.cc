@@ -106,6 +106,14 @@ TEST(HostMemory, CgroupV1InsideDockerMountsTheGroupItself) {
   EXPECT_EQ(host.budget(), Bytes::gib(4));
 }
 
+TEST(HostMemory, AGroupWhoseNameOnlyBeginsLikeTheMountedOne) {
+  FakeSystem system = host_of_64_gib();
+  system.files["/proc/self/cgroup"] = "0::/ab\n";
+  system.files["/proc/self/mountinfo"] = "29 23 0:26 /a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+  system.files["/sys/fs/cgroupb/memory.max"] = "1073741824\n";
+  EXPECT_FALSE(probe_host_memory(system).limit());
+}
+
 TEST(HostMemory, CgroupV1WithoutALimit) {
   FakeSystem system = host_of_64_gib();
   system.files["/proc/self/cgroup"] = "4:memory:/\n";

@@ -95,20 +95,57 @@ TEST(ReportBlock, TwoCards) {
                                    format_mib(usable - first), gib(usable - first), gib(usable)));
   EXPECT_EQ(lines[14], fmt::format("Available for Batches on GPU 1: {} MB ({} GB of {} GB usable)",
                                    format_mib(usable - second), gib(usable - second), gib(usable)));
-  EXPECT_EQ(lines[19], "  batch_size                    : 4");
-  EXPECT_EQ(lines[25], "  effective_batch_size          : 32");
+  const std::vector<std::string> rest = {"",
+                                         "============================================================",
+                                         "Optimized Configuration",
+                                         "============================================================",
+                                         "  batch_size                    : 4",
+                                         "  gradient_accumulation_steps   : 4",
+                                         "  max_seq_len                   : 1024",
+                                         "  use_fp16                      : True",
+                                         "  use_gradient_checkpointing    : False",
+                                         "  use_cpu_offload               : False",
+                                         "  effective_batch_size          : 32",
+                                         "  description                   : Auto-optimized for 48.0GB VRAM",
+                                         "============================================================",
+                                         ""};
+  EXPECT_EQ(std::vector<std::string>(lines.begin() + 15, lines.end()), rest);
 }
 
 TEST(ReportBlock, NoCard) {
   Card host = gpu("AMD EPYC", Bytes::gib(24));
   host.backend = host.target.backend = Backend::kCpu;
   host.budget = Bytes::gib(20);
-  const std::vector<std::string> lines =
-      split(report_block(make_plan(request_for({host}, CardOrigin::kHost)).value()), '\n');
-  EXPECT_EQ(lines[4], "Detected GPUs: 0");
-  EXPECT_EQ(lines[5], "  CPU: AMD EPYC (24.00 GB host memory)");
-  EXPECT_EQ(lines[7], "Target VRAM: 20.00 GB");
-  EXPECT_EQ(lines[20], "  use_fp16                      : False");
+  const Plan plan = make_plan(request_for({host}, CardOrigin::kHost)).value();
+  const Bytes left = Bytes::gib(19) - plan.model_memory;
+  const std::string expected =
+      "============================================================\n"
+      "VRAM Optimizer\n"
+      "============================================================\n"
+      "\n"
+      "Detected GPUs: 0\n"
+      "  CPU: AMD EPYC (24.00 GB host memory)\n"
+      "\n"
+      "Target VRAM: 20.00 GB\n"
+      "Safety Margin: 1024 MB (1GB)\n"
+      "Usable VRAM: 19.00 GB (19456 MB)\n"
+      "\n" +
+      fmt::format("Estimated Model Memory: {} MB ({} GB)\n", format_mib(plan.model_memory), gib(plan.model_memory)) +
+      fmt::format("Available for Batches: {} MB ({} GB)\n", format_mib(left), gib(left)) +
+      "\n"
+      "============================================================\n"
+      "Optimized Configuration\n"
+      "============================================================\n"
+      "  batch_size                    : 4\n"
+      "  gradient_accumulation_steps   : 4\n"
+      "  max_seq_len                   : 1024\n"
+      "  use_fp16                      : False\n"
+      "  use_gradient_checkpointing    : False\n"
+      "  use_cpu_offload               : False\n"
+      "  effective_batch_size          : 16\n"
+      "  description                   : Auto-optimized for 20.0GB VRAM\n"
+      "============================================================\n";
+  EXPECT_EQ(report_block(plan), expected);
 }
 
 TEST(PlanText, NamesPeakDecisionsAndNotes) {

@@ -277,8 +277,10 @@ TEST(Progress, LinesComeWhenTheyAreDue) {
   report.step = 21;
   progress.on_step(report);
   EXPECT_THAT(text.str(), ::testing::Not(HasSubstr("21/100")));
+  report.memory = {{"cpu", Bytes::mib(40), Bytes::mib(60), Bytes::mib(64)}};
   report.skipped = true;
   progress.on_step(report);
+  EXPECT_THAT(text.str(), HasSubstr("mem 40 (peak 60) of 64 MiB"));
   EXPECT_THAT(text.str(), HasSubstr("step 21/100  loss 1.5000 (skipped)"));
   progress.on_eval({30, std::log(2.0), 640});
   EXPECT_THAT(text.str(), HasSubstr("step 30  validation loss 0.6931  (perplexity 2.00, 640 tokens)\n"));

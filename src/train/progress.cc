@@ -31,11 +31,14 @@ std::string format_memory(const std::vector<DeviceMemory>& memory, bool brief) {
   for (const DeviceMemory& device : memory) {
     if (!device.now || !device.peak) continue;
     const char* name = memory.size() > 1 ? device.device.c_str() : "mem";
-    const double now = device.now->in_gib();
-    const double predicted = device.predicted_peak.in_gib();
+    const bool small = device.predicted_peak < Bytes::gib(1);
+    const auto in_unit = [&](Bytes bytes) { return bytes.in_gib() * (small ? 1024 : 1); };
+    const int digits = small ? 0 : 2;
+    const char* unit = small ? "MiB" : "GiB";
+    const double now = in_unit(*device.now), peak = in_unit(*device.peak), predicted = in_unit(device.predicted_peak);
     if (!text.empty()) text += ", ";
-    text += brief ? print("%s %.2f/%.2f GiB", name, now, predicted)
-                  : print("%s %.2f (peak %.2f) of %.2f GiB", name, now, device.peak->in_gib(), predicted);
+    text += brief ? print("%s %.*f/%.*f %s", name, digits, now, digits, predicted, unit)
+                  : print("%s %.*f (peak %.*f) of %.*f %s", name, digits, now, digits, peak, digits, predicted, unit);
   }
   return text;
 }

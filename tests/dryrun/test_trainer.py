@@ -71,6 +71,17 @@ def test_detection_sees_the_card(vramwise, tmp_path):
     assert "free                 : 8192 MiB" in outcome.out
 
 
+def test_a_hidden_card_takes_no_part_and_is_named(vramwise, tmp_path):
+    """What CUDA_VISIBLE_DEVICES hides, detection says and plans leave out."""
+    cards, plan = ["ampere", "ampere"], [str(vramwise), "plan", "--vram_auto"]
+    both = machine.run(plan, cards, tmp_path, env={"CUDA_VISIBLE_DEVICES": "0,1"})
+    assert "Detected GPUs: 2" in both.out, both.err
+    one = machine.run(plan, cards, tmp_path, env={"CUDA_VISIBLE_DEVICES": "1"})
+    assert "Detected GPUs: 1" in one.out, one.err
+    shown = machine.run([str(vramwise), "detect"], cards, tmp_path, env={"CUDA_VISIBLE_DEVICES": "1"}).out
+    assert "CUDA_VISIBLE_DEVICES" in shown, shown
+
+
 @pytest.mark.parametrize(
     ("card", "arguments"),
     [

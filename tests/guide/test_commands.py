@@ -121,7 +121,3 @@ def test_the_optimizer_alone_reports_from_its_own_folder():
     )
     assert shown.returncode == 0, shown.stderr
     assert "Detected GPUs:" in shown.stdout and "Optimized Configuration" in shown.stdout
-
-
-def test_hidden_cards_are_named(vramwise):
-    assert vramwise("plan", "--vram_auto", env={"CUDA_VISIBLE_DEVICES": "0,1"}).returncode == 0
