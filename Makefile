@@ -39,7 +39,7 @@ fuzz: ## feed damaged and made-up files to every reader for a minute each (tools
 	@tools/fuzz
 
 format: ## format C++, Python and CMake's neighbours in place
-	@tools/bootstrap --test --lint
+	@tools/bootstrap --test
 	@tools/format
 
 tidy: ## tools/tidy, then clang-tidy on everything that changed since it was last clean
