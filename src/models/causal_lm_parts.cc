@@ -34,9 +34,11 @@ std::pair<Tensor, Tensor> Rotary::operator()(const Tensor& x, const Tensor& posi
 }
 
 void KeyValueCache::update(Tensor& key, Tensor& value) {
-  key = cat({key}, -2);
-  value = cat({value}, -2);
-  layers_.emplace_back(key, value);
+  Tensor keys = cat({key}, -2);
+  Tensor values = cat({value}, -2);
+  layers_.emplace_back(keys, values);
+  key = std::move(keys);
+  value = std::move(values);
 }
 
 namespace {
@@ -63,7 +65,7 @@ Tensor repeat_kv(const Tensor& x, std::int64_t times) {
   return reshape(repeated, {b, heads * times, s, dim});
 }
 
-Tensor attend_sdpa(const Tensor& query, Tensor key, Tensor value, const LayerContext& context) {
+Attended attend_sdpa(const Tensor& query, Tensor key, Tensor value, const LayerContext& context) {
   AttentionOptions options{.dropout = context.dropout};
   if (context.groups > 1) {
     options.enable_gqa = !context.mask.defined() && query.size(3) <= 256;
@@ -76,10 +78,10 @@ Tensor attend_sdpa(const Tensor& query, Tensor key, Tensor value, const LayerCon
   Tensor out = scaled_dot_product_attention(query, key, value, context.mask, options);
   out = reshape(out, {out.size(0), -1, query.size(2), value.size(3)});
   out = contiguous(transpose(out, 1, 2));
-  return out;
+  return {std::move(out), {}};
 }
 
-Tensor attend_eager(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
+Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
   const Tensor keys = repeat_kv(key, context.groups);
   const Tensor values = repeat_kv(value, context.groups);
   Tensor weights = matmul(query, transpose(keys, 2, 3)) * 0.5;
@@ -88,7 +90,7 @@ Tensor attend_eager(const Tensor& query, const Tensor& key, const Tensor& value,
   weights = dropout(weights, context.dropout);
   Tensor out = matmul(weights, values);
   out = contiguous(transpose(out, 1, 2));
-  return out;
+  return {std::move(out), std::move(weights)};
 }
 
 }  // namespace
@@ -100,7 +102,7 @@ std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, c
   return {std::move(turned), rotated(key, cosines, sines)};
 }
 
-Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
+Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
   return context.attention == Attention::kSdpa ? attend_sdpa(query, key, value, context)
                                                : attend_eager(query, key, value, context);
 }

@@ -48,12 +48,19 @@ struct LayerContext {
   double dropout = 0;
   std::int64_t groups = 1;  ///< query heads for each head of keys and values
   Tensor mask;              ///< undefined: causal, left to the kernel
+  Tensor positions;         ///< no layer of today's looks at them, but checkpointing keeps all arguments
 };
 
 std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin);
 
+/// What an attention module returns; the caller keeps the weights, where there are any, as long as Python does.
+struct Attended {
+  Tensor output;
+  Tensor weights;
+};
+
 /// sdpa_attention_forward or eager_attention_forward: (batch, heads, length, dim) → (batch, length, heads, dim).
-Tensor attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context);
+Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context);
 
 /// ForCausalLMLoss: float32 logits, labels shifted by one.
 Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/causal_lm_parts.h"
+#include "models/masks.h"
 #include "tape/ops/attention.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/reduce.h"
@@ -29,7 +30,7 @@ struct Attend {
         o_proj(m, "self_attn.o_proj", c.heads * c.head_dim, c.hidden_size, c.attention_bias),
         head_dim(c.head_dim) {}
 
-  Tensor operator()(const Tensor& hidden, const LayerContext& context) const {
+  Attended operator()(const Tensor& hidden, const LayerContext& context) const {
     const std::int64_t b = hidden.size(0);
     const std::int64_t s = hidden.size(1);
     const Dims heads = {b, s, -1, head_dim};
@@ -38,9 +39,10 @@ struct Attend {
     Tensor value = transpose(view(v_proj(hidden), heads), 1, 2);
     std::tie(query, key) = apply_rotary(query, key, context.cos, context.sin);
     if (context.cache != nullptr) context.cache->update(key, value);
-    const Tensor attended = attend(query, key, value, context);
-    const Tensor joined = contiguous(reshape(attended, {b, s, -1}));
-    return o_proj(joined);
+    Attended out = attend(query, key, value, context);
+    out.output = contiguous(reshape(out.output, {b, s, -1}));
+    out.output = o_proj(out.output);
+    return out;
   }
 };
 
@@ -72,7 +74,8 @@ struct Layer {
   Tensor operator()(const Tensor& x, const LayerContext& context) const {
     Tensor residual = x;
     Tensor hidden = input_norm(x);
-    hidden = self_attn(hidden, context);
+    auto [attended, weights] = self_attn(hidden, context);
+    hidden = std::move(attended);
     hidden = residual + hidden;
     residual = hidden;
     hidden = post_attention_norm(hidden);
@@ -122,6 +125,11 @@ class Llama final : public CausalLm {
     const Tensor embedded = embed_(input_ids);
     Tensor positions = arange(tape, input_ids.size(1));
     positions = unsqueeze(positions + 0, 0);
+    const Tensor mask = causal_mask({.embeddings = embedded,
+                                     .positions = positions,
+                                     .attention = options_.attention,
+                                     .has_cache = uses_cache,
+                                     .window = {}});
     Tensor hidden = embedded;
     const auto [cos, sin] = rotary_(hidden, positions);
     LayerContext context{.cos = cos,
@@ -130,7 +138,8 @@ class Llama final : public CausalLm {
                          .attention = options_.attention,
                          .dropout = config_.attention_dropout,
                          .groups = config_.heads / config_.kv_heads,
-                         .mask = {}};
+                         .mask = mask,
+                         .positions = positions};
     for (const Layer& layer : layers_) {
       hidden =
           options_.checkpoints_layers

@@ -13,6 +13,7 @@ import sys
 import torch
 import torch_side as ops
 import transformers
+import vramwise_values
 from transformers import AutoConfig, AutoModelForCausalLM
 
 transformers.logging.set_verbosity_error()
@@ -24,16 +25,13 @@ def make_model(run):
     config._attn_implementation = run.get("attention", "sdpa")
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=ops.dtype(run["dtype"]))
+    model.to_empty(device="cpu")  # nobody looks at the numbers
+    model.tie_weights()
     return model
 
 
-def to_card(model):
-    """model.to("cuda") for a model whose weights are nowhere yet: the same allocations, without a copy on the host."""
-    return model.to_empty(device=ops.CUDA)
-
-
 def train(run):
-    model = to_card(make_model(run))
+    model = make_model(run).to(ops.CUDA)
     model.train()
     if run.get("checkpoint"):
         model.gradient_checkpointing_enable()
@@ -57,6 +55,7 @@ def train(run):
 
 
 def measure(run, stacks):
+    torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     ops.record(stacks)
@@ -71,7 +70,8 @@ def measure(run, stacks):
 
 def main():
     runs = json.load(sys.stdin)
-    torch.empty(1, device=ops.CUDA)
+    assert vramwise_values.load(torch) is None
+    ops.warm_up()
     stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
     print(json.dumps([measure(run, stacks == i) for i, run in enumerate(runs)]))
 

@@ -243,11 +243,15 @@ def show_stacks(entries):
                     print("    ", frame["name"][:160], file=sys.stderr)
 
 
+def warm_up():
+    torch.empty(1, device=CUDA)
+    torch.cuda.is_bf16_supported()  # autocast asks this once, by a tensor of one element
+
+
 def main():
     cases = json.load(sys.stdin)
     gc.disable()
-    torch.empty(1, device=CUDA)
-    torch.cuda.is_bf16_supported()  # autocast asks this once, by a tensor of one element
+    warm_up()
     stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
     answers = []
     for i, case in enumerate(cases):

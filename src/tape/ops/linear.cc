@@ -244,7 +244,10 @@ Tensor linear(Tensor x, Tensor weight, Tensor bias) {
   if (x.rank() == 2) return addmm(bias, x, t(weight));
   Dims sizes = x.sizes();
   sizes[sizes.size() - 1] = weight.size(0);
-  if (x.is_contiguous()) return view(addmm(bias, view(x, {-1, x.size(-1)}), t(weight)), sizes);
+  if (x.is_contiguous()) {
+    const Tensor rows = view(x, {-1, x.size(-1)});
+    return view(addmm(bias, rows, t(weight)), sizes);
+  }
   Tensor out = matmul(x, t(weight));
   add_(out, bias);
   return out;
