@@ -111,6 +111,7 @@ TEST(ToJson, KeysAreThereAndUnknownIsNull) {
   system.driver->devices[0].memory->reserved = std::nullopt;
   system.driver->devices[0].name = "NVIDIA Something New";
   const Json json = to_json(*probe(system));
+  EXPECT_EQ(json.at("schema"), "vramwise.detect");
   const Json& gpu = json.at("gpus").at(0);
   EXPECT_EQ(gpu.at("vendor"), "nvidia");
   EXPECT_EQ(gpu.at("compute_capability"), "8.9");

@@ -370,7 +370,7 @@ Json to_json(const std::vector<Finding>& findings) {
                     {"what", finding.what},
                     {"remedy", finding.remedy.empty() ? Json(nullptr) : Json(finding.remedy)}});
   }
-  return list;
+  return Json{{"schema", "vramwise.doctor"}, {"schema_version", 1}, {"findings", std::move(list)}};
 }
 
 }  // namespace vramwise

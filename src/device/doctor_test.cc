@@ -211,7 +211,7 @@ TEST(Doctor, ErrorsComeFirst) {
   EXPECT_EQ(findings[1].severity, Severity::kWarning);
   EXPECT_EQ(findings.back().severity, Severity::kOk);
   EXPECT_THAT(describe(findings), HasSubstr("2 problems found.\n"));
-  EXPECT_EQ(to_json(findings).at(0).at("severity"), "error");
+  EXPECT_EQ(to_json(findings).at("findings").at(0).at("severity"), "error");
 }
 
 TEST(Doctor, ThePyTorchOfTheTrainer) {

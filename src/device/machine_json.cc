@@ -155,7 +155,9 @@ Json to_json(const Machine& machine) {
   for (const Gpu& gpu : machine.gpus) gpus.push_back(gpu_json(gpu));
   Json devices = Json::array();
   for (const CudaDevice& device : machine.cuda_devices()) devices.push_back(device_json(device));
-  return Json{{"gpus", std::move(gpus)},
+  return Json{{"schema", "vramwise.detect"},
+              {"schema_version", 1},
+              {"gpus", std::move(gpus)},
               {"cuda_devices", std::move(devices)},
               {"host", host_json(machine.host)},
               {"driver", driver_json(machine.driver)},
