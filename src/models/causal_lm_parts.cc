@@ -33,10 +33,12 @@ std::pair<Tensor, Tensor> Rotary::operator()(const Tensor& x, const Tensor& posi
   return {std::move(cast_cosines), to(sines, x.type())};
 }
 
-void KeyValueCache::update(Tensor& key, Tensor& value) {
+void KeyValueCache::update(Tensor& key, Tensor& value, bool is_sliding) {
+  if (is_sliding) kept_.push_back(key.tape().empty({}, DType::kInt64));
   Tensor keys = cat({key}, -2);
   Tensor values = cat({value}, -2);
-  layers_.emplace_back(keys, values);
+  kept_.push_back(keys);
+  kept_.push_back(values);
   key = std::move(keys);
   value = std::move(values);
 }

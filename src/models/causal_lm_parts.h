@@ -32,11 +32,11 @@ struct Rotary {
 /// DynamicCache: one layer's keys and values after another, each a contiguous copy.
 class KeyValueCache {
  public:
-  /// Replaces both by what the cache holds.
-  void update(Tensor& key, Tensor& value);
+  /// Replaces both by what the cache holds. A sliding layer also has its window's width on the device.
+  void update(Tensor& key, Tensor& value, bool is_sliding = false);
 
  private:
-  std::vector<std::pair<Tensor, Tensor>> layers_;
+  std::vector<Tensor> kept_;
 };
 
 /// What all layers get besides their input.
@@ -44,6 +44,7 @@ struct LayerContext {
   Tensor cos;
   Tensor sin;
   KeyValueCache* cache = nullptr;
+  bool is_sliding = false;  ///< this layer
   Attention attention = Attention::kSdpa;
   double dropout = 0;
   std::int64_t groups = 1;  ///< query heads for each head of keys and values

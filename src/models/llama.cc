@@ -3,6 +3,7 @@
 
 #include "models/llama.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -21,29 +22,38 @@ using namespace tape;  // the model reads as in PyTorch
 
 struct Attend {
   Linear q_proj, k_proj, v_proj, o_proj;
+  RmsNorm q_norm, k_norm;
   std::int64_t head_dim;
+  bool normalizes;
 
   Attend(ParameterMaker& m, const LlamaConfig& c)
-      : q_proj(m, "self_attn.q_proj", c.hidden_size, c.heads * c.head_dim, c.attention_bias),
-        k_proj(m, "self_attn.k_proj", c.hidden_size, c.kv_heads * c.head_dim, c.attention_bias),
-        v_proj(m, "self_attn.v_proj", c.hidden_size, c.kv_heads * c.head_dim, c.attention_bias),
-        o_proj(m, "self_attn.o_proj", c.heads * c.head_dim, c.hidden_size, c.attention_bias),
-        head_dim(c.head_dim) {}
+      : q_proj(m, "self_attn.q_proj", c.hidden_size, c.heads * c.head_dim, c.qkv_bias),
+        k_proj(m, "self_attn.k_proj", c.hidden_size, c.kv_heads * c.head_dim, c.qkv_bias),
+        v_proj(m, "self_attn.v_proj", c.hidden_size, c.kv_heads * c.head_dim, c.qkv_bias),
+        o_proj(m, "self_attn.o_proj", c.heads * c.head_dim, c.hidden_size, c.output_bias),
+        head_dim(c.head_dim),
+        normalizes(c.normalizes_heads) {
+    if (!normalizes) return;
+    q_norm = RmsNorm(m, "self_attn.q_norm", head_dim);
+    k_norm = RmsNorm(m, "self_attn.k_norm", head_dim);
+  }
 
   Attended operator()(const Tensor& hidden, const LayerContext& context) const {
     const std::int64_t b = hidden.size(0);
     const std::int64_t s = hidden.size(1);
     const Dims heads = {b, s, -1, head_dim};
-    Tensor query = transpose(view(q_proj(hidden), heads), 1, 2);
-    Tensor key = transpose(view(k_proj(hidden), heads), 1, 2);
+    Tensor query = transpose(normalized(view(q_proj(hidden), heads), q_norm), 1, 2);
+    Tensor key = transpose(normalized(view(k_proj(hidden), heads), k_norm), 1, 2);
     Tensor value = transpose(view(v_proj(hidden), heads), 1, 2);
     std::tie(query, key) = apply_rotary(query, key, context.cos, context.sin);
-    if (context.cache != nullptr) context.cache->update(key, value);
+    if (context.cache != nullptr) context.cache->update(key, value, context.is_sliding);
     Attended out = attend(query, key, value, context);
     out.output = contiguous(reshape(out.output, {b, s, -1}));
     out.output = o_proj(out.output);
     return out;
   }
+
+  Tensor normalized(Tensor heads, const RmsNorm& norm) const { return normalizes ? norm(heads) : heads; }
 };
 
 struct Mlp {
@@ -125,11 +135,7 @@ class Llama final : public CausalLm {
     const Tensor embedded = embed_(input_ids);
     Tensor positions = arange(tape, input_ids.size(1));
     positions = unsqueeze(positions + 0, 0);
-    const Tensor mask = causal_mask({.embeddings = embedded,
-                                     .positions = positions,
-                                     .attention = options_.attention,
-                                     .has_cache = uses_cache,
-                                     .window = {}});
+    const Masks masks = make_masks(embedded, positions, uses_cache);
     Tensor hidden = embedded;
     const auto [cos, sin] = rotary_(hidden, positions);
     LayerContext context{.cos = cos,
@@ -138,9 +144,12 @@ class Llama final : public CausalLm {
                          .attention = options_.attention,
                          .dropout = config_.attention_dropout,
                          .groups = config_.heads / config_.kv_heads,
-                         .mask = mask,
+                         .mask = {},
                          .positions = positions};
-    for (const Layer& layer : layers_) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Layer& layer = layers_[i];
+      context.is_sliding = slides(i);
+      context.mask = context.is_sliding ? masks.sliding : masks.full;
       hidden =
           options_.checkpoints_layers
               ? checkpoint(tape, [&layer, context](const std::vector<Tensor>& in) { return layer(in[0], context); },
@@ -148,6 +157,27 @@ class Llama final : public CausalLm {
               : layer(hidden, context);
     }
     return norm_(hidden);
+  }
+
+  bool slides(std::size_t layer) const { return !config_.sliding_layers.empty() && config_.sliding_layers[layer]; }
+
+  struct Masks {
+    Tensor full;
+    Tensor sliding;
+  };
+  Masks make_masks(const Tensor& embedded, const Tensor& positions, bool uses_cache) const {
+    MaskRequest request{.embeddings = embedded,
+                        .positions = positions,
+                        .attention = options_.attention,
+                        .has_cache = uses_cache,
+                        .window = {}};
+    const auto& sliding = config_.sliding_layers;
+    const bool some_slide = std::find(sliding.begin(), sliding.end(), true) != sliding.end();
+    Masks masks;
+    if (config_.makes_full_mask || !some_slide) masks.full = causal_mask(request);
+    request.window = config_.sliding_window;
+    if (some_slide) masks.sliding = causal_mask(request);
+    return masks;
   }
 
   LlamaConfig config_;

@@ -1,8 +1,11 @@
-// Llama and its kin (transformers 5, models/llama/modeling_llama.py).
+// Llama and its kin (transformers 5: models/llama, mistral, qwen2, qwen3): one decoder, whose options come of the
+// configuration.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "models/causal_lm.h"
 #include "tape/tape.h"
@@ -17,10 +20,15 @@ struct LlamaConfig {
   std::int64_t heads = 32;
   std::int64_t kv_heads = 32;
   std::int64_t head_dim = 128;
-  bool attention_bias = false;
+  bool qkv_bias = false;
+  bool output_bias = false;
+  bool normalizes_heads = false;  ///< RMS norms of each head's queries and keys (Qwen3)
   bool mlp_bias = false;
   bool ties_embeddings = false;
   double attention_dropout = 0;
+  std::optional<std::int64_t> sliding_window;  ///< in tokens, of the layers below
+  std::vector<bool> sliding_layers;            ///< by layer; empty: none
+  bool makes_full_mask = true;                 ///< even where all layers slide; Mistral then makes the other one only
 };
 
 /// LlamaForCausalLM with weights of `type`, moved to the tape's device.

@@ -16,11 +16,9 @@ def heads_of(rng):
     return heads, kv, rng.choice([16, 32, 64, 80, 128])
 
 
-@family
-def llama(rng):
+def decoder(rng):
     heads, kv, head_dim = heads_of(rng)
     return {
-        "model_type": "llama",
         "vocab_size": rng.choice([1000, 4099, 32000]),
         "hidden_size": heads * rng.choice([head_dim, 8, 24, 40, 64]),
         "intermediate_size": rng.choice([100, 256, 777, 1024]),
@@ -28,10 +26,42 @@ def llama(rng):
         "num_attention_heads": heads,
         "num_key_value_heads": kv,
         "head_dim": head_dim,
-        "attention_bias": rng.random() < 0.2,
-        "mlp_bias": rng.random() < 0.2,
         "tie_word_embeddings": rng.random() < 0.4,
     }
+
+
+def sliding(rng, described):
+    """Some layers, or all, with a window that some lengths exceed."""
+    if rng.random() < 0.5:
+        layers = described["num_hidden_layers"]
+        first = rng.randint(0, layers - 1)
+        described |= {
+            "use_sliding_window": True,
+            "sliding_window": rng.choice([50, 128, 4096]),
+            "max_window_layers": first,
+        }
+    return described
+
+
+@family
+def llama(rng):
+    biases = {"attention_bias": rng.random() < 0.2, "mlp_bias": rng.random() < 0.2}
+    return {"model_type": "llama", **decoder(rng), **biases}
+
+
+@family
+def mistral(rng):
+    return {"model_type": "mistral", **decoder(rng), "sliding_window": rng.choice([None, 50, 128, 4096])}
+
+
+@family
+def qwen2(rng):
+    return sliding(rng, {"model_type": "qwen2", **decoder(rng)})
+
+
+@family
+def qwen3(rng):
+    return sliding(rng, {"model_type": "qwen3", **decoder(rng), "attention_bias": rng.random() < 0.2})
 
 
 def optimizer(rng):

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "allocator/replay.h"
-#include "models/llama.h"
+#include "models/config.h"
 #include "op_table.h"
 #include "support.h"
 #include "tape/engine.h"
@@ -17,19 +17,11 @@
 namespace vramwise::tape {
 namespace {
 
-LlamaConfig llama_config(const Json& c) {
-  LlamaConfig config;
-  config.vocab_size = c.value("vocab_size", config.vocab_size);
-  config.hidden_size = c.value("hidden_size", config.hidden_size);
-  config.intermediate_size = c.value("intermediate_size", config.intermediate_size);
-  config.layers = c.value("num_hidden_layers", config.layers);
-  config.heads = c.value("num_attention_heads", config.heads);
-  config.kv_heads = c.value("num_key_value_heads", config.heads);
-  config.head_dim = c.value("head_dim", config.hidden_size / config.heads);
-  config.attention_bias = c.value("attention_bias", false);
-  config.mlp_bias = c.value("mlp_bias", false);
-  config.ties_embeddings = c.value("tie_word_embeddings", false);
-  return config;
+// A run's configuration; one that isn't read ends the program.
+ModelConfig config_of(const Json& run) {
+  Result<ModelConfig> config = parse_model_config(run.at("config").dump(), "config");
+  VRAMWISE_CHECK_THAT(config.ok(), config.error().what);
+  return std::move(config).value();
 }
 
 // A training loop's variables live until they get their next value.
@@ -57,8 +49,7 @@ void train(Tape& tape, const Json& run) {
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
       .checkpoints_layers = run.value("checkpoint", false)};
-  const std::unique_ptr<CausalLm> model =
-      llama(tape, llama_config(run.at("config")), dtype_named(run.at("dtype")), options);
+  const std::unique_ptr<CausalLm> model = make_model(tape, config_of(run), dtype_named(run.at("dtype")), options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
   Batch batch;
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {
