@@ -38,6 +38,14 @@ def from_tape(cases, card):
     return json.loads(run.stdout)
 
 
+def values_environment():
+    """Small tensors hold what a real card's would: models look at masks and positions."""
+    environment = {"PYTHONPATH": str(ROOT / "src" / "values"), "HF_HUB_OFFLINE": "1"}
+    if built := sorted(ROOT.glob("build/*/lib/values/*.so"), key=lambda path: path.stat().st_mtime):
+        environment["VRAMWISE_VALUES_DIR"] = str(built[-1].parent)
+    return environment
+
+
 def from_torch(cases, card, python=sys.executable, env=None, script="torch_side.py"):
     facts = {**machine.CARDS[card], "total_bytes": 1 << 40, "nvml_total_bytes": 1 << 40}
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +62,7 @@ def from_torch(cases, card, python=sys.executable, env=None, script="torch_side.
         text = json.dumps(cases)
         run = subprocess.run(command, env=full, input=text, capture_output=True, text=True, check=False, timeout=1800)
     if run.stderr:
-        print(run.stderr[-20000:], file=sys.stderr)
+        print(run.stderr[-int(os.environ.get("VRAMWISE_STDERR", "20000")) :], file=sys.stderr)
     assert run.stdout.strip(), f"PyTorch's side failed ({run.returncode}): {run.stderr[-2000:]}"
     return json.loads(run.stdout)
 

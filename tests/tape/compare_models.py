@@ -50,7 +50,7 @@ class Difference:
 
 
 def compared(runs, card, python=machine.PYTHON):
-    torch = compare.from_torch(runs, card, python, script="model_side.py")
+    torch = compare.from_torch(runs, card, python, compare.values_environment(), "model_side.py")
     return [Difference(*three) for three in zip(runs, from_tape(runs, card), torch, strict=True)]
 
 

@@ -130,6 +130,13 @@ Tensor compare(Tensor a, Scalar) {
   return internal::elementwise({&a}, DType::kBool);
 }
 
+Tensor logical_and(Tensor a, Tensor b) { return compare(std::move(a), std::move(b)); }
+
+void all(Tensor x) {
+  const Drop drop(x);
+  internal::reduce(x, internal::dim_bits({}, x.rank()), false, DType::kBool);
+}
+
 Tensor cumsum(Tensor x, int dim) {
   const Drop drop(x);
   const DType type = autocast_result_type(x).value_or(is_floating(x.type()) ? x.type() : DType::kInt64);

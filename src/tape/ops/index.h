@@ -19,6 +19,9 @@ Tensor masked_fill(Tensor x, Tensor mask, Scalar value);
 /// Comparisons and logic: elementwise, a bool tensor, no gradient.
 Tensor compare(Tensor a, Tensor b);
 Tensor compare(Tensor a, Scalar b);
+Tensor logical_and(Tensor a, Tensor b);
+/// x.all(), read by the host at once.
+void all(Tensor x);
 Tensor cumsum(Tensor x, int dim);
 Tensor gather(Tensor x, int dim, Tensor index);
 Tensor index_select(Tensor x, int dim, Tensor index);
