@@ -2,7 +2,8 @@
 
 llama_steps.py build     imports torch and transformers and builds the model without memory (meta device)
 llama_steps.py train     three steps on the card: what a dry run is given
-llama_steps.py tracker   three steps under fake tensors with PyTorch's MemTracker; prints its peak
+llama_steps.py tracker   three steps under fake tensors with PyTorch's MemTracker; prints its peak. Without a GPU the
+                         fake tensors are the CPU's: PyTorch's backward pass asks for a real one of the device's kind
 """
 
 import sys
@@ -47,19 +48,19 @@ def track():
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.distributed._tools.mem_tracker import MemTracker
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     with FakeTensorMode():
-        model = build("cuda")
+        model = build(device)
         optimizer = torch.optim.AdamW(model.parameters(), foreach=True)
-        ids = torch.zeros(BATCH, TOKENS, dtype=torch.long, device="cuda")
+        ids = torch.zeros(BATCH, TOKENS, dtype=torch.long, device=device)
         tracker = MemTracker()
         tracker.track_external(model, optimizer, ids)
         with tracker:
-            for number in range(STEPS):
+            for _ in range(STEPS):
                 step(model, optimizer, ids)
-                if number == 0:
-                    tracker.reset_mod_stats()
+                tracker.reset_mod_stats()  # it takes one step at a time
         peaks = tracker.get_tracker_snapshot("peak")
-        print(max(sum(kinds.values()) for kinds in peaks.values()))
+        print(max(kinds["Total"] for kinds in peaks.values()))
 
 
 if __name__ == "__main__":
