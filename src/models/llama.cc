@@ -123,6 +123,7 @@ class Llama final : public CausalLm {
   Tensor loss(const Tensor& input_ids, const Tensor& labels) override {
     KeyValueCache cache;
     const Tensor hidden = run_layers(input_ids, cache);
+    if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
     const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
     const Tensor logits = head_(kept);
     return causal_lm_loss(logits, labels);

@@ -61,6 +61,13 @@ void Tape::use_cublas() {
   workspace = new_storage(bytes);
 }
 
+std::vector<AllocationId> Tape::cublas_workspaces() const {
+  std::vector<AllocationId> ids;
+  for (const Storage* workspace : cublas_workspaces_)
+    if (workspace != nullptr) ids.push_back(workspace->id);
+  return ids;
+}
+
 Tensor Tape::empty(const Dims& sizes, DType type) {
   Storage* storage = new_storage(sizes.product() * size_of(type));
   TensorData* data = new_data();

@@ -73,6 +73,8 @@ class Tape {
   /// Called by whatever uses a handle of cuBLAS or cuBLASLt: the first use of a thread's handle allocates its
   /// workspace.
   void use_cublas();
+  /// The allocations of those workspaces, which stay to the end.
+  std::vector<AllocationId> cublas_workspaces() const;
 
   void count_matmul(double flops) {
     work_.matmul_flops += flops;

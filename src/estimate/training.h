@@ -1,0 +1,84 @@
+// A training run of a Hugging Face model on one card, allocation by allocation: the step runs on shapes (src/tape), and
+// what it allocates is replayed through the model of PyTorch's caching allocator.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "allocator/replay.h"
+#include "base/bytes.h"
+#include "base/result.h"
+#include "estimate/ledger.h"
+#include "models/config.h"
+#include "tape/tape.h"
+
+namespace vramwise {
+
+/// What weights are and what is computed in. Mixed: float32 weights under torch.autocast.
+enum class TrainingPrecision : std::uint8_t { kFp32, kBf16, kFp16, kBf16Mixed };
+const char* training_precision_name(TrainingPrecision precision);  ///< "fp32", "bf16", "fp16", "bf16-mixed"
+Result<TrainingPrecision> parse_training_precision(const std::string& name);
+
+/// As torch.optim has them; AdamW in its three ways of running a step.
+enum class TrainingOptimizer : std::uint8_t { kAdamW, kAdamWFused, kAdamWLoop, kSgd, kSgdMomentum };
+const char* training_optimizer_name(TrainingOptimizer optimizer);  ///< "adamw", "adamw-fused", "adamw-loop", "sgd", …
+Result<TrainingOptimizer> parse_training_optimizer(const std::string& name);
+
+struct TrainingSettings {
+  std::int64_t micro_batch = 1;  ///< sequences a forward pass
+  std::int64_t seq_len = 1024;   ///< tokens a sequence
+  std::int64_t gradient_accumulation_steps = 1;
+  TrainingPrecision precision = TrainingPrecision::kBf16;
+  TrainingOptimizer optimizer = TrainingOptimizer::kAdamW;
+  Attention attention = Attention::kSdpa;
+  bool checkpoints_layers = false;
+  bool clips_gradients = true;
+  int steps = 2;  ///< optimizer's states are there from the first step's end on: peaks come in the second
+};
+
+enum class TrainingPhase : std::uint8_t { kLoad, kForward, kLoss, kBackward, kOptimizerStep };
+inline constexpr int kTrainingPhases = 5;
+const char* training_phase_name(TrainingPhase phase);
+
+/// The events of a run, each phase begun by a mark with its number.
+struct TrainingTrace {
+  EventList events;
+  std::vector<AllocationId> workspaces;  ///< those of cuBLAS
+  std::int64_t parameters = 0;           ///< numbers in the model's parameters, tied ones once
+  tape::Work step_work;                  ///< of one optimizer step
+};
+
+/// A card as the estimate sees it.
+struct TrainingCard {
+  tape::Hardware hardware;
+  std::optional<Bytes> total;  ///< as CUDA sees it; absent: whether the run fits is not asked
+  Bytes context{};             ///< CUDA's context, outside the allocator
+};
+
+struct TrainingEstimate {
+  Bytes allocated{};  ///< peak of live tensors, in the allocator's granules, on a card without end
+  Bytes reserved{};   ///< peak of what the allocator holds, on the same
+  Bytes device{};     ///< reserved + context
+  TrainingPhase phase = TrainingPhase::kForward;  ///< of the allocated peak
+  Breakdown at_peak;                              ///< with `unsplit` it sums up to `allocated`
+  Bytes unsplit{};                                ///< what blocks are larger than what was asked of them
+  Bytes phase_allocated[kTrainingPhases] = {};    ///< the peak of each phase
+  std::int64_t parameters = 0;
+  tape::Work step_work;
+
+  bool fits = true;  ///< on the card; true where its size isn't known
+  std::int64_t allocation_retries = 0;
+  std::optional<ReplayOutOfMemory> out_of_memory;
+  std::optional<TrainingPhase> out_of_memory_phase;
+  Bytes reserved_on_card{};  ///< peak on the card's own size; the allocator gives cached memory back when it is short
+};
+
+/// Errors: settings that are not positive or whose products leave 64 bits.
+Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSettings& settings,
+                                     const tape::Hardware& hardware);
+Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
+                                           const TrainingCard& card, const AllocatorOptions& options = {});
+
+}  // namespace vramwise

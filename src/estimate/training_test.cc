@@ -1,0 +1,80 @@
+#include "estimate/training.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vramwise {
+namespace {
+
+ModelConfig llama(int layers, std::int64_t hidden) {
+  LlamaConfig config;
+  config.hidden_size = hidden;
+  config.intermediate_size = 4 * hidden;
+  config.layers = layers;
+  config.head_dim = 64;
+  config.heads = hidden / 64;
+  config.kv_heads = config.heads;
+  return {.model_type = "llama", .architecture = config, .saved_dtype = std::nullopt};
+}
+
+TrainingCard ampere() {
+  return {.hardware = tape::Hardware::of(86, 82), .total = Bytes::gib(24), .context = Bytes::mib(300)};
+}
+
+TEST(TrainingEstimate, PartsSumUpToThePeak) {
+  for (const bool checkpoints : {false, true}) {
+    TrainingSettings settings{.micro_batch = 2, .seq_len = 512};
+    settings.checkpoints_layers = checkpoints;
+    const auto estimate = estimate_training(llama(4, 512), settings, ampere());
+    ASSERT_TRUE(estimate.ok());
+    EXPECT_EQ(estimate->at_peak.total() + estimate->unsplit, estimate->allocated);
+    EXPECT_GE(estimate->unsplit, Bytes(0));
+    EXPECT_GE(estimate->reserved, estimate->allocated);
+    EXPECT_EQ(estimate->device, estimate->reserved + Bytes::mib(300));
+    EXPECT_GT(estimate->at_peak.weights, Bytes(estimate->parameters * 2 - 1));
+  }
+}
+
+TEST(TrainingEstimate, AdamWHasTwoStatesForEachParameter) {
+  const TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
+  const auto estimate = estimate_training(llama(2, 512), settings, ampere());
+  ASSERT_TRUE(estimate.ok());
+  const Bytes one(estimate->parameters * 2);
+  EXPECT_EQ(estimate->phase, TrainingPhase::kOptimizerStep);
+  EXPECT_GE(estimate->at_peak.optimizer_states, one * 2);
+  EXPECT_LT(estimate->at_peak.optimizer_states, one * 2 + Bytes::mib(1));
+  EXPECT_GE(estimate->at_peak.gradients, one);
+  EXPECT_LT(estimate->at_peak.gradients, one + Bytes::mib(1));
+}
+
+TEST(TrainingEstimate, WhatDoesNotFitSaysWhereAndHowMuchIsMissing) {
+  TrainingCard card = ampere();
+  const TrainingSettings settings{.micro_batch = 8, .seq_len = 2048};
+  card.total = Bytes::gib(2);
+  const auto estimate = estimate_training(llama(8, 1024), settings, card);
+  ASSERT_TRUE(estimate.ok());
+  EXPECT_FALSE(estimate->fits);
+  ASSERT_TRUE(estimate->out_of_memory);
+  EXPECT_GT(estimate->out_of_memory->missing_bytes, 0);
+  EXPECT_TRUE(estimate->out_of_memory_phase);
+  EXPECT_LE(estimate->reserved_on_card, Bytes::gib(2));
+  card.total = Bytes::gib(64);
+  EXPECT_TRUE(estimate_training(llama(8, 1024), settings, card)->fits);
+}
+
+TEST(TrainingEstimate, SettingsThatAreNoneAreRefused) {
+  EXPECT_FALSE(estimate_training(llama(1, 64), {.micro_batch = 0}, ampere()).ok());
+  EXPECT_FALSE(estimate_training(llama(1, 64), {.micro_batch = 1 << 20, .seq_len = 1 << 20}, ampere()).ok());
+  EXPECT_FALSE(parse_training_precision("int3").ok());
+  EXPECT_FALSE(parse_training_optimizer("adam12").ok());
+}
+
+TEST(TrainingEstimate, NamesAndValuesGoThereAndBack) {
+  for (const char* name : {"fp32", "bf16", "fp16", "bf16-mixed"})
+    EXPECT_STREQ(training_precision_name(*parse_training_precision(name)), name);
+  for (const char* name : {"adamw", "adamw-fused", "adamw-loop", "sgd", "sgd-momentum"})
+    EXPECT_STREQ(training_optimizer_name(*parse_training_optimizer(name)), name);
+}
+
+}  // namespace
+}  // namespace vramwise
