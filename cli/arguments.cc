@@ -51,6 +51,20 @@ Error unknown_command(const CLI::App& app, const std::string& word) {
   return usage_error(fmt::format("unknown command \"{}\"", word), remedy);
 }
 
+/// CLI11's own words put into ours, where they are short of a sentence.
+std::string plain_words(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const std::size_t equals = text.find(" = "), colon = text.find(": ");
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr && equals != std::string::npos &&
+      colon < equals) {  // "Could not convert: --batch_size = abc"
+    return fmt::format("{}: \"{}\" is not a number", text.substr(colon + 2, equals - colon - 2),
+                       text.substr(equals + 3));
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr && colon != std::string::npos)
+    return fmt::format("{} needs a value", text.substr(0, colon));  // "--vram: 1 required TEXT missing"
+  return text;
+}
+
 }  // namespace
 
 std::vector<std::string> normalized_arguments(int argc, const char* const* argv) {
@@ -70,10 +84,11 @@ Error explain_parse_error(const CLI::App& app, const CLI::ParseError& error,
   if (&command == &app && !arguments.empty() && !arguments.front().starts_with("-"))
     return unknown_command(app, arguments.front());
   const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
-  if (!extras.empty()) return unknown_argument(command, extras.front());
+  // A "--" is only left over where something else is wrong before it.
+  if (!extras.empty() && extras.front() != "--") return unknown_argument(command, extras.front());
   if (arguments.empty())
     return usage_error("no command was given", fmt::format("Commands: {}.", fmt::join(known_commands(app), ", ")));
-  return usage_error(error.what(), fmt::format("`vramwise {} --help` lists the flags.", command.get_name()));
+  return usage_error(plain_words(error), fmt::format("`vramwise {} --help` lists the flags.", command.get_name()));
 }
 
 }  // namespace vramwise::cli

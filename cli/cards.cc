@@ -184,6 +184,11 @@ Result<CardSet> chosen_cards(const std::string& gpu_spec) {
                          .relative_speed = speed_of(&model),
                          .target = cuda_target(model.compute_capability, model.units)});
     known.push_back(&model);
+    if (model.compute_capability && !default_torch_build().runs_on(*model.compute_capability)) {
+      const TorchBuild* other = torch_build_for(*model.compute_capability, std::nullopt);
+      set.notes.push_back(fmt::format("{}: training on it needs another PyTorch than vramwise installs{}", model.name,
+                                      other != nullptr ? fmt::format(", {}+{}", other->version, other->tag) : ""));
+    }
     if (model.vendor != GpuVendor::kNvidia && model.vendor != GpuVendor::kUnknown) {
       set.notes.push_back(
           fmt::format("{}: estimated with the operators of CUDA; not verified on this vendor's cards", model.name));
@@ -221,6 +226,18 @@ Result<CardSet> host_card(const Machine& machine) {
                        .budget = *budget,
                        .target = {.backend = Backend::kCpu, .threads = compute_threads()}});
   return set;
+}
+
+void keep_to_cards(VramTarget& target, const CardSet& set) {
+  if (target.kind == VramTarget::Kind::kAuto) return;
+  Bytes real;
+  for (const Card& card : set.cards) real += card.budget;
+  if (target.total <= real) return;
+  target.note =
+      fmt::format("{} GB were asked for, but CUDA gives {} GB on {}: planned for those", format_gib(target.total),
+                  format_gib(real), set.cards.size() == 1 ? set.cards.front().name : std::string("these cards"));
+  target.kind = VramTarget::Kind::kCustom;
+  target.total = real;
 }
 
 void leave_out_full_cards(CardSet& set, Bytes margin) {

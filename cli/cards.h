@@ -36,6 +36,9 @@ Result<CardSet> detected_cards(const Machine& machine);
 /// of the cards that are there (AMD, Intel, too old a card or driver); --device cpu is the way out.
 Result<CardSet> trainable_cards(const Machine& machine);
 
+/// A target above what the cards have becomes what they have, with a note.
+void keep_to_cards(VramTarget& target, const CardSet& set);
+
 /// Takes out the cards that have no more than the safety margin left, with a note; all of them stay where all are so.
 void leave_out_full_cards(CardSet& set, Bytes margin);
 

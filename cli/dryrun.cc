@@ -146,6 +146,7 @@ void add_dryrun_command(CLI::App& app, Outcome& outcome) {
       ->add_option("--keep_writes", arguments->real_folders,
                    "A folder where what the program writes stays, such as a cache of downloads; may be repeated")
       ->check(CLI::ExistingDirectory)
+      ->take_all()
       ->allow_extra_args(false);
   command->add_flag("--fake_weights", arguments->fake_weights,
                     "Where a pretrained model's configuration is there but its weights are not, make them up");
@@ -163,7 +164,7 @@ void add_dryrun_command(CLI::App& app, Outcome& outcome) {
   command->add_option("--fit", arguments->fit,
                       "Find the largest value that fits: '--bs {1..256}', '--bs {8..256*8}', '--bs {1,2,4}'");
   command->add_flag("--json", arguments->as_json, "Print JSON");
-  command->add_option("command", arguments->command, "The program and its arguments, after --");
+  command->add_option("command", arguments->command, "The program and its arguments, after --")->take_all();
   command->callback([arguments, &outcome] { outcome = dryrun(*arguments); });
 }
 

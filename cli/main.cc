@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <system_error>
 
 #include "cli/arguments.h"
 #include "cli/command.h"
@@ -29,12 +32,14 @@ int run(int argc, const char* const* argv) {
   app.set_version_flag("--version", VRAMWISE_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(44);
+  app.option_defaults()->take_last();  // scripts add flags behind those of others
   Outcome outcome = kExitDone;
   add_detect_command(app, outcome);
   add_plan_command(app, outcome);
   add_dryrun_command(app, outcome);
   add_train_command(app, outcome);
   add_snapshot_command(app, outcome);
+  add_gpus_command(app, outcome);
   add_synth_command(app, outcome);
   add_doctor_command(app, outcome);
 
@@ -49,13 +54,22 @@ int run(int argc, const char* const* argv) {
   return outcome.ok() ? outcome.value() : print_error(outcome.error());
 }
 
+/// A result that nobody could read is no success.
+int after_output(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  return print_error(world_error(fmt::format("the result cannot be written: {}", std::strerror(errno)),
+                                 "Is the disk full, or the pipe closed?"));
+}
+
 }  // namespace
 }  // namespace vramwise::cli
 
 int main(int argc, char** argv) {
   vramwise::set_check_handler(vramwise::cli::report_bug);
   try {
-    return vramwise::cli::run(argc, argv);
+    return vramwise::cli::after_output(vramwise::cli::run(argc, argv));
+  } catch (const std::system_error& error) {  // fmt's, of a stream that takes no more
+    return vramwise::cli::print_error(vramwise::world_error(error.what()));
   } catch (const std::exception& error) {
     vramwise::cli::report_bug(fmt::format("unexpected exception: {}\n", error.what()));
   }

@@ -42,6 +42,7 @@ Outcome plan(const Options& options) {
   request.model_name = options.model.name();
   VRAMWISE_ASSIGN_OR_RETURN(request.overrides, options.plan.overrides(request.model.n_layers));
   VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cards_for(options, request.target));
+  if (set.origin == CardOrigin::kChosen) keep_to_cards(request.target, set);
   if (set.origin == CardOrigin::kDetected) leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;

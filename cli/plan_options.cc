@@ -47,7 +47,10 @@ void PlanOptions::add_to(CLI::App& command) {
       ->capture_default_str()
       ->group(kMemory);
   command
-      .add_option("--gpu", gpu, "Cards of the catalogue: rtx-4090, rtx-3090,rtx-3080, 2xa100-80gb, 24gb, rtx-2060:8gb")
+      .add_option("--gpu", gpu,
+                  "Cards of the catalogue (`vramwise gpus` lists it): rtx-4090, rtx-3090,rtx-3080, 2xa100-80gb, 24gb, "
+                  "rtx-2060:8gb")
+      ->check([](const std::string& text) { return text.empty() ? std::string("no card is named") : std::string(); })
       ->group(kMemory);
 
   constexpr const char* kFixed = "Configuration (what is given stays; the rest is chosen)";

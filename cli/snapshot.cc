@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -47,9 +48,15 @@ Result<WhatIfCard> card_of(const std::string& spec, std::vector<std::string>& no
   return result;
 }
 
-std::vector<std::size_t> chosen_devices(const SnapshotArguments& arguments, const MemorySnapshot& snapshot) {
-  if (arguments.device) return {static_cast<std::size_t>(*arguments.device)};
-  return devices_of(snapshot);
+Result<std::vector<std::size_t>> chosen_devices(const SnapshotArguments& arguments, const MemorySnapshot& snapshot) {
+  std::vector<std::size_t> there = devices_of(snapshot);
+  if (!arguments.device) return there;
+  const auto chosen = static_cast<std::size_t>(*arguments.device);
+  if (std::find(there.begin(), there.end(), chosen) == there.end()) {
+    return usage_error(fmt::format("--device {}: the snapshot has nothing of it", chosen),
+                       fmt::format("Devices in it: {}.", fmt::join(there, ", ")));
+  }
+  return std::vector{chosen};
 }
 
 Outcome show(const SnapshotArguments& arguments) {
@@ -65,7 +72,8 @@ Outcome show(const SnapshotArguments& arguments) {
     VRAMWISE_ASSIGN_OR_RETURN(card, card_of(arguments.gpu, report.notes));
   }
   bool fits = true;
-  for (const std::size_t device : chosen_devices(arguments, snapshot)) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto devices, chosen_devices(arguments, snapshot));
+  for (const std::size_t device : devices) {
     VRAMWISE_ASSIGN_OR_RETURN(SnapshotAnalysis analysis, analyze_snapshot(snapshot, device, card));
     for (const WhatIf& each : analysis.what_if)
       if (card && each.name == card->name) fits = fits && each.replay.fits();

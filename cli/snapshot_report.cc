@@ -211,12 +211,9 @@ std::string snapshot_text(const SnapshotReport& report) {
 }
 
 Json snapshot_json(const SnapshotReport& report) {
-  Json json = {{"schema", "vramwise.snapshot"},
-               {"schema_version", 1},
-               {"file", report.file},
-               {"allocator_settings", report.snapshot.options_text},
-               {"notes", report.notes},
-               {"devices", Json::array()}};
+  Json json = {{"schema", "vramwise.snapshot"}, {"schema_version", 1},
+               {"file", report.file},           {"allocator_settings", report.snapshot.options_text},
+               {"notes", report.notes},         {"devices", Json::array()}};
   for (const SnapshotAnalysis& analysis : report.devices) {
     const SnapshotState& state = analysis.state;
     json["devices"].push_back({{"device", analysis.device},

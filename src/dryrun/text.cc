@@ -139,6 +139,14 @@ std::string values_text(const DryRun& run) {
       values.value("routing", "balanced"), counted(static_cast<std::int64_t>(routed), "place"));
 }
 
+/// Where the tensors alone would fit, it is the allocator that does not.
+std::string fragmentation_hint(const DryRunGpu& beyond, const DryRunGpu& card) {
+  if (!beyond.allocated || beyond.allocated->bytes + card.context + card.other > card.total) return {};
+  return fmt::format(
+      "  Its tensors alone would fit; the rest is memory that PyTorch's allocator holds in pieces it cannot use.\n"
+      "  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True wastes less of it: try the dry run with that.\n");
+}
+
 std::string beyond_table(const DryRun& run) {
   std::string text;
   for (const DryRunGpu& gpu : run.beyond) {
@@ -151,6 +159,7 @@ std::string beyond_table(const DryRun& run) {
       text +=
           fmt::format(": {} more than this one has", format_size(gpu.device_peak + fits_in->other - fits_in->total));
     text += ".\n";
+    if (fits_in != run.gpus.end()) text += fragmentation_hint(gpu, *fits_in);
   }
   return text;
 }

@@ -69,10 +69,12 @@ std::string listed(const std::vector<const GpuModel*>& cards) {
 
 Error unknown_name(std::string_view name) {
   const std::string close = closest_gpu_id(name);
-  return usage_error(fmt::format("'{}' is not in the catalogue of cards", name),
-                     close.empty()
-                         ? fmt::format("name a card or its memory, {}", kExamples)
-                         : fmt::format("did you mean {}? A card that is not listed: its memory, as in 24gb", close));
+  return usage_error(
+      fmt::format("'{}' is not in the catalogue of cards", name),
+      close.empty()
+          ? fmt::format("name a card (`vramwise gpus` lists them) or its memory, {}", kExamples)
+          : fmt::format("did you mean {}? `vramwise gpus` lists all. A card that is not there: its memory, as in 24gb",
+                        close));
 }
 
 Result<GpuModel> card_with_memory(std::string_view name, double gb) {

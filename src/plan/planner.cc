@@ -17,6 +17,8 @@
 namespace vramwise {
 namespace {
 
+constexpr std::int64_t kMuchForCpu = 20'000'000;  // parameters
+
 Result<std::vector<CardPlan>> budget_cards(const PlanRequest& request) {
   std::vector<Bytes> targets;
   if (request.target.kind == VramTarget::Kind::kAuto) {
@@ -107,6 +109,24 @@ void finish(Plan& plan, const Candidate& candidate) {
   plan.model_memory = plan.cards[plan.optimizer_card()].model_memory();
 }
 
+/// What a reader could stumble over in the report's figures.
+void add_notes_on_cards(Plan& plan) {
+  if (plan.cards.size() > 1 && plan.request.safety_margin > Bytes()) {
+    plan.notes.push_back(
+        "The line of usable memory over all cards takes the margin off once; each card's own line, which decides, "
+        "takes "
+        "it off that card");
+  }
+  for (const CardPlan& card : plan.cards) {
+    if (plan.step.precision != Precision::kBf16 || card.card.has_bf16 || card.card.backend == Backend::kCpu) continue;
+    plan.notes.push_back(fmt::format("{} has no bf16 units: PyTorch emulates it, slower than fp16", card.card.name));
+  }
+  const CardPlan& first = plan.cards.front();
+  if (first.card.backend == Backend::kCpu && parameter_count(plan.request.model) > kMuchForCpu)
+    plan.notes.emplace_back(
+        "A CPU takes seconds to minutes for a step of this model; --model_size tiny is made for it");
+}
+
 std::string description_of(const PlanRequest& request, Bytes total_target) {
   if (request.target.kind == VramTarget::Kind::kPreset)
     return fmt::format("Preset for {}GB VRAM", format_gib(total_target, 0));
@@ -175,6 +195,7 @@ Result<Plan> make_plan(const PlanRequest& request) {
         wanted_seq_len, candidate.step.seq_len));
   }
   finish(plan, candidate);
+  add_notes_on_cards(plan);
   plan.description = description_of(request, plan.total_target);
   return plan;
 }

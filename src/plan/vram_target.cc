@@ -20,8 +20,12 @@ constexpr const char* kVramRemedy =
 
 Result<VramTarget> parse_vram(const std::string& text) {
   std::string digits = to_lower(trim(text));
-  const bool has_unit = digits.size() > 2 && digits.ends_with("gb");
-  if (has_unit) digits.resize(digits.size() - 2);
+  bool has_unit = false;
+  for (const char* unit : {"gib", "gb", "g"}) {
+    if (has_unit || !digits.ends_with(unit)) continue;
+    has_unit = true;
+    digits = trim(std::string_view(digits).substr(0, digits.size() - std::string_view(unit).size()));
+  }
   const std::optional<double> gib = parse_number(digits);
   if (!gib) return usage_error(fmt::format("--vram \"{}\" is not an amount of memory", text), kVramRemedy);
   if (!(*gib > 0))

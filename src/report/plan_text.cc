@@ -181,7 +181,8 @@ std::string reasons(const Plan& plan) {
 std::string room(const Plan& plan) {
   const std::int64_t largest = largest_micro_batch_that_fits(plan);
   if (largest <= plan.step.micro_batch) return {};
-  return fmt::format("Room: up to --batch_size {} would fit; the table's row is kept\n", largest);
+  return fmt::format("Room: up to --batch_size {} would fit; {} is kept\n", largest,
+                     plan.request.overrides.micro_batch ? "yours" : "the table's row");
 }
 
 }  // namespace

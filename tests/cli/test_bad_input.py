@@ -177,3 +177,44 @@ def test_resume_without_a_run(vramwise, corpus, tmp_path):
     refused = vramwise("train", "--data_dir", corpus, "--out_dir", tmp_path / "new", "--resume", *SMALLEST)
     assert refused.returncode == WORLD
     assert "new" in refused.stderr and "resume" in refused.stderr
+
+
+def test_a_result_that_cannot_be_written_is_no_success(program):
+    command = [str(program), "plan", "--vram", "24"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == WORLD
+    assert "cannot be written" in process.stderr
+
+
+def test_an_empty_card_is_no_card(vramwise):
+    assert_refused(vramwise("plan", "--gpu", ""), USAGE, "--gpu: no card is named")
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["dryrun", "--", "true"], "--gpu is required"),
+        (["dryrun", "--gpu", "rtx-3090", "--steps", "0", "--", "true"], "--steps: Value 0 not in range"),
+        (["plan", "--batch_size", "many"], '--batch_size: "many" is not a number'),
+        (["plan", "--vram"], "--vram needs a value"),
+    ],
+)
+def test_what_is_wrong_is_named(vramwise, arguments, expected):
+    assert_refused(vramwise(*arguments), USAGE, expected)
+
+
+def test_the_last_of_two_values_holds(vramwise):
+    assert "Target VRAM: 24.00 GB" in vramwise("plan", "--vram", "8", "--vram", "24").stdout
+
+
+def test_more_than_the_named_card_has_is_planned_for_what_it_has(vramwise):
+    planned = vramwise("plan", "--gpu", "rtx-3090", "--vram", "30")
+    assert planned.returncode == 0
+    assert "Note: 30.00 GB were asked for, but CUDA gives 23.56 GB on NVIDIA GeForce RTX 3090" in planned.stdout
+
+
+def test_the_catalogue_is_listed(vramwise):
+    shown = vramwise("gpus", "RTX", "3090")
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:-1]] == ["rtx-3090", "rtx-3090-ti"]
+    assert_refused(vramwise("gpus", "voodoo"), USAGE, 'has "voodoo" in its name')
