@@ -68,6 +68,8 @@ Result<std::string> read_file(const std::string& path, std::int64_t limit) {
 }
 
 Status write_file_atomically(const std::string& path, std::string_view content) {
+  if (std::error_code ignored; fs::is_directory(path, ignored))
+    return world_error(fmt::format("{} is a folder", path), "Name a file in it.");
   const std::string temporary = fmt::format("{}.tmp-{}", path, ::getpid());
   const auto write = [&]() -> Status {
     VRAMWISE_ASSIGN_OR_RETURN(OutputFile file, OutputFile::create(temporary));

@@ -46,6 +46,7 @@ TEST_F(Io, ReplacesAFileAndLeavesNothingElse) {
 TEST_F(Io, NamesTheFileAndTheReason) {
   EXPECT_THAT(read_file(at("none")).error().what, HasSubstr(at("none") + ": No such file"));
   EXPECT_THAT(read_file(folder_).error().what, HasSubstr("directory"));
+  EXPECT_THAT(write_file_atomically(at("."), "x").error().what, HasSubstr("is a folder"));
   EXPECT_THAT(write_file_atomically(at("none/a"), "x").error().what, HasSubstr("No such file"));
   ASSERT_TRUE(write_file_atomically(at("a"), "12345").ok());
   EXPECT_TRUE(read_file(at("a"), 5).ok());

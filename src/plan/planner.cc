@@ -122,6 +122,12 @@ void add_notes_on_cards(Plan& plan) {
     plan.notes.push_back(fmt::format("{} has no bf16 units: PyTorch emulates it, slower than fp16", card.card.name));
   }
   const CardPlan& first = plan.cards.front();
+  if (plan.cards.size() == 1 && plan.request.target.kind == VramTarget::Kind::kAuto &&
+      first.card.backend == Backend::kCuda && first.target + Bytes::mib(50) < first.card.shown_total) {
+    plan.notes.push_back(fmt::format("The target is what CUDA can give of the {} GB that nvidia-smi shows{}",
+                                     format_gib(first.card.shown_total),
+                                     plan.request.origin == CardOrigin::kDetected ? ", less what others use" : ""));
+  }
   if (first.card.backend == Backend::kCpu && parameter_count(plan.request.model) > kMuchForCpu)
     plan.notes.emplace_back(
         "A CPU takes seconds to minutes for a step of this model; --model_size tiny is made for it");

@@ -273,14 +273,14 @@ TEST(Progress, LinesComeWhenTheyAreDue) {
   StepReport report = sample_report();
   progress.on_step(report);
   EXPECT_EQ(text.str(),
-            "step 20/100  loss 1.5000  1234 tok/s  3m 05s left  mem 0.50 (peak 1.00) of 1.25 GiB  lr 3.00e-04\n");
+            "step 20/100  loss 1.5000  1234 tok/s  3m 05s left  mem 0.50 GiB (peak 1.00, planned 1.25)  lr 3.00e-04\n");
   report.step = 21;
   progress.on_step(report);
   EXPECT_THAT(text.str(), ::testing::Not(HasSubstr("21/100")));
   report.memory = {{"cpu", Bytes::mib(40), Bytes::mib(60), Bytes::mib(64)}};
   report.skipped = true;
   progress.on_step(report);
-  EXPECT_THAT(text.str(), HasSubstr("mem 40 (peak 60) of 64 MiB"));
+  EXPECT_THAT(text.str(), HasSubstr("mem 40 MiB (peak 60, planned 64)"));
   EXPECT_THAT(text.str(), HasSubstr("step 21/100  loss 1.5000 (skipped)"));
   progress.on_eval({30, std::log(2.0), 640});
   EXPECT_THAT(text.str(), HasSubstr("step 30  validation loss 0.6931  (perplexity 2.00, 640 tokens)\n"));

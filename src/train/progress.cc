@@ -25,7 +25,8 @@ std::string format_rate(double tokens_per_s) {
   return tokens_per_s < 100'000 ? print("%.0f tok/s", tokens_per_s) : print("%.0fk tok/s", tokens_per_s / 1000);
 }
 
-/// "mem 0.91 (peak 1.21) of 1.35 GiB", or "mem 0.91/1.35 GiB" where there is little room; a device after the other.
+/// "mem 0.91 GiB (peak 1.21, planned 1.35)", or "mem 0.91/1.35 GiB" where there is little room; a device after the
+/// other.
 std::string format_memory(const std::vector<DeviceMemory>& memory, bool brief) {
   std::string text;
   for (const DeviceMemory& device : memory) {
@@ -37,8 +38,9 @@ std::string format_memory(const std::vector<DeviceMemory>& memory, bool brief) {
     const char* unit = small ? "MiB" : "GiB";
     const double now = in_unit(*device.now), peak = in_unit(*device.peak), predicted = in_unit(device.predicted_peak);
     if (!text.empty()) text += ", ";
-    text += brief ? print("%s %.*f/%.*f %s", name, digits, now, digits, predicted, unit)
-                  : print("%s %.*f (peak %.*f) of %.*f %s", name, digits, now, digits, peak, digits, predicted, unit);
+    text +=
+        brief ? print("%s %.*f/%.*f %s", name, digits, now, digits, predicted, unit)
+              : print("%s %.*f %s (peak %.*f, planned %.*f)", name, digits, now, unit, digits, peak, digits, predicted);
   }
   return text;
 }
