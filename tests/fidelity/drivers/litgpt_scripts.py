@@ -3,7 +3,9 @@
 As its users did, the settings at the head of the script are changed; the rest runs as it is. Weights, tokenizer and
 the Alpaca data set are not there: the weights are untouched memory, the tokenizer is a stand-in (it encodes one prompt
 of the validation), and the data set is random tokens, one sample of the published longest length among samples of
-typical length. The script takes the longest sample first.
+typical length. The script takes the longest sample first, and draws at random afterwards. How long the longest of the
+published run's later samples was is not known, so two peaks are told: after two steps with later samples of typical
+length, and, as allocated_if_longest_again, after a third step whose samples are all the longest.
 """
 
 import argparse
@@ -15,14 +17,12 @@ import tempfile
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--checkout", required=True)
-parser.add_argument("--script_checkout", help="where the script is from, if not from --checkout")
 parser.add_argument("--script", choices=["lora", "adapter", "adapter_v2"], required=True)
 parser.add_argument("--model", required=True)
 parser.add_argument("--longest", type=int, required=True)
 parser.add_argument("--micro_batch", type=int, required=True)
 parser.add_argument("--devices", type=int, default=1)
 parser.add_argument("--quantize")
-parser.add_argument("--steps", type=int, default=3)
 args = parser.parse_args()
 sys.path[:0] = [args.checkout, str(pathlib.Path(__file__).resolve().parent)]
 
@@ -46,24 +46,46 @@ class Tokenizer:
         return f"{len(tokens)} tokens"
 
 
+ACCUMULATION, STEPS = 3, 2  # three: under FSDP, gradients stay whole between the first and the last micro-batch
+LATER = 300  # tokens, at most, of a sample of typical length
+
+
+class LongestAgain:
+    """The script's get_batch; after the steps that count, it takes the longest sample every time."""
+
+    def __init__(self, script, training):
+        self.get_batch, self.training = script.get_batch, training
+        self.number, self.longest, self.figures = 0, None, None
+
+    def __call__(self, fabric, data, longest_seq_ix=None):
+        if len(data) == self.training:
+            self.longest = self.longest if longest_seq_ix is None else longest_seq_ix
+            if self.number == ACCUMULATION * STEPS:
+                self.figures = peaks.figures()
+            if self.number >= ACCUMULATION * STEPS:
+                longest_seq_ix = self.longest
+            self.number += 1
+        return self.get_batch(fabric, data, longest_seq_ix)
+
+
 def samples(longest, count):
-    lengths = [longest] + [60 + 37 * n % 240 for n in range(count - 1)]
+    lengths = [longest] + [60 + 37 * n % (LATER - 60) for n in range(count - 1)]
     return [{"input_ids": torch.full((n,), 7, dtype=torch.int), "labels": torch.full((n,), 7)} for n in lengths]
 
 
 def main():
     if args.devices > 1:
         one_rank.pretend(args.devices)
-    path = pathlib.Path(args.script_checkout or args.checkout) / "finetune" / f"{args.script}.py"
+    path = pathlib.Path(args.checkout) / "finetune" / f"{args.script}.py"
     specification = importlib.util.spec_from_file_location("finetune_script", path)
     script = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(script)
     utils = importlib.import_module("lit_gpt.utils")
-    accumulation = 2  # published: 128 samples a step; that many more micro-batches add to the same gradients
     script.devices, script.micro_batch_size = args.devices, args.micro_batch
-    script.batch_size = args.micro_batch * accumulation
-    script.gradient_accumulation_iters = accumulation
-    script.max_iters = args.steps * accumulation + 1
+    script.batch_size = args.micro_batch * ACCUMULATION  # published: 128, more micro-batches into the same gradients
+    script.gradient_accumulation_iters = ACCUMULATION
+    script.max_iters = (STEPS + 1) * ACCUMULATION
+    script.get_batch = batches = LongestAgain(script, training=400)
     script.eval_iters, script.eval_max_new_tokens = 4, 10  # published: 100 of each, of the same sizes
     script.Tokenizer = Tokenizer
     script.check_valid_checkpoint_dir = lambda folder: None
@@ -84,14 +106,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         torch.save(samples(args.longest, 400), folder / "train.pt")
-        torch.save(samples(300, 100), folder / "test.pt")
+        torch.save(samples(LATER, 100), folder / "test.pt")
         checkpoint = folder / "checkpoints" / "x" / args.model
         checkpoint.mkdir(parents=True)
         (checkpoint / "lit_model.pth").touch()
         torch.set_float32_matmul_precision("high")
         quantize = {"quantize": args.quantize} if args.quantize else {}
         script.setup(folder, checkpoint, folder / "out", precision="bf16-true", **quantize)
-    peaks.finish("lightning", "bitsandbytes")
+    again = peaks.figures()["allocated"]
+    peaks.finish("lightning", "bitsandbytes", **batches.figures, allocated_if_longest_again=again)
 
 
 main()

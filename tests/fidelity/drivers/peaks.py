@@ -38,16 +38,21 @@ def serve_weights(make, *utilities):
         module.lazy_load = lambda path: make()
 
 
-def finish(*packages, device=0, **more):
+def figures(device=0):
+    """PyTorch's own peaks so far."""
     import torch
 
     stats = torch.cuda.memory_stats(device)
-    figures = {
+    return {
         "allocated": stats["allocated_bytes.all.peak"],
         "active": stats["active_bytes.all.peak"],
         "reserved": stats["reserved_bytes.all.peak"],
         "retries": stats["num_alloc_retries"],
-        "versions": versions(*packages),
-    } | more
+    }
+
+
+def finish(*packages, device=0, **more):
+    """Prints the figures; those in `more` go before PyTorch's."""
+    told = figures(device) | {"versions": versions(*packages)} | more
     sys.stdout.flush()
-    print("\n" + json.dumps(figures), flush=True)
+    print("\n" + json.dumps(told), flush=True)
