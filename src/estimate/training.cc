@@ -85,15 +85,17 @@ class Run {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpoints_layers = settings.checkpoints_layers,
+                                 .lora = settings.lora,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = make_model(tape, config, weight_type(settings.precision), options);
     optimizer_ = make_optimizer(settings.optimizer, model_->parameters());
   }
 
-  std::int64_t parameters() const {
-    std::int64_t count = 0;
-    for (const Tensor& parameter : model_->parameters()) count += parameter.numel();
-    return count;
+  void count_parameters(TrainingTrace& trace) const {
+    for (const Tensor& parameter : model_->parameters()) {
+      trace.parameters += parameter.numel();
+      if (parameter.requires_grad()) trace.trained_parameters += parameter.numel();
+    }
   }
 
   void step() {
@@ -141,6 +143,8 @@ Status check(const TrainingSettings& settings) {
     if (value < 1 || value > kMost)
       return usage_error(fmt::format("{} is {}; it must be from 1 to {}", name, value, kMost));
   constexpr std::int64_t kMostTokens = std::int64_t{1} << 28;
+  if (settings.lora.rank < 0 || settings.lora.rank > kMost || settings.lora.dropout < 0 || settings.lora.dropout >= 1)
+    return usage_error("the rank of LoRA must be from 1 on, its dropout from 0 to below 1");
   if (settings.micro_batch * settings.seq_len > kMostTokens)
     return usage_error(
         fmt::format("{} x {} tokens are more than an estimate takes at once", settings.micro_batch, settings.seq_len));
@@ -175,7 +179,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   TrainingTrace trace;
   Tape tape(hardware);
   Run run(tape, model, settings);
-  trace.parameters = run.parameters();
+  run.count_parameters(trace);
   tape::Work before = tape.work();
   for (int i = 0; i < settings.steps; ++i) {
     before = tape.work();
@@ -191,6 +195,7 @@ Result<TrainingEstimate> estimate_training(const ModelConfig& model, const Train
                                            const TrainingCard& card, const AllocatorOptions& options) {
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, card.hardware));
   TrainingEstimate estimate = ledger_of(trace, options);
+  estimate.steps = settings.steps;
   estimate.device = estimate.reserved + card.context;
   estimate.reserved_on_card = estimate.reserved;
   if (card.total && estimate.device > *card.total) replay_on_card(trace, card, options, estimate);

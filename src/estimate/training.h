@@ -35,7 +35,8 @@ struct TrainingSettings {
   Attention attention = Attention::kSdpa;
   bool checkpoints_layers = false;
   bool clips_gradients = true;
-  int steps = 2;  ///< optimizer's states are there from the first step's end on: peaks come in the second
+  LoraOptions lora{};  ///< off: every parameter is trained
+  int steps = 2;       ///< optimizer's states are there from the first step's end on: peaks come in the second
 };
 
 enum class TrainingPhase : std::uint8_t { kLoad, kForward, kLoss, kBackward, kOptimizerStep };
@@ -47,6 +48,7 @@ struct TrainingTrace {
   EventList events;
   std::vector<AllocationId> workspaces;  ///< those of cuBLAS
   std::int64_t parameters = 0;           ///< numbers in the model's parameters, tied ones once
+  std::int64_t trained_parameters = 0;   ///< of those that want a gradient
   tape::Work step_work;                  ///< of one optimizer step
 };
 
@@ -66,6 +68,8 @@ struct TrainingEstimate {
   Bytes unsplit{};                                ///< what blocks are larger than what was asked of them
   Bytes phase_allocated[kTrainingPhases] = {};    ///< the peak of each phase
   std::int64_t parameters = 0;
+  std::int64_t trained_parameters = 0;
+  int steps = 0;  ///< that were run
   tape::Work step_work;
 
   bool fits = true;  ///< on the card; true where its size isn't known

@@ -92,6 +92,7 @@ TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& o
   estimate.allocated = Bytes(replayed.allocated.bytes);
   estimate.reserved = Bytes(replayed.reserved.bytes);
   estimate.parameters = trace.parameters;
+  estimate.trained_parameters = trace.trained_parameters;
   estimate.step_work = trace.step_work;
   for (const ReplayPhase& phase : replayed.phases) {
     Bytes& most = estimate.phase_allocated[phase.number];

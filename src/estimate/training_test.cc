@@ -47,6 +47,16 @@ TEST(TrainingEstimate, AdamWHasTwoStatesForEachParameter) {
   EXPECT_LT(estimate->at_peak.gradients, one + Bytes::mib(1));
 }
 
+TEST(TrainingEstimate, LoraTrainsItsFactorsOnly) {
+  TrainingSettings settings;
+  settings.seq_len = 64;
+  settings.lora = {.rank = 8, .dropout = 0, .targets = {"q_proj", "v_proj"}};
+  const auto estimate = estimate_training(llama(2, 512), settings, ampere());
+  ASSERT_TRUE(estimate.ok());
+  EXPECT_EQ(estimate->trained_parameters, 2 * 2 * (8 * 512 + 512 * 8));
+  EXPECT_LT(estimate->at_peak.gradients + estimate->at_peak.optimizer_states, Bytes::mib(2));
+}
+
 TEST(TrainingEstimate, WhatDoesNotFitSaysWhereAndHowMuchIsMissing) {
   TrainingCard card = ampere();
   const TrainingSettings settings{.micro_batch = 8, .seq_len = 2048};

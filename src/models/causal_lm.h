@@ -16,9 +16,10 @@ enum class Attention : std::uint8_t { kSdpa, kEager };
 /// What of a model's forward pass is the run's choice, not the architecture's.
 struct ForwardOptions {
   Attention attention = Attention::kSdpa;
-  bool checkpoints_layers = false;         ///< gradient_checkpointing_enable(): every layer
-  bool uses_cache = true;                  ///< use_cache of the configuration; off under checkpointing
-  std::optional<std::uint32_t> loss_mark;  ///< a mark of the tape that stands where logits and loss begin
+  bool checkpoints_layers = false;  ///< gradient_checkpointing_enable(): every layer
+  bool uses_cache = true;           ///< use_cache of the configuration; off under checkpointing
+  LoraOptions lora{};
+  std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 };
 
 class CausalLm {

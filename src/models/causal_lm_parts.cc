@@ -97,6 +97,10 @@ Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& valu
 
 }  // namespace
 
+void mark_embeddings(const Tensor& embedded, const ForwardOptions& options) {
+  if (options.checkpoints_layers && options.lora.is_on()) embedded->requires_grad = true;
+}
+
 std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin) {
   const Tensor cosines = unsqueeze(cos, 1);
   const Tensor sines = unsqueeze(sin, 1);

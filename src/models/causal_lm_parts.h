@@ -52,6 +52,10 @@ struct LayerContext {
   Tensor positions;         ///< no layer of today's looks at them, but checkpointing keeps all arguments
 };
 
+/// enable_input_require_grads, which PEFT calls for a model with checkpointed layers: the embeddings want a gradient
+/// though nothing before them does.
+void mark_embeddings(const Tensor& embedded, const ForwardOptions& options);
+
 std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin);
 
 /// What an attention module returns; the caller keeps the weights, where there are any, as long as Python does.

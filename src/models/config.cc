@@ -134,11 +134,33 @@ LlamaConfig read_qwen3(Reader& r) {
   return c;
 }
 
+Gpt2Config read_gpt2(Reader& r) {
+  Gpt2Config c;
+  c.vocab_size = r.dimension("vocab_size", c.vocab_size);
+  c.max_positions = r.dimension("n_positions", c.max_positions);
+  c.hidden_size = r.dimension("n_embd", c.hidden_size);
+  c.inner_size = r.has("n_inner") ? r.dimension("n_inner", 1) : 4 * c.hidden_size;
+  c.layers = static_cast<int>(r.dimension("n_layer", c.layers, kMostLayers));
+  c.heads = r.dimension("n_head", c.heads);
+  c.embedding_dropout = r.number("embd_pdrop", c.embedding_dropout);
+  c.attention_dropout = r.number("attn_pdrop", c.attention_dropout);
+  c.residual_dropout = r.number("resid_pdrop", c.residual_dropout);
+  c.ties_embeddings = r.flag("tie_word_embeddings", true);
+  if (c.hidden_size % c.heads != 0)
+    r.fail(usage_error(fmt::format("n_head {} does not divide n_embd {}", c.heads, c.hidden_size)));
+  if (const std::string act = r.text("activation_function", "gelu_new"); act != "gelu_new")
+    r.fail(not_modelled(fmt::format("the activation {} is not modelled for this architecture", act)));
+  for (const char* key : {"add_cross_attention", "reorder_and_upcast_attn"})
+    if (r.flag(key, false)) r.fail(not_modelled(fmt::format("{} is not modelled", key)));
+  return c;
+}
+
 using Architecture = decltype(ModelConfig::architecture);
 using ReadArchitecture = Architecture (*)(Reader&);
 
 const std::map<std::string, ReadArchitecture>& architectures() {
   static const std::map<std::string, ReadArchitecture> known = {
+      {"gpt2", [](Reader& r) -> Architecture { return read_gpt2(r); }},
       {"llama", [](Reader& r) -> Architecture { return read_llama(r); }},
       {"mistral", [](Reader& r) -> Architecture { return read_mistral(r); }},
       {"qwen2", [](Reader& r) -> Architecture { return read_qwen2(r); }},
@@ -162,6 +184,9 @@ Error located(Error error, const std::string& where) {
 std::unique_ptr<CausalLm> make(tape::Tape& tape, const LlamaConfig& config, DType type, const ForwardOptions& options) {
   return llama(tape, config, type, options);
 }
+std::unique_ptr<CausalLm> make(tape::Tape& tape, const Gpt2Config& config, DType type, const ForwardOptions& options) {
+  return gpt2(tape, config, type, options);
+}
 
 }  // namespace
 
@@ -184,9 +209,8 @@ Result<ModelConfig> parse_model_config(std::string_view text, const std::string&
     return located(not_modelled(fmt::format("the architecture \"{}\" is not modelled", config.model_type)), where);
   }
   config.architecture = found->second(reader);
-  config.max_positions = reader.has("max_position_embeddings")
-                             ? reader.dimension("max_position_embeddings", 1, kMostPositions)
-                             : std::int64_t{0};
+  const char* positions = config.model_type == "gpt2" ? "n_positions" : "max_position_embeddings";
+  config.max_positions = reader.has(positions) ? reader.dimension(positions, 1, kMostPositions) : std::int64_t{0};
   config.saved_dtype = dtype_named(reader.text(reader.has("dtype") ? "dtype" : "torch_dtype", ""));
   if (reader.error()) return located(*reader.error(), where);
   return config;

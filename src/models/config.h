@@ -11,13 +11,14 @@
 
 #include "base/result.h"
 #include "models/causal_lm.h"
+#include "models/gpt2.h"
 #include "models/llama.h"
 
 namespace vramwise {
 
 struct ModelConfig {
   std::string model_type;  ///< as config.json names it: "llama", "qwen2"
-  std::variant<LlamaConfig> architecture;
+  std::variant<LlamaConfig, Gpt2Config> architecture;
   std::int64_t max_positions = 0;    ///< tokens; 0: config.json doesn't say
   std::optional<DType> saved_dtype;  ///< of the checkpoint: "dtype" or "torch_dtype"
 };

@@ -100,7 +100,7 @@ class Llama final : public CausalLm {
   Llama(Tape& tape, const LlamaConfig& config, DType type, const ForwardOptions& options)
       : config_(config),
         options_(options),
-        maker_(tape, type),
+        maker_(tape, type, options.lora),
         embed_(maker_, "embed_tokens", config.vocab_size, config.hidden_size) {
     layers_.reserve(static_cast<std::size_t>(config.layers));
     for (int i = 0; i < config.layers; ++i) {
@@ -134,6 +134,7 @@ class Llama final : public CausalLm {
     Tape& tape = input_ids.tape();
     const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
     const Tensor embedded = embed_(input_ids);
+    mark_embeddings(embedded, options_);
     Tensor positions = arange(tape, input_ids.size(1));
     positions = unsqueeze(positions + 0, 0);
     const Masks masks = make_masks(embedded, positions, uses_cache);

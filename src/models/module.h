@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tape/ops/index.h"
@@ -27,10 +29,22 @@ struct NamedParameter {
   Tensor tensor;
 };
 
+/// LoRA as PEFT has it (tuners/lora/layer.py): everything is frozen, and the linear layers of these names get two
+/// factors each, in float32. A transform of a model's parameters: no architecture knows of it.
+struct LoraOptions {
+  std::int64_t rank = 0;  ///< 0: no LoRA
+  double dropout = 0;
+  std::vector<std::string> targets;  ///< "q_proj", …; empty: all linear layers but the head
+
+  bool is_on() const { return rank > 0; }
+  bool adapts(std::string_view layer_name) const;
+};
+
 /// Makes the parameters of a model in the order in which they come onto the device.
 class ParameterMaker {
  public:
-  ParameterMaker(tape::Tape& tape, DType type) : tape_(tape), type_(type) {}
+  ParameterMaker(tape::Tape& tape, DType type, LoraOptions lora = {})
+      : tape_(tape), type_(type), lora_(std::move(lora)) {}
 
   tape::Tape& tape() const { return tape_; }
   DType type() const { return type_; }
@@ -38,6 +52,9 @@ class ParameterMaker {
   /// `name` must be a literal.
   Tensor parameter(const char* name, const tape::Dims& sizes);
   Tensor buffer(const tape::Dims& sizes, DType type);
+  const LoraOptions& lora() const { return lora_; }
+  /// A parameter that LoRA adds.
+  Tensor adapter(const char* name, const tape::Dims& sizes);
 
   const std::vector<NamedParameter>& made() const { return made_; }
   /// The tensors alone, as model.parameters() lists them.
@@ -46,18 +63,25 @@ class ParameterMaker {
  private:
   tape::Tape& tape_;
   DType type_;
+  LoraOptions lora_;
   int layer_ = -1;
   std::vector<NamedParameter> made_;
 };
 
-/// torch.nn.Linear. weight: (out, in).
+/// torch.nn.Linear. weight: (out, in). With LoRA the two factors: (rank, in) and (out, rank).
 struct Linear {
   Tensor weight;
   Tensor bias;
+  Tensor lora_a;
+  Tensor lora_b;
+  double lora_dropout = 0;
 
   Linear() = default;
   Linear(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out, bool has_bias);
-  Tensor operator()(Tensor x) const { return tape::linear(std::move(x), weight, bias); }
+  Tensor operator()(Tensor x) const { return lora_a.defined() ? adapted(x) : tape::linear(std::move(x), weight, bias); }
+
+ private:
+  Tensor adapted(const Tensor& x) const;
 };
 
 /// torch.nn.Embedding.

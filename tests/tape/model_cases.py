@@ -64,6 +64,21 @@ def qwen3(rng):
     return sliding(rng, {"model_type": "qwen3", **decoder(rng), "attention_bias": rng.random() < 0.2})
 
 
+@family
+def gpt2(rng):
+    heads = rng.choice([1, 2, 3, 4, 8])
+    dropouts = rng.choice([{}, {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}])
+    return {
+        "model_type": "gpt2",
+        "vocab_size": rng.choice([1000, 4099, 50257]),
+        "n_positions": 600,
+        "n_embd": heads * rng.choice([16, 32, 40, 64]),
+        "n_layer": rng.randint(1, 4),
+        "n_head": heads,
+        **dropouts,
+    }
+
+
 def optimizer(rng):
     kind = rng.choice(["adamw", "adamw", "adamw", "sgd"])
     described = {"name": kind, "how": rng.choice(["foreach", "fused", "loop"])}
@@ -87,6 +102,9 @@ def draw_run(rng, families=None):
         "accumulate": rng.choice([1, 1, 1, 2, 3]),
         "optimizer": optimizer(rng),
     }
+    if name != "gpt2" and rng.random() < 0.3:
+        targets = rng.choice([["q_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]])
+        run["lora"] = {"rank": rng.choice([4, 8, 13]), "dropout": rng.choice([0.0, 0.1]), "targets": targets}
     if precision == "autocast":
         run["autocast"] = rng.choice(["bfloat16", "bfloat16", "float16"])
     return run

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+import peft
 import torch
 import torch_side as ops
 import transformers
@@ -27,6 +28,10 @@ def make_model(run):
         model = AutoModelForCausalLM.from_config(config, dtype=ops.dtype(run["dtype"]))
     model.to_empty(device="cpu")  # nobody looks at the numbers
     model.tie_weights()
+    if "lora" in run:
+        lora = run["lora"]
+        described = {"r": lora["rank"], "lora_dropout": lora["dropout"], "target_modules": lora["targets"]}
+        model = peft.get_peft_model(model, peft.LoraConfig(**described))
     return model
 
 

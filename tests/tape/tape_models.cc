@@ -46,9 +46,17 @@ void run_step(Tape& tape, CausalLm& model, const Json& run, Batch& batch) {
 }
 
 void train(Tape& tape, const Json& run) {
+  LoraOptions lora;
+  if (run.contains("lora")) {
+    lora.rank = run.at("lora").at("rank").get<std::int64_t>();
+    lora.dropout = run.at("lora").value("dropout", 0.0);
+    lora.targets = run.at("lora").at("targets").get<std::vector<std::string>>();
+  }
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
-      .checkpoints_layers = run.value("checkpoint", false)};
+      .checkpoints_layers = run.value("checkpoint", false),
+      .lora = lora,
+      .loss_mark = {}};
   const std::unique_ptr<CausalLm> model = make_model(tape, config_of(run), dtype_named(run.at("dtype")), options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
   Batch batch;

@@ -1,0 +1,209 @@
+// GPT2LMHeadModel, line by line: learned positions, layer norms before each half of a block, Conv1D (a linear layer
+// with its weight the other way round), GELU of plain operators, dropout everywhere.
+
+#include "models/gpt2.h"
+
+#include <utility>
+#include <vector>
+
+#include "models/causal_lm_parts.h"
+#include "models/masks.h"
+#include "tape/ops/pointwise.h"
+#include "tape/ops/softmax.h"
+#include "tape/ops/views.h"
+#include "tape/transforms/checkpoint.h"
+
+namespace vramwise {
+namespace {
+
+using namespace tape;  // the model reads as in PyTorch
+
+struct Conv1d {
+  Tensor weight;
+  Tensor bias;
+
+  Conv1d(ParameterMaker& m, const char* name, std::int64_t in, std::int64_t out)
+      : weight(m.parameter(name, {in, out})), bias(m.parameter(name, {out})) {}
+
+  Tensor operator()(const Tensor& x) const {
+    Dims sizes = x.sizes();
+    sizes[sizes.size() - 1] = weight.size(1);
+    return view(addmm(bias, view(x, {-1, x.size(-1)}), weight), sizes);
+  }
+};
+
+// NewGELUActivation of transformers/activations.py.
+Tensor gelu_new(const Tensor& x) {
+  const Tensor half = 0.5 * x;
+  return half * (tape::tanh(0.8 * (x + 0.044715 * tape::pow(x, 3))) + 1.0);
+}
+
+Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
+  Tensor weights = matmul(query, transpose(key, -1, -2)) * 0.5;
+  if (context.mask.defined()) weights = weights + context.mask;
+  weights = softmax(weights, -1);
+  weights = to(weights, value.type());
+  weights = dropout(weights, context.dropout);
+  Tensor out = matmul(weights, value);
+  out = transpose(out, 1, 2);
+  return {std::move(out), std::move(weights)};
+}
+
+struct Attention1d {
+  Conv1d c_attn, c_proj;
+  std::int64_t width, head_dim;
+  double residual_dropout;
+
+  Attention1d(ParameterMaker& m, const Gpt2Config& c)
+      : c_attn(m, "attn.c_attn", c.hidden_size, 3 * c.hidden_size),
+        c_proj(m, "attn.c_proj", c.hidden_size, c.hidden_size),
+        width(c.hidden_size),
+        head_dim(c.hidden_size / c.heads),
+        residual_dropout(c.residual_dropout) {}
+
+  Attended operator()(const Tensor& hidden, const LayerContext& context) const {
+    std::vector<Tensor> parts = split(c_attn(hidden), width, 2);
+    Tensor query = std::move(parts[0]);
+    Tensor key = std::move(parts[1]);
+    Tensor value = std::move(parts[2]);
+    const Dims heads = {hidden.size(0), hidden.size(1), -1, head_dim};
+    key = transpose(view(std::move(key), heads), 1, 2);
+    value = transpose(view(std::move(value), heads), 1, 2);
+    query = transpose(view(std::move(query), heads), 1, 2);
+    if (context.cache != nullptr) context.cache->update(key, value);
+    Attended out = context.attention == Attention::kSdpa ? attend(query, key, value, context)
+                                                         : attend_eager(query, key, value, context);
+    out.output = contiguous(reshape(out.output, {hidden.size(0), hidden.size(1), -1}));
+    out.output = c_proj(out.output);
+    out.output = dropout(out.output, residual_dropout);
+    return out;
+  }
+};
+
+struct Mlp {
+  Conv1d c_fc, c_proj;
+  double residual_dropout;
+
+  Mlp(ParameterMaker& m, const Gpt2Config& c)
+      : c_fc(m, "mlp.c_fc", c.hidden_size, c.inner_size),
+        c_proj(m, "mlp.c_proj", c.inner_size, c.hidden_size),
+        residual_dropout(c.residual_dropout) {}
+
+  Tensor operator()(const Tensor& x) const {
+    Tensor hidden = c_fc(x);
+    hidden = gelu_new(hidden);
+    hidden = c_proj(hidden);
+    hidden = dropout(hidden, residual_dropout);
+    return hidden;
+  }
+};
+
+struct Block1d {
+  LayerNorm ln_1;
+  Attention1d attn;
+  LayerNorm ln_2;
+  Mlp mlp;
+
+  Block1d(ParameterMaker& m, const Gpt2Config& c)
+      : ln_1(m, "ln_1", c.hidden_size), attn(m, c), ln_2(m, "ln_2", c.hidden_size), mlp(m, c) {}
+
+  Tensor operator()(const Tensor& x, const LayerContext& context) const {
+    Tensor residual = x;
+    Tensor hidden = ln_1(x);
+    auto [attended, weights] = attn(hidden, context);
+    hidden = attended + residual;
+    residual = hidden;
+    hidden = ln_2(hidden);
+    const Tensor fed = mlp(hidden);
+    hidden = residual + fed;
+    return hidden;
+  }
+};
+
+class Gpt2 final : public CausalLm {
+ public:
+  Gpt2(Tape& tape, const Gpt2Config& config, DType type, const ForwardOptions& options)
+      : config_(config),
+        options_(options),
+        maker_(tape, type, options.lora),
+        wte_(maker_, "wte", config.vocab_size, config.hidden_size),
+        wpe_(maker_, "wpe", config.max_positions, config.hidden_size) {
+    blocks_.reserve(static_cast<std::size_t>(config.layers));
+    for (int i = 0; i < config.layers; ++i) {
+      maker_.set_layer(i);
+      blocks_.emplace_back(maker_, config);
+    }
+    maker_.set_layer(-1);
+    norm_ = LayerNorm(maker_, "ln_f", config.hidden_size);
+    if (config.ties_embeddings) {
+      head_.weight = wte_.weight;
+    } else {
+      head_ = Linear(maker_, "lm_head", config.hidden_size, config.vocab_size, false);
+    }
+    parameters_ = maker_.tensors();
+  }
+
+  const std::vector<Tensor>& parameters() const override { return parameters_; }
+
+  Tensor loss(const Tensor& input_ids, const Tensor& labels) override {
+    KeyValueCache cache;
+    const Tensor hidden = run_blocks(input_ids, cache);
+    if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
+    const Tensor kept = slice(hidden, 1, 0, hidden.size(1));
+    const Tensor logits = head_(kept);
+    return causal_lm_loss(logits, labels);
+  }
+
+ private:
+  Tensor run_blocks(const Tensor& ids, KeyValueCache& cache) {
+    Tape& tape = ids.tape();
+    const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
+    const Tensor input_ids = view(ids, {-1, ids.size(1)});
+    const Tensor embedded = wte_(input_ids);
+    mark_embeddings(embedded, options_);
+    Tensor positions = arange(tape, ids.size(1));
+    positions = unsqueeze(positions + 0, 0);
+    const Tensor position_embeddings = wpe_(positions);
+    Tensor hidden = embedded + position_embeddings;
+    const Tensor mask = causal_mask({.embeddings = embedded,
+                                     .positions = positions,
+                                     .attention = options_.attention,
+                                     .has_cache = uses_cache,
+                                     .window = {}});
+    hidden = dropout(hidden, config_.embedding_dropout);
+    LayerContext context;
+    context.cache = uses_cache ? &cache : nullptr;
+    context.attention = options_.attention;
+    context.dropout = config_.attention_dropout;
+    context.mask = mask;
+    context.positions = positions;
+    for (const Block1d& block : blocks_) {
+      hidden =
+          options_.checkpoints_layers
+              ? checkpoint(tape, [&block, context](const std::vector<Tensor>& in) { return block(in[0], context); },
+                           {hidden})
+              : block(hidden, context);
+    }
+    hidden = norm_(hidden);
+    hidden = view(hidden, {-1, ids.size(1), hidden.size(-1)});
+    return hidden;
+  }
+
+  Gpt2Config config_;
+  ForwardOptions options_;
+  ParameterMaker maker_;
+  Embedding wte_;
+  Embedding wpe_;
+  std::vector<Block1d> blocks_;
+  LayerNorm norm_;
+  Linear head_;
+  std::vector<Tensor> parameters_;
+};
+
+}  // namespace
+
+std::unique_ptr<CausalLm> gpt2(tape::Tape& tape, const Gpt2Config& config, DType type, const ForwardOptions& options) {
+  return std::make_unique<Gpt2>(tape, config, type, options);
+}
+
+}  // namespace vramwise
