@@ -26,9 +26,10 @@ sweep: build ## every model size on every memory size and card; dry runs of what
 	@tools/sweep
 	@tools/bootstrap --test
 	cmake --preset dev
-	cmake --build --preset dev --target allocator_equality emulator_library
+	cmake --build --preset dev
 	@tools/sweep_allocator
 	@tests/dryrun/tryouts/repeat
+	@VRAMWISE_BIN=build/dev/bin/vramwise $$(sed -n 's/^python=//p' build/environment) -m pytest -q -m sweep tests
 	@tests/dryrun/tryouts/run $(if $(TRYOUTS_PYTHON),--python $(TRYOUTS_PYTHON))
 	@$(if $(FIDELITY),tests/fidelity/run --environments $(FIDELITY) $(if $(CHECKOUTS),--checkouts $(CHECKOUTS)),\
 	  echo "FIDELITY=FOLDER make sweep repeats published runs too, in environments that it makes there (tests/fidelity/run)")

@@ -18,6 +18,7 @@ def test_unequal_cards_in_the_order_of_cuda_visible_devices(emulated):
     assert result["nvml"][0]["total"] == 24 * GIB + 512 * MIB
 
 
+@pytest.mark.sweep
 def test_no_card_is_visible(emulated):
     script = "import torch; print(torch.cuda.is_available(), torch.cuda.device_count())"
     outcome = emulated([machine.PYTHON, "-c", script], ["ampere"], env={"CUDA_VISIBLE_DEVICES": ""})
@@ -67,9 +68,10 @@ def test_fsdp2_as_rank_0_of_8(emulated):
 @pytest.mark.parametrize(
     ("faults", "failures", "blocks"),
     [
-        ({"fail_allocation": 3}, 0, 8),  # PyTorch frees its cache and tries once more
         ({"other_grows_at": 4, "other_grows_by_bytes": 24 * GIB}, 5, 3),
-        ({"fail_probability": 1, "seed": 3}, 8, 0),
+        # PyTorch frees its cache and tries once more
+        pytest.param({"fail_allocation": 3}, 0, 8, marks=pytest.mark.sweep),
+        pytest.param({"fail_probability": 1, "seed": 3}, 8, 0, marks=pytest.mark.sweep),
     ],
 )
 def test_faults(emulated, faults, failures, blocks):
@@ -85,6 +87,7 @@ def test_children_stay_inert_and_a_fork_is_refused(emulated):
     assert len(outcome.ledgers) == 1
 
 
+@pytest.mark.sweep
 def test_without_a_description_it_says_so(emulated):
     script = "import torch; print(torch.cuda.is_available())"
     outcome = emulated([machine.PYTHON, "-c", script], [], env={"VRAMWISE_GPUS": ""})
@@ -98,6 +101,7 @@ def test_a_thread_that_comes_back_when_python_is_gone_does_not_abort(emulated):
     assert len(outcome.ledgers) == 1
 
 
+@pytest.mark.sweep
 def test_events_lag_on_the_virtual_clock(emulated):
     at_once = emulated("lag.py", ["ampere"])
     lagging = emulated("lag.py", ["ampere"], machine={"lag": True})
@@ -110,6 +114,7 @@ def test_events_lag_on_the_virtual_clock(emulated):
     assert emulated("lag.py", ["ampere"], again=1, machine={"lag": True}).result == lagging.result
 
 
+@pytest.mark.sweep
 def test_strict_ends_at_the_first_call_that_is_not_modelled(emulated):
     lenient = emulated("unmodelled.py", ["ampere"])
     assert lenient.result == "went on"

@@ -16,6 +16,11 @@ MIB = 1 << 20
 SCRIPT = str(machine.HERE / "scripts" / "loaders.py")
 
 
+def interruptible():
+    """What starts in the background of a shell without job control ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def environment():
     return {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
 
@@ -150,6 +155,7 @@ def test_nothing_is_left_behind(vramwise, tmp_path, how, arguments):
         env=marked,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=interruptible,
     )
     if how is not None:
         wait_until(lambda: len(processes_with(marked["MARK"])) == 4)  # we, the guard, Python and its sleep
@@ -208,6 +214,7 @@ def test_an_interrupted_loop_tells_what_ran(vramwise, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=interruptible,
     )
     assert any("stepped" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)

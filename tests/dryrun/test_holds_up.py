@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import machine
+import pytest
 
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 SCRIPT = str(machine.HERE / "scripts" / "short.py")
@@ -24,6 +25,7 @@ def start(folder, *arguments):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.sweep
 def test_four_at_once_and_a_killed_one_leave_nothing(tmp_path):
     before = set(os.listdir(SHARED_MEMORY))
     killed = start(tmp_path / "killed", "wait")

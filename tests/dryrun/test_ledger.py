@@ -62,6 +62,8 @@ CASES = {
     "ungrouped_fp32": ("ampere", {"n_kv_heads": 8}, {"precision": "fp32"}),
 }
 
+FEW = ("plain", "fp32", "checkpoint_all")
+
 # Two cases that differ in one knob of the plan.
 KNOBS = {
     "micro_batch": ("plain", "larger_batch"),
@@ -93,7 +95,10 @@ def measure(ledger_on_card, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("case", CASES)
+# One of each precision in make test; the rest in make sweep.
+@pytest.mark.parametrize(
+    "case", [case if case in FEW else pytest.param(case, marks=pytest.mark.sweep) for case in CASES]
+)
 def test_live_and_reserved_bytes(measure, case):
     result = measure(case)
     predicted = result["predicted_allocated_bytes"]
@@ -102,6 +107,7 @@ def test_live_and_reserved_bytes(measure, case):
     assert result["predicted_reserved_bytes"] == pytest.approx(result["reserved_peak_bytes"], rel=0.01)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("before", "after"), KNOBS.values(), ids=KNOBS.keys())
 def test_a_knob_changes_what_was_predicted(measure, before, after):
     first, second = measure(before), measure(after)

@@ -176,7 +176,7 @@ def test_fit_finds_the_largest_value(vramwise, tmp_path):
     assert len(by_value) <= 8
 
 
-@pytest.mark.parametrize("function", [[], ["function"]])
+@pytest.mark.parametrize("function", [[], pytest.param(["function"], marks=pytest.mark.sweep)])
 def test_compiled_programs_have_phases_and_see_no_hooks(vramwise, function):
     command = [sys.executable, machine.HERE / "scripts" / "compiled.py", *function]
     outcome = vramwise("--json", "--gpu", "rtx-3090", *vramwise.writes, "--", *command)

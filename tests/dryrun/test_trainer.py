@@ -85,7 +85,7 @@ def test_a_hidden_card_takes_no_part_and_is_named(vramwise, tmp_path):
 @pytest.mark.parametrize(
     ("card", "arguments"),
     [
-        ("ampere", "--precision bf16 --gradient_checkpointing none"),
+        pytest.param("ampere", "--precision bf16 --gradient_checkpointing none", marks=pytest.mark.sweep),
         ("turing", "--precision fp16 --gradient_checkpointing all"),
         ("ampere", "--precision bf16 --gradient_checkpointing 2 --cpu_offload on"),
     ],
@@ -101,7 +101,7 @@ def test_one_card(train, card, arguments):
     assert (outcome.ledger["pinned_host"]["peak_bytes"] > 32 * MIB) == ("offload" in arguments)
 
 
-@pytest.mark.parametrize("larger", [0, 1])
+@pytest.mark.parametrize("larger", [pytest.param(0, marks=pytest.mark.sweep), 1])
 def test_unequal_cards(train, larger):
     small = {
         **machine.CARDS["ampere"],
@@ -131,7 +131,11 @@ def test_out_of_memory_in_a_step_halves_the_micro_batch(train):
 
 @pytest.mark.parametrize(
     ("size", "card", "precision"),
-    [("small", "rtx-3090", "bf16"), ("medium", "rtx-4090", "fp32"), ("medium", "h100-80gb-pcie", "bf16")],
+    [
+        ("small", "rtx-3090", "bf16"),
+        pytest.param("medium", "rtx-4090", "fp32", marks=pytest.mark.sweep),
+        pytest.param("medium", "h100-80gb-pcie", "bf16", marks=pytest.mark.sweep),
+    ],
 )
 def test_a_named_size_through_the_command(vramwise, tmp_path, size, card, precision):
     data, out = tmp_path / "data", tmp_path / "out"

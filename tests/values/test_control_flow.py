@@ -82,6 +82,7 @@ def test_balanced_routing_gives_each_expert_its_share(balanced):
     assert balanced["grouped_experts"] == {"groups": [4.0], "counts": [192]}
 
 
+@pytest.mark.sweep
 def test_worst_routing_gives_two_experts_everything(worst):
     found = worst["experts"]
     assert found["rows"] == [4096] * 2

@@ -23,6 +23,7 @@ def test_each_expert_gets_its_share(balanced):
     assert balanced["experts"]["grouped_mm"]["peak"] > 0
 
 
+@pytest.mark.sweep
 def test_the_worst_case_is_two_experts_with_all_tokens(with_values):
     worst = with_values("models.py", "hopper", VRAMWISE_ROUTING="worst").result
     assert worst["experts"]["eager"]["rows"] == [2048] * 4
