@@ -1,7 +1,8 @@
 // LossScaler: keeps fp16 gradients from vanishing by scaling the loss, and finds the scale by trying.
 //
 // A step whose gradients hold an infinity or NaN is skipped and the scale is halved; after 2,000 good steps in a row it
-// is doubled. (The rule and its constants are those of torch.amp.GradScaler.)
+// is doubled: as torch.amp.GradScaler does by default, from the same 65,536 on. Two bounds are ours, for GradScaler has
+// none: the scale stays at or below 2^24, and after kMostSkipped skipped steps in a row the run is given up.
 #pragma once
 
 #include <cstdint>
