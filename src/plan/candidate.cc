@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace vramwise {
 
@@ -15,6 +16,19 @@ std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, 
     shares.push_back(std::max<std::int64_t>(1, std::llround(share)));
   }
   return shares;
+}
+
+std::int64_t accumulation_for(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches) {
+  const std::int64_t together = std::accumulate(micro_batches.begin(), micro_batches.end(), std::int64_t{0});
+  return (sequences + together - 1) / together;
+}
+
+Bytes offloaded_bytes(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards) {
+  Bytes sum;
+  for (std::size_t i = 0; i < cards.size(); ++i) {
+    if (cards[i].holds_optimizer) sum += ledger_of(model, candidate, cards[i], i).offloaded;
+  }
+  return sum;
 }
 
 Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const CardPlan& card, std::size_t index) {

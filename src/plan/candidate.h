@@ -18,6 +18,12 @@ struct Candidate {
 /// least 1.
 std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, const std::vector<CardPlan>& cards);
 
+/// Accumulation steps in which these micro-batches hold `sequences`.
+std::int64_t accumulation_for(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches);
+
+/// Optimizer states that leave the devices.
+Bytes offloaded_bytes(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards);
+
 Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const CardPlan& card, std::size_t index);
 
 /// Bytes missing on the card that is worst off; zero or less: it fits everywhere.

@@ -45,6 +45,15 @@ struct Overrides {
   std::optional<std::int64_t> checkpointed_blocks = {};
   std::optional<bool> offload_optimizer = {};
   std::optional<std::int64_t> loss_chunk_tokens = {};
+  /// Sequences an optimizer step: accumulation follows from it and the micro-batch. Not with both micro_batch and
+  /// gradient_accumulation_steps.
+  std::optional<std::int64_t> effective_batch = {};
+};
+
+/// One tier below the device: where offloaded optimizer states would go.
+struct OffloadTier {
+  std::string name = {};  ///< "host memory", "the disk of out"
+  Bytes room = {};
 };
 
 bool fixes_anything(const Overrides& overrides);
@@ -57,6 +66,7 @@ struct PlanRequest {
   VramTarget target = {};
   Bytes safety_margin = kDefaultSafetyMargin;
   Overrides overrides;
+  std::optional<OffloadTier> offload_tier = {};  ///< absent: not known, and taken for large enough
 };
 
 /// One replica of the plan.

@@ -49,6 +49,19 @@ Precision default_precision(const std::vector<CardPlan>& cards) {
   return all_bf16 ? Precision::kBf16 : Precision::kFp16;
 }
 
+/// Micro-batch and accumulation that hold the fixed effective batch: the one that is not fixed itself follows.
+void keep_effective_batch(StepSettings& step, const Overrides& fixed, const std::vector<CardPlan>& cards) {
+  const std::int64_t sequences = *fixed.effective_batch;
+  if (fixed.gradient_accumulation_steps) {
+    const std::int64_t steps = *fixed.gradient_accumulation_steps;
+    step.micro_batch = 1;
+    while (accumulation_for(sequences, share_micro_batch(step.micro_batch, cards)) > steps) ++step.micro_batch;
+    return;
+  }
+  if (!fixed.micro_batch) step.micro_batch = std::min(step.micro_batch, sequences);
+  step.gradient_accumulation_steps = accumulation_for(sequences, share_micro_batch(step.micro_batch, cards));
+}
+
 Candidate starting_candidate(const PlanRequest& request, const std::vector<CardPlan>& cards) {
   Bytes largest_target = cards.front().target;
   for (const CardPlan& card : cards) largest_target = std::max(largest_target, card.target);
@@ -61,6 +74,7 @@ Candidate starting_candidate(const PlanRequest& request, const std::vector<CardP
   step.micro_batch = fixed.micro_batch.value_or(row.micro_batch);
   step.seq_len = fixed.seq_len.value_or(row.seq_len);
   step.gradient_accumulation_steps = fixed.gradient_accumulation_steps.value_or(row.gradient_accumulation_steps);
+  if (fixed.effective_batch) keep_effective_batch(step, fixed, cards);
   step.precision = fixed.precision.value_or(default_precision(cards));
   step.checkpointed_blocks = std::min(fixed.checkpointed_blocks.value_or(row_blocks), request.model.n_layers);
   step.offload_optimizer = fixed.offload_optimizer.value_or(false);
@@ -90,11 +104,28 @@ Error preset_does_not_fit(const PlanRequest& request, const std::vector<CardPlan
                       remedy);
 }
 
-Error nothing_fits(const PlanRequest& request, const std::vector<CardPlan>& cards, const Candidate& smallest) {
+/// Offloading that was asked for, and has nowhere to go.
+Error no_room_for_offload(const PlanRequest& request, Bytes offloaded) {
   return does_not_fit(
-      fmt::format("{} ({} parameters) does not fit: even {} needs {} more than the {} that are usable",
+      fmt::format("optimizer states off the device take {}, and {} has room for {}", format_size(offloaded),
+                  request.offload_tier->name, format_size(request.offload_tier->room)),
+      "Leave --cpu_offload out, make room there, or take a smaller model.");
+}
+
+Error nothing_fits(const PlanRequest& request, const std::vector<CardPlan>& cards, const Candidate& smallest) {
+  Candidate offloaded = smallest;
+  offloaded.step.offload_optimizer = true;
+  const Bytes taken = offloaded_bytes(request.model, offloaded, cards);
+  std::string remark;
+  if (!smallest.step.offload_optimizer && !request.overrides.offload_optimizer && request.offload_tier &&
+      taken > request.offload_tier->room) {
+    remark = fmt::format("; optimizer states cannot leave the device, as they take {} and {} has room for {}",
+                         format_size(taken), request.offload_tier->name, format_size(request.offload_tier->room));
+  }
+  return does_not_fit(
+      fmt::format("{} ({} parameters) does not fit: even {} needs {} more than the {} that are usable{}",
                   request.model_name, format_count(parameter_count(request.model)), describe_settings(smallest.step),
-                  format_size(shortage(request.model, smallest, cards)), format_size(cards.front().usable)),
+                  format_size(shortage(request.model, smallest, cards)), format_size(cards.front().usable), remark),
       "Take a smaller --model_size, more --vram, or let the planner choose what you fixed by flag.");
 }
 
@@ -151,6 +182,7 @@ Bytes CardPlan::model_memory() const {
 }
 
 std::int64_t Plan::effective_batch_size() const {
+  if (request.overrides.effective_batch) return *request.overrides.effective_batch;
   std::int64_t sequences = 0;
   for (const CardPlan& card : cards) sequences += card.micro_batch * step.gradient_accumulation_steps;
   return sequences;
@@ -185,6 +217,7 @@ Result<Plan> make_plan(const PlanRequest& request) {
   VRAMWISE_ASSIGN_OR_RETURN(plan.cards, budget_cards(request));
   if (!request.target.note.empty()) plan.notes.push_back(request.target.note);
 
+  VRAMWISE_CHECK(!request.overrides.effective_batch || *request.overrides.effective_batch >= 1);
   Candidate candidate = starting_candidate(request, plan.cards);
   PassContext context{request, plan.cards, plan.decisions};
   if (request.target.kind == VramTarget::Kind::kPreset && !context.fits(candidate)) {
@@ -193,6 +226,8 @@ Result<Plan> make_plan(const PlanRequest& request) {
   const std::int64_t wanted_seq_len = candidate.step.seq_len;
   for (const Pass& pass : guide_passes()) pass.run(candidate, context);
   if (!context.fits(candidate)) return nothing_fits(request, plan.cards, candidate);
+  if (candidate.step.offload_optimizer && !context.has_room_for_offload(candidate))
+    return no_room_for_offload(request, offloaded_bytes(request.model, candidate, plan.cards));
 
   if (candidate.step.seq_len < wanted_seq_len) {
     plan.notes.push_back(fmt::format(

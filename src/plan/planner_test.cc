@@ -97,6 +97,57 @@ TEST(Planner, AFixedKnobStaysFixed) {
   EXPECT_THAT(result.error().what, HasSubstr("batch_size 4"));
 }
 
+TEST(Planner, AFixedEffectiveBatchIsKeptOnEveryCardAndMemory) {
+  for (const std::int64_t sequences : {1, 7, 16, 23}) {
+    for (const std::vector<Card>& cards :
+         {std::vector{gpu(12)}, {gpu(24)}, {gpu(80)}, {gpu(24, 2.0), gpu(16), gpu(16)}}) {
+      PlanRequest request = request_for("large", cards);
+      request.overrides.effective_batch = sequences;
+      request.overrides.seq_len = 512;
+      const Plan plan = make_plan(request).value();
+      EXPECT_EQ(plan.effective_batch_size(), sequences);
+      std::int64_t together = 0;
+      for (const CardPlan& card : plan.cards) together += card.micro_batch;
+      // As many accumulation steps as needed, and none more.
+      EXPECT_GE(together * plan.step.gradient_accumulation_steps, sequences);
+      EXPECT_LT(together * (plan.step.gradient_accumulation_steps - 1), sequences);
+      EXPECT_EQ(plan.step.seq_len, 512);
+    }
+  }
+  PlanRequest request = request_for("medium", {gpu(24)});
+  request.overrides.effective_batch = 16;
+  request.overrides.gradient_accumulation_steps = 5;
+  EXPECT_EQ(make_plan(request).value().step.micro_batch, 4);
+  request.overrides.gradient_accumulation_steps = std::nullopt;
+  request.overrides.micro_batch = 5;
+  EXPECT_EQ(make_plan(request).value().step.gradient_accumulation_steps, 4);
+}
+
+TEST(Planner, StatesAreOffloadedOnlyWhereThereIsRoomForThem) {
+  PlanRequest request = request_for("large", {gpu(24)});
+  request.overrides.seq_len = 1024;
+  // The largest margin with which it fits without offload, and a little more.
+  const auto plan_with = [&](std::int64_t margin_mib) {
+    request.safety_margin = Bytes::mib(margin_mib);
+    return make_plan(request);
+  };
+  std::int64_t margin = 1024;
+  while (!plan_with(margin)->step.offload_optimizer) margin += 256;
+  const Bytes taken = plan_with(margin)->cards[0].ledger.offloaded;
+  request.offload_tier = OffloadTier{"host memory", taken};
+  EXPECT_TRUE(plan_with(margin)->step.offload_optimizer);
+  request.offload_tier->room = taken - Bytes(1);
+  const auto refused = plan_with(margin);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kDoesNotFit);
+  EXPECT_THAT(refused.error().what, HasSubstr("cannot leave the device"));
+  request.overrides.offload_optimizer = true;
+  const auto asked = plan_with(margin);
+  ASSERT_FALSE(asked.ok());
+  EXPECT_EQ(asked.error().code, ErrorCode::kDoesNotFit);
+  EXPECT_THAT(asked.error().what, HasSubstr("host memory has room for"));
+}
+
 TEST(Planner, APresetStandsAsItIsOrIsRefused) {
   EXPECT_EQ(make_plan(request_for("medium", {gpu(16)}, "16gb")).value().description, "Preset for 16GB VRAM");
   PlanRequest request = request_for("large", {gpu(24)}, "24gb");

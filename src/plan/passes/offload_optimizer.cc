@@ -1,5 +1,5 @@
 // Optimizer states one tier below the device: the largest single saving, paid for with a transfer of every gradient and
-// weight each step.
+// weight each step. Where the tier below has no room for them it is no way out.
 #include "plan/passes/passes.h"
 
 namespace vramwise {
@@ -9,6 +9,10 @@ void offload_optimizer(Candidate& candidate, PassContext& context) {
     return;
   const std::string reason = context.shortage_text(candidate);
   candidate.step.offload_optimizer = true;
+  if (!context.has_room_for_offload(candidate)) {
+    candidate.step.offload_optimizer = false;
+    return;
+  }
   context.decisions.push_back({"offload_optimizer", "false -> true", reason});
 }
 

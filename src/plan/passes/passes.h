@@ -15,6 +15,10 @@ struct PassContext {
   std::vector<Decision>& decisions;
 
   bool fits(const Candidate& candidate) const { return vramwise::fits(request.model, candidate, cards); }
+  /// Whether the tier below holds what the candidate moves there.
+  bool has_room_for_offload(const Candidate& candidate) const {
+    return !request.offload_tier || offloaded_bytes(request.model, candidate, cards) <= request.offload_tier->room;
+  }
   /// "1.20 GiB short": why a pass changes something.
   std::string shortage_text(const Candidate& candidate) const;
 };

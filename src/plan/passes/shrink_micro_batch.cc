@@ -25,9 +25,12 @@ void shrink_micro_batch(Candidate& candidate, PassContext& context) {
   StepSettings& step = candidate.step;
   while (step.micro_batch > 1 && !context.fits(candidate)) {
     const std::int64_t sequences = step.micro_batch * step.gradient_accumulation_steps;
-    step.micro_batch = next_smaller(step.micro_batch, step.gradient_accumulation_steps);
-    step.gradient_accumulation_steps = sequences / step.micro_batch;
+    step.micro_batch =
+        fixed.effective_batch ? step.micro_batch - 1 : next_smaller(step.micro_batch, step.gradient_accumulation_steps);
     candidate.micro_batches = share_micro_batch(step.micro_batch, context.cards);
+    step.gradient_accumulation_steps = fixed.effective_batch
+                                           ? accumulation_for(*fixed.effective_batch, candidate.micro_batches)
+                                           : sequences / step.micro_batch;
   }
   if (step.micro_batch == before.step.micro_batch) return;
   context.decisions.push_back(
