@@ -41,6 +41,7 @@ Json to_json(const std::optional<Bytes>& bytes) { return bytes ? Json(bytes->cou
 
 Json to_json(const DeviceMemory& memory) {
   return {{"device", memory.device},
+          {"before_bytes", to_json(memory.before)},
           {"now_bytes", to_json(memory.now)},
           {"peak_bytes", to_json(memory.peak)},
           {"predicted_peak_bytes", memory.predicted_peak.count()}};
@@ -85,6 +86,7 @@ std::vector<DeviceMemory> MemoryProbe::read() const {
   for (const DeviceMemory& before : devices_) {
     const Reading reading = read_device(before.device);
     DeviceMemory memory = before;
+    memory.before = before.now;
     memory.now = memory.peak = std::nullopt;
     const Bytes taken = before.now.value_or(Bytes());
     if (reading.now) memory.now = *reading.now - taken;

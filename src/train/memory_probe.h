@@ -13,10 +13,11 @@
 namespace vramwise {
 
 struct DeviceMemory {
-  std::string device;         ///< "cpu" or "cuda:N"
-  std::optional<Bytes> now;   ///< beyond what was taken before the model was built
-  std::optional<Bytes> peak;  ///< as now, the most since then
-  Bytes predicted_peak;       ///< of the plan
+  std::string device;                ///< "cpu" or "cuda:N"
+  std::optional<Bytes> now;          ///< beyond what was taken before the model was built
+  std::optional<Bytes> peak;         ///< as now, the most since then
+  Bytes predicted_peak;              ///< of the plan
+  std::optional<Bytes> before = {};  ///< what was taken before the model was built
 };
 
 Json to_json(const DeviceMemory& memory);
