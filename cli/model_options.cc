@@ -36,6 +36,12 @@ Result<DecoderConfig> ModelOptions::resolve(std::optional<std::int64_t> data_voc
   return config;
 }
 
+bool ModelOptions::is_given(const CLI::App& command) const {
+  const bool dimension = vocab_size || hidden_size || n_layers || n_heads || n_kv_heads || head_dim ||
+                         intermediate_size || rope_theta || untied_embeddings;
+  return dimension || command.get_option("--model_size")->count() > 0;
+}
+
 std::string ModelOptions::name() const {
   const bool changed =
       hidden_size || n_layers || n_heads || n_kv_heads || head_dim || intermediate_size || untied_embeddings;

@@ -29,6 +29,8 @@ struct ModelOptions {
   /// --vocab_size is not given.
   Result<DecoderConfig> resolve(std::optional<std::int64_t> data_vocab_size) const;
 
+  bool is_given(const CLI::App& command) const;  ///< whether any flag of the model was
+
   /// "medium", or "custom (medium)" where a dimension differs from the preset.
   std::string name() const;
 };

@@ -74,7 +74,7 @@ void RunOptions::add_to(CLI::App& command) {
   command.add_option("--eval_every", schedule.eval_every, "Steps between evaluations; 0: only at the end")
       ->capture_default_str()
       ->group(kSchedule);
-  command.add_option("--eval_batches", schedule.eval_batches, "Micro-batches an evaluation")
+  command.add_option("--eval_batches", schedule.eval_batches, "Batches of 4096 tokens an evaluation, at most")
       ->capture_default_str()
       ->group(kSchedule);
   command.add_option("--save_every", schedule.save_every, "Steps between checkpoints; 0: only at the end")

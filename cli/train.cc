@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/json.h"
@@ -16,15 +19,18 @@
 #include "cli/model_options.h"
 #include "cli/output_folder.h"
 #include "cli/plan_options.h"
+#include "cli/resume.h"
 #include "cli/run_options.h"
 #include "cli/trainer_process.h"
 #include "data/dataset.h"
 #include "device/machine.h"
 #include "device/system.h"
 #include "io/files.h"
+#include "io/folder_space.h"
 #include "plan/plan.h"
 #include "report/plan_json.h"
 #include "report/plan_text.h"
+#include "run/checkpoint_state.h"
 #include "run/output_names.h"
 #include "run/run_spec.h"
 
@@ -89,13 +95,71 @@ Result<Dataset> open_data(const RunOptions& run) {
   return open_dataset(options);
 }
 
-Result<Plan> plan_for(const Options& options, const DecoderConfig& model) {
+Error continuing_does_not_fit(const EarlierRun& earlier, const PlanRequest& request, const Error& why) {
+  return does_not_fit(
+      fmt::format("--resume: the run's sequences of {} tokens and {} of them a step are kept, and {}",
+                  *request.overrides.seq_len,
+                  request.overrides.effective_batch.value_or(earlier.run.effective_batch_size()), why.what),
+      "Continue it where there is more memory (--vram), or change the training on purpose with a shorter --seq_len.");
+}
+
+/// Where optimizer states would go: host memory for cards, a file in the output folder for the CPU.
+Result<std::optional<OffloadTier>> offload_tier(const Options& options, const PlanRequest& request,
+                                                const Machine& machine) {
+  if (request.cards.front().backend == Backend::kCuda) {
+    const std::optional<Bytes> budget = machine.host.budget();
+    // Emulated cards stand for another machine, whose host memory is not this one's.
+    if (!budget || options.trust_vram || std::getenv("VRAMWISE_GPUS") != nullptr) return std::optional<OffloadTier>();
+    return std::optional<OffloadTier>({"host memory", std::max(Bytes(0), *budget - request.safety_margin)});
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(const FolderSpace space, folder_space(options.run.out_dir));
+  if (!space.is_in_memory) return std::optional<OffloadTier>({"the disk of " + options.run.out_dir, space.free});
+  // A file in memory frees none: only what is left over beside the run itself counts, and that is looked at later.
+  const bool asked = request.overrides.offload_optimizer.value_or(false);
+  return std::optional<OffloadTier>(
+      {options.run.out_dir + ", which lies in memory itself (tmpfs),", asked ? space.free : Bytes(0)});
+}
+
+/// A file with optimizer states in memory counts like the rest of the run.
+Status count_states_in_memory(const Options& options, Plan& plan) {
+  const CardPlan& host = plan.cards.front();
+  if (host.card.backend != Backend::kCpu || !plan.step.offload_optimizer) return Done{};
+  VRAMWISE_ASSIGN_OR_RETURN(const FolderSpace space, folder_space(options.run.out_dir));
+  if (!space.is_in_memory) return Done{};
+  const Bytes taken = host.ledger.device + host.ledger.offloaded;
+  if (taken > host.usable) {
+    return does_not_fit(
+        fmt::format("{} lies in memory (tmpfs), so optimizer states there save nothing: {} are needed, {} are usable",
+                    options.run.out_dir, format_size(taken), format_size(host.usable)),
+        "Name an --out_dir on a disk.");
+  }
+  plan.notes.push_back(
+      fmt::format("{} lies in memory (tmpfs), so optimizer states there save nothing: the run takes {}",
+                  options.run.out_dir, format_size(taken)));
+  return Done{};
+}
+
+/// A disk that is too small is a fault of the machine, not a plan that does not fit.
+Status require_disk_for_offload(const PlanRequest& request) {
+  if (request.cards.front().backend != Backend::kCpu || !request.offload_tier) return Done{};
+  if (!request.overrides.offload_optimizer.value_or(false)) return Done{};
+  const std::int64_t buffers = request.overrides.precision.value_or(Precision::kFp32) == Precision::kFp32 ? 2 : 3;
+  const Bytes needed(parameter_count(request.model) * buffers * std::int64_t{sizeof(float)});
+  if (needed <= request.offload_tier->room) return Done{};
+  return world_error(
+      fmt::format("--cpu_offload keeps optimizer states of {} in a file, and {} has {} free", format_size(needed),
+                  request.offload_tier->name, format_size(request.offload_tier->room)),
+      "Name an --out_dir with more room, or leave --cpu_offload out.");
+}
+
+Result<Plan> plan_for(const Options& options, const DecoderConfig& model, const std::optional<EarlierRun>& earlier) {
   PlanRequest request;
   request.model = model;
-  request.model_name = options.model.name();
+  request.model_name = earlier ? name_of_model(model) : options.model.name();
   VRAMWISE_ASSIGN_OR_RETURN(request.target, planned_target(options));
   VRAMWISE_ASSIGN_OR_RETURN(request.safety_margin, options.plan.margin());
   VRAMWISE_ASSIGN_OR_RETURN(request.overrides, options.plan.overrides(model.n_layers));
+  if (earlier) take_over(*earlier, request.overrides);
   RealSystem system;
   VRAMWISE_ASSIGN_OR_RETURN(const Machine machine, probe(system));
   VRAMWISE_ASSIGN_OR_RETURN(CardSet set, training_cards(options, machine));
@@ -103,7 +167,13 @@ Result<Plan> plan_for(const Options& options, const DecoderConfig& model) {
   leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;
-  VRAMWISE_ASSIGN_OR_RETURN(Plan plan, make_plan(request));
+  VRAMWISE_ASSIGN_OR_RETURN(request.offload_tier, offload_tier(options, request, machine));
+  VRAMWISE_RETURN_IF_ERROR(require_disk_for_offload(request));
+  Result<Plan> planned = make_plan(request);
+  if (!planned.ok() && earlier && planned.error().code == ErrorCode::kDoesNotFit)
+    return continuing_does_not_fit(*earlier, request, planned.error());
+  VRAMWISE_ASSIGN_OR_RETURN(Plan plan, std::move(planned));
+  VRAMWISE_RETURN_IF_ERROR(count_states_in_memory(options, plan));
   plan.notes.insert(plan.notes.begin(), set.notes.begin(), set.notes.end());
   return plan;
 }
@@ -119,19 +189,50 @@ Result<RunSpec> run_spec_for(const Options& options, const Plan& plan) {
   // The trainer's first replica is the one with the optimizer.
   std::swap(spec.replicas.front(), spec.replicas[plan.optimizer_card()]);
   spec.step.micro_batch = spec.replicas.front().micro_batch;
+  spec.effective_batch = plan.effective_batch_size();
   VRAMWISE_RETURN_IF_ERROR(options.run.apply_to(spec));
   return spec;
 }
 
-Outcome train(const Options& options) {
+/// What --resume continues, if it was given.
+Result<std::optional<EarlierRun>> earlier_run(const Options& options) {
+  if (!options.run.resume) return std::optional<EarlierRun>();
+  VRAMWISE_ASSIGN_OR_RETURN(EarlierRun earlier, find_earlier_run(options.run.out_dir));
+  return std::optional<EarlierRun>(std::move(earlier));
+}
+
+Result<DecoderConfig> model_for(const Options& options, const std::optional<EarlierRun>& earlier, const Dataset& data,
+                                const CLI::App& command) {
+  std::optional<DecoderConfig> asked;
+  if (!earlier || options.model.is_given(command)) {
+    VRAMWISE_ASSIGN_OR_RETURN(asked, options.model.resolve(data.vocab_size));
+  }
+  return earlier ? model_to_continue(*earlier, asked) : Result<DecoderConfig>(*asked);
+}
+
+Status say_what_changes(const EarlierRun& earlier, const RunSpec& spec) {
+  VRAMWISE_ASSIGN_OR_RETURN(const std::vector<std::string> changes, changes_of_training(earlier, spec));
+  for (const std::string& change : changes) fmt::print(stderr, "vramwise: {}\n", change);
+  return Done{};
+}
+
+Outcome train(Options options, const CLI::App& command) {
   VRAMWISE_RETURN_IF_ERROR(options.plan.target());
   VRAMWISE_RETURN_IF_ERROR(options.plan.margin());
+  // Taken before the checkpoints are looked at, so that they are still the newest when the trainer reads them.
+  std::optional<FileLock> lock;
+  if (options.run.resume && !options.plan_only && path_exists(options.run.out_dir)) {
+    VRAMWISE_ASSIGN_OR_RETURN(lock, lock_output_folder(options.run.out_dir));
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<EarlierRun> earlier, earlier_run(options));
+  if (earlier) take_over(*earlier, command, options.run);
   VRAMWISE_ASSIGN_OR_RETURN(const Dataset data, open_data(options.run));
   for (const std::string& warning : data.warnings) fmt::print(stderr, "vramwise: {}\n", warning);
-  VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model, options.model.resolve(data.vocab_size));
-  VRAMWISE_ASSIGN_OR_RETURN(const Plan plan, plan_for(options, model));
+  VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model, model_for(options, earlier, data, command));
+  VRAMWISE_ASSIGN_OR_RETURN(const Plan plan, plan_for(options, model, earlier));
   VRAMWISE_RETURN_IF_ERROR(validate_for_training(data, plan.step.seq_len, model.vocab_size));
   VRAMWISE_ASSIGN_OR_RETURN(const RunSpec spec, run_spec_for(options, plan));
+  if (earlier) VRAMWISE_RETURN_IF_ERROR(say_what_changes(*earlier, spec));
 
   if (options.plan_only && options.as_json) {
     fmt::print("{}\n", plan_json(plan).dump(2));
@@ -141,8 +242,11 @@ Outcome train(const Options& options) {
   fmt::print(options.as_json ? stderr : stdout, "{}Data: {}\n", plan_text(plan), data.description);
   std::fflush(nullptr);
   if (options.plan_only) return kExitDone;
+  if (!lock) {
+    VRAMWISE_ASSIGN_OR_RETURN(lock, lock_output_folder(spec.out_dir));
+  }
   VRAMWISE_ASSIGN_OR_RETURN(const std::string run_file, prepare_output_folder(spec));
-  return become_trainer(run_file, options.as_json, visible_devices_of(plan.request.cards));
+  return become_trainer(run_file, options.as_json, visible_devices_of(plan.request.cards), std::move(*lock));
 }
 
 }  // namespace
@@ -162,7 +266,7 @@ void add_train_command(CLI::App& app, Outcome& outcome) {
   command->add_flag("--plan_only", options->plan_only, "Print the plan and stop");
   command->add_flag("--json", options->as_json,
                     "Print the outcome (with --plan_only: the plan) as JSON (docs/formats.md)");
-  command->callback([options, &outcome] { outcome = train(*options); });
+  command->callback([options, command, &outcome] { outcome = train(*options, *command); });
 }
 
 }  // namespace vramwise::cli

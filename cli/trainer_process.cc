@@ -23,10 +23,14 @@ std::string trainer_path() {
 
 }  // namespace
 
-Error become_trainer(const std::string& run_file, bool as_json, const std::string& visible_devices) {
+Error become_trainer(const std::string& run_file, bool as_json, const std::string& visible_devices, FileLock lock) {
+  const Result<int> descriptor = lock.hand_over();
+  if (!descriptor.ok()) return descriptor.error();
+  const std::string lock_text = std::to_string(*descriptor);
   if (!visible_devices.empty()) setenv("CUDA_VISIBLE_DEVICES", visible_devices.c_str(), 1);
   const std::string program = trainer_path();
-  const char* const arguments[] = {program.c_str(), run_file.c_str(), as_json ? "--json" : nullptr, nullptr};
+  const char* const arguments[] = {
+      program.c_str(), run_file.c_str(), "--lock", lock_text.c_str(), as_json ? "--json" : nullptr, nullptr};
   execv(program.c_str(),
         const_cast<char* const*>(arguments));  // NOLINT(cppcoreguidelines-pro-type-const-cast): execv's old signature
   return world_error(fmt::format("cannot start {}: {}", program, std::strerror(errno)),

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -12,6 +13,7 @@
 #include "io/checksum.h"
 #include "io/file_lock.h"
 #include "io/files.h"
+#include "io/folder_space.h"
 #include "io/output_file.h"
 
 namespace vramwise {
@@ -116,12 +118,37 @@ TEST_F(Io, ALockIsHeldByOneProcess) {
   const auto second = FileLock::acquire(at("lock"), "a run in out");
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().what, "a run in out is still going on (process " + std::to_string(::getpid()) + ")");
-  EXPECT_EQ(second.error().code, ErrorCode::kUsage);
+  EXPECT_EQ(second.error().code, ErrorCode::kWorld);
   {
     const FileLock gone = std::move(*lock);
   }
   EXPECT_TRUE(FileLock::acquire(at("lock"), "a run in out").ok());
   EXPECT_TRUE(FileLock::wait(at("lock")).ok());
+}
+
+TEST_F(Io, ALockIsHandedOverWithoutAGap) {
+  auto lock = FileLock::acquire(at("lock"), "a run in out");
+  ASSERT_TRUE(lock.ok());
+  const int descriptor = lock->hand_over().value();
+  EXPECT_EQ(::fcntl(descriptor, F_GETFD) & FD_CLOEXEC, 0) << "it must live over an exec";
+  EXPECT_FALSE(FileLock::acquire(at("lock"), "a run in out").ok());
+  {
+    const auto adopted = FileLock::adopt(descriptor, at("lock"));
+    ASSERT_TRUE(adopted.ok()) << adopted.error().what;
+    EXPECT_NE(::fcntl(descriptor, F_GETFD) & FD_CLOEXEC, 0);
+    EXPECT_FALSE(FileLock::acquire(at("lock"), "a run in out").ok());
+  }
+  EXPECT_TRUE(FileLock::acquire(at("lock"), "a run in out").ok());
+  EXPECT_FALSE(FileLock::adopt(0, at("lock")).ok()) << "stdin is no lock";
+}
+
+TEST_F(Io, SpaceOfAFolderThatIsYetToBeMade) {
+  const auto space = folder_space(at("not/yet/there"));
+  ASSERT_TRUE(space.ok()) << space.error().what;
+  EXPECT_GT(space->free, Bytes(0));
+  if (path_exists("/dev/shm")) {
+    EXPECT_TRUE(folder_space("/dev/shm/x")->is_in_memory);
+  }
 }
 
 TEST_F(Io, ALockEndsWithItsProcess) {

@@ -82,7 +82,12 @@ Result<Json> section(const Json& json, const char* key) {
 
 }  // namespace
 
+std::int64_t eval_sequences(const ScheduleSpec& schedule, std::int64_t seq_len) {
+  return (schedule.eval_batches * kEvalBatchTokens + seq_len - 1) / seq_len;
+}
+
 std::int64_t RunSpec::effective_batch_size() const {
+  if (effective_batch > 0) return effective_batch;
   std::int64_t sequences = 0;
   for (const ReplicaSpec& replica : replicas) sequences += replica.micro_batch * step.gradient_accumulation_steps;
   return sequences;
@@ -94,6 +99,7 @@ Json to_json(const RunSpec& spec) {
   return {{"model", to_json(spec.model)},
           {"step", to_json(spec.step)},
           {"replicas", replicas},
+          {"effective_batch", spec.effective_batch},
           {"optimizer", to_json(spec.optimizer)},
           {"schedule", to_json(spec.schedule)},
           {"data", {{"data_dir", spec.data.data_dir}, {"tokenizer", spec.data.tokenizer}}},
@@ -114,6 +120,8 @@ Result<RunSpec> run_spec_from_json(const Json& json) {
     spec.replicas.push_back(std::move(one));
   }
   if (spec.replicas.empty()) return world_error("key \"replicas\": at least one was expected");
+  VRAMWISE_ASSIGN_OR_RETURN(spec.effective_batch, json_get_or<std::int64_t>(json, "effective_batch", 0));
+  if (spec.effective_batch < 0) return world_error("key \"effective_batch\": a number of sequences was expected");
   VRAMWISE_ASSIGN_OR_RETURN(const Json optimizer, section(json, "optimizer"));
   VRAMWISE_ASSIGN_OR_RETURN(spec.optimizer, optimizer_from_json(optimizer));
   VRAMWISE_ASSIGN_OR_RETURN(const Json schedule, section(json, "schedule"));

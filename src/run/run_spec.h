@@ -45,7 +45,7 @@ struct OptimizerSpec {
 struct ScheduleSpec {
   std::int64_t max_steps = 1000;           ///< optimizer steps
   std::int64_t eval_every = 100;           ///< steps; 0: only at the end
-  std::int64_t eval_batches = 20;          ///< micro-batches an evaluation, at most
+  std::int64_t eval_batches = 20;          ///< of kEvalBatchTokens each: how much text an evaluation takes, at most
   std::int64_t save_every = 500;           ///< steps; 0: only at the end
   std::int64_t log_every = 10;             ///< steps between progress lines where stderr is no terminal
   std::optional<double> stop_at_val_loss;  ///< nats a token: end early once an evaluation is at or below it
@@ -54,6 +54,13 @@ struct ScheduleSpec {
 
   bool operator==(const ScheduleSpec&) const = default;
 };
+
+/// Tokens of an evaluation batch. A constant, so that the validation loss does not hang on the memory plan: how many of
+/// them are computed at a time does.
+inline constexpr std::int64_t kEvalBatchTokens = 4096;
+
+/// Sequences of `seq_len` tokens an evaluation takes at most: the least that hold all its batches.
+std::int64_t eval_sequences(const ScheduleSpec& schedule, std::int64_t seq_len);
 
 struct DataSpec {
   std::string data_dir;
@@ -66,6 +73,9 @@ struct RunSpec {
   DecoderConfig model;
   StepSettings step;  ///< micro_batch is that of replica 0
   std::vector<ReplicaSpec> replicas;
+  /// Sequences an optimizer step; 0: the sum over replicas of micro-batch x accumulation. Never more than that sum;
+  /// less where a run goes on with micro-batches that do not divide what it began with.
+  std::int64_t effective_batch = 0;
   OptimizerSpec optimizer;
   ScheduleSpec schedule;
   DataSpec data;
@@ -74,7 +84,7 @@ struct RunSpec {
   std::string init_from;  ///< begin with the weights of this safetensors file, or of a folder with model.safetensors;
                           ///< empty: a fresh start from the seed
 
-  /// Sequences an optimizer step: the sum over replicas of micro-batch x accumulation.
+  /// Sequences an optimizer step: effective_batch, or what it stands for where it is 0.
   std::int64_t effective_batch_size() const;
 
   bool operator==(const RunSpec&) const = default;

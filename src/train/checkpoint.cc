@@ -10,8 +10,9 @@
 #include <utility>
 
 #include "base/text.h"
-#include "base/units.h"
 #include "io/files.h"
+#include "io/sealed_json.h"
+#include "run/checkpoint_state.h"
 #include "run/output_names.h"
 #include "train/tensor_files.h"
 
@@ -19,33 +20,7 @@ namespace vramwise {
 namespace {
 
 constexpr std::size_t kKept = 2;
-constexpr std::int64_t kFormat = 1;
 constexpr const char* kTemporary = ".unfinished-";
-
-std::string folder_name(std::int64_t step) {
-  char digits[32];
-  std::snprintf(digits, sizeof(digits), "%06lld", static_cast<long long>(step));
-  return kCheckpointPrefix + std::string(digits);
-}
-
-std::optional<std::int64_t> step_of(const std::string& name) {
-  const std::string_view prefix = kCheckpointPrefix;
-  if (!name.starts_with(prefix)) return std::nullopt;
-  const auto step = parse_integer(std::string_view(name).substr(prefix.size()));
-  if (!step || *step < 0 || folder_name(*step) != name) return std::nullopt;
-  return step;
-}
-
-/// Steps of the checkpoints in out_dir, newest first.
-Result<std::vector<std::int64_t>> list_steps(const std::string& out_dir) {
-  VRAMWISE_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_folder(out_dir));
-  std::vector<std::int64_t> steps;
-  for (const std::string& name : names) {
-    if (const auto step = step_of(name)) steps.push_back(*step);
-  }
-  std::sort(steps.rbegin(), steps.rend());
-  return steps;
-}
 
 const char* torch_type_name(Precision precision) {
   switch (precision) {
@@ -82,7 +57,7 @@ struct Seals {
 };
 
 Json state_to_json(const RunSpec& spec, const RunState& state, const Seals& seals) {
-  return {{"format", kFormat},
+  return {{"format", kStateFormat},
           {"step", state.step},
           {"updates", state.updates},
           {"sequences", state.sequences},
@@ -95,6 +70,7 @@ Json state_to_json(const RunSpec& spec, const RunState& state, const Seals& seal
           {"loss_scaler", state.loss_scaler},
           {"model", to_json(spec.model)},
           {"files", {{"model.safetensors", to_json(seals.model)}, {"optimizer.safetensors", to_json(seals.optimizer)}}},
+          {"run", to_json(spec)},
           {"random_state", state.random_state.to_json()}};
 }
 
@@ -110,6 +86,10 @@ Result<RunState> state_from_json(const Json& json) {
                             json_get<std::vector<std::int64_t>>(json, "planned_micro_batches"));
   VRAMWISE_ASSIGN_OR_RETURN(state.micro_batches, json_get<std::vector<std::int64_t>>(json, "micro_batches"));
   if (state.step < 0 || state.updates < 0 || state.sequences < 0) return world_error("a count is negative");
+  if (json.contains("run")) {
+    VRAMWISE_ASSIGN_OR_RETURN(const RunSpec run, run_spec_from_json(json.at("run")));
+    state.seq_len = run.step.seq_len;
+  }
   if (!json.contains("loss_scaler")) return world_error("key \"loss_scaler\" is missing");
   state.loss_scaler = json.at("loss_scaler");
   if (!json.contains("random_state")) return world_error("key \"random_state\" is missing");
@@ -130,7 +110,8 @@ Status write_files(const std::string& folder, const RunSpec& spec, const FlatLay
   VRAMWISE_ASSIGN_OR_RETURN(seals.optimizer, write_flat(join_path(folder, "optimizer.safetensors"), layout, buffers));
   const Json config = to_hugging_face_config(spec.model, spec.step.seq_len, torch_type_name(spec.step.precision));
   VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder, "config.json"), config.dump(2) + "\n"));
-  return write_file_atomically(join_path(folder, "state.json"), state_to_json(spec, state, seals).dump(2) + "\n");
+  return write_file_atomically(join_path(folder, kStateFileName),
+                               seal_json(state_to_json(spec, state, seals)).dump(2) + "\n");
 }
 
 /// Gives `temporary` the name `target`; a checkpoint of that name makes room first.
@@ -146,22 +127,20 @@ Status put_in_place(const std::string& temporary, const std::string& target) {
 
 /// Failing to remove something old is no reason to end a run.
 void prune(const std::string& out_dir, std::int64_t newest) {
-  const auto steps = list_steps(out_dir);
+  const auto steps = list_checkpoint_steps(out_dir);
   if (!steps.ok()) return;
   std::size_t kept = 0;
   for (const std::int64_t step : *steps) {
     if (step > newest || ++kept <= kKept) continue;
-    const std::string going = join_path(out_dir, kTemporary + folder_name(step));
-    if (rename_path(join_path(out_dir, folder_name(step)), going).ok()) static_cast<void>(remove_path(going));
+    const std::string going = join_path(out_dir, kTemporary + checkpoint_folder_name(step));
+    if (rename_path(join_path(out_dir, checkpoint_folder_name(step)), going).ok())
+      static_cast<void>(remove_path(going));
   }
 }
 
 Result<Checkpoint> open_checkpoint(const std::string& path) {
-  const std::string state_path = join_path(path, "state.json");
-  VRAMWISE_ASSIGN_OR_RETURN(const std::string text, read_file(state_path));
-  VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, state_path));
-  const auto format = json_get<std::int64_t>(json, "format");
-  if (!format.ok() || *format != kFormat) return world_error(state_path + ": of another version of vramwise");
+  const std::string state_path = join_path(path, kStateFileName);
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_checkpoint_state(path));
   Result<RunState> state = state_from_json(json);
   if (!state.ok()) return world_error(state_path + ": " + state.error().what);
   for (const char* name : {"model.safetensors", "optimizer.safetensors"}) {
@@ -177,8 +156,7 @@ Result<Checkpoint> open_checkpoint(const std::string& path) {
 
 /// Errors (kUsage): the checkpoint is sound, but of another run.
 Status check_same_run(const RunSpec& spec, const std::string& path) {
-  VRAMWISE_ASSIGN_OR_RETURN(const std::string text, read_file(join_path(path, "state.json")));
-  VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, path));
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_checkpoint_state(path));
   const auto precision = json_get<std::string>(json, "precision");
   const bool same_model = json.contains("model") && json.at("model") == to_json(spec.model);
   if (same_model && precision.ok() && *precision == precision_name(spec.step.precision)) return Done{};
@@ -192,7 +170,7 @@ Status check_same_run(const RunSpec& spec, const std::string& path) {
 
 Result<std::string> write_checkpoint(const RunSpec& spec, const FlatLayout& layout, const RunState& state,
                                      const CheckpointTensors& tensors) {
-  const std::string name = folder_name(state.step);
+  const std::string name = checkpoint_folder_name(state.step);
   const std::string target = join_path(spec.out_dir, name);
   const std::string temporary = join_path(spec.out_dir, kTemporary + name + "-" + std::to_string(::getpid()));
   const auto write = [&]() -> Status {
@@ -212,23 +190,24 @@ Result<std::string> write_checkpoint(const RunSpec& spec, const FlatLayout& layo
 }
 
 Result<CheckpointSearch> find_checkpoint(const RunSpec& spec) {
-  VRAMWISE_ASSIGN_OR_RETURN(std::vector<std::int64_t> steps, list_steps(spec.out_dir));
+  VRAMWISE_ASSIGN_OR_RETURN(std::vector<std::int64_t> steps, list_checkpoint_steps(spec.out_dir));
   if (const auto latest = read_file(join_path(spec.out_dir, kLatestFileName), 256); latest.ok()) {
     // A newer one than `latest` names was complete, but the run died before it said so: as good as the other.
-    const auto named = step_of(std::string(trim(*latest)));
+    const auto named = checkpoint_step(std::string(trim(*latest)));
     if (named && std::find(steps.begin(), steps.end(), *named) == steps.end()) steps.push_back(*named);
     std::sort(steps.rbegin(), steps.rend());
   }
   CheckpointSearch search;
   for (const std::int64_t step : steps) {
-    const std::string path = join_path(spec.out_dir, folder_name(step));
+    const std::string path = join_path(spec.out_dir, checkpoint_folder_name(step));
     Result<Checkpoint> checkpoint = open_checkpoint(path);
     if (checkpoint.ok()) {
       VRAMWISE_RETURN_IF_ERROR(check_same_run(spec, path));
       search.found = std::move(*checkpoint);
       return search;
     }
-    const std::string aside = join_path(spec.out_dir, "broken-" + folder_name(step));
+    if (checkpoint.error().code == ErrorCode::kUsage) return checkpoint.error();
+    const std::string aside = join_path(spec.out_dir, "broken-" + checkpoint_folder_name(step));
     const bool moved = remove_path(aside).ok() && rename_path(path, aside).ok();
     search.warnings.push_back("the checkpoint of step " + std::to_string(step) + " is broken (" +
                               checkpoint.error().what + ")" + (moved ? "; it is now called " + aside : ""));
@@ -240,7 +219,7 @@ Result<CheckpointSearch> find_checkpoint(const RunSpec& spec) {
 }
 
 bool has_checkpoints(const std::string& out_dir) {
-  const auto steps = list_steps(out_dir);
+  const auto steps = list_checkpoint_steps(out_dir);
   return steps.ok() && !steps->empty();
 }
 

@@ -3,8 +3,8 @@
 //   model.safetensors      the weights, in the compute precision, named as in transformers
 //   config.json            of transformers' LlamaForCausalLM: the folder opens with AutoModelForCausalLM
 //   optimizer.safetensors  exp_avg.* and exp_avg_sq.*; master.* (fp32) in 16-bit runs
-//   state.json             step, data position, random states, loss scale, micro-batches; sizes and checksums of the
-//   rest
+//   state.json             step, data position, random states, loss scale, micro-batches, the whole RunSpec; sizes and
+//                          checksums of the other files and of itself (run/checkpoint_state.h)
 //
 // A folder appears under its name only when all of it is on the disk; <out_dir>/latest then names it. The last two are
 // kept.
@@ -36,6 +36,7 @@ struct RunState {
   double seconds = 0;                               ///< spent so far
   std::uint64_t seed = 0;                           ///< with train_tokens, what the order of the data follows from
   std::int64_t train_tokens = 0;                    ///< in the training text
+  std::optional<std::int64_t> seq_len;              ///< tokens of each of the sequences; read only, absent in format 1
   std::vector<std::int64_t> planned_micro_batches;  ///< a replica each
   std::vector<std::int64_t> micro_batches;          ///< what became of them where memory ran out
   Json loss_scaler;
@@ -66,7 +67,7 @@ struct CheckpointSearch {
 };
 
 /// Looks at the one that `latest` names, then at the others, newest first. Errors: out_dir cannot be read; there are
-/// some, and none is whole; the whole one belongs to another model or precision (kUsage).
+/// some, and none is whole; the whole one belongs to another model or precision, or to a later version (kUsage).
 Result<CheckpointSearch> find_checkpoint(const RunSpec& spec);
 
 /// Whether out_dir holds any checkpoint, whole or not.

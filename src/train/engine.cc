@@ -19,6 +19,20 @@ constexpr const char* kSmallerRun =
     "Take a smaller --seq_len or model, recompute all blocks (--checkpointing), move optimizer states off the device "
     "(--cpu_offload), or plan for less with a larger --vram_safety_margin.";
 
+/// Thrown by a replica that was to stop.
+struct Interrupted : std::exception {};
+
+bool is_interruption(const std::exception_ptr& failure) {
+  if (!failure) return false;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Interrupted&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 std::vector<std::int64_t> planned_micro_batches(const RunSpec& spec) {
   std::vector<std::int64_t> sizes;
   sizes.reserve(spec.replicas.size());
@@ -139,37 +153,71 @@ Status Engine::after_failures(const std::vector<std::exception_ptr>& failures, s
   return Done{};
 }
 
-Result<double> Engine::accumulate(const StepRequest& request) {
+Result<Engine::Pass> Engine::run_replicas(
+    const std::function<Result<double>(std::size_t replica, const BeforeMicroBatch&)>& job,
+    const std::function<void(const MicroBatchPoint&)>& hook, std::int64_t step) {
+  std::vector<Result<double>> sums(replicas_.size(), 0.0);
+  Pass pass;
+  pass.failures = workers_.run([&](std::size_t i) {
+    sums[i] = job(i, [&](std::int64_t index, std::int64_t sequences) {
+      if (hooks_.stop_signal && hooks_.stop_signal() != 0) throw Interrupted();
+      if (hook) hook({step, i, index, sequences});
+    });
+  });
+  pass.interrupted = std::any_of(pass.failures.begin(), pass.failures.end(), is_interruption);
+  if (std::any_of(pass.failures.begin(), pass.failures.end(), [](const auto& failure) { return failure != nullptr; }))
+    return pass;
+  VRAMWISE_ASSIGN_OR_RETURN(pass.nll_sum, total(sums));
+  return pass;
+}
+
+Status Engine::halve_after_failures(const std::vector<std::exception_ptr>& failures, std::int64_t step) {
+  for (const auto& replica : replicas_) replica->clear_gradients();
+  return after_failures(failures, micro_batches_, {.step = step});
+}
+
+Result<std::optional<double>> Engine::accumulate(const StepRequest& request) {
   const std::vector<SequenceBatch> batches = shares(request.batch);
   const double tokens = static_cast<double>(request.batch.starts.size()) * static_cast<double>(spec_.step.seq_len);
   const double scale = scaler_.scale() / tokens;
   const RandomState random_state = RandomState::capture(spec_.replicas);
   for (;;) {
-    std::vector<Result<double>> sums(replicas_.size(), 0.0);
-    std::vector<std::exception_ptr> failures = workers_.run([&](std::size_t i) {
-      const auto before = [&](std::int64_t index, std::int64_t sequences) {
-        if (hooks_.before_micro_batch) hooks_.before_micro_batch({request.step, i, index, sequences});
-      };
-      sums[i] = replicas_[i]->accumulate(batches[i], micro_batches_[i], scale, before);
-    });
-    if (std::none_of(failures.begin(), failures.end(), [](const auto& failure) { return failure != nullptr; })) {
-      return total(sums);
-    }
-    for (const auto& replica : replicas_) replica->clear_gradients();
-    VRAMWISE_RETURN_IF_ERROR(after_failures(failures, micro_batches_, {.step = request.step}));
+    VRAMWISE_ASSIGN_OR_RETURN(const Pass pass, run_replicas(
+                                                   [&](std::size_t i, const BeforeMicroBatch& before) {
+                                                     return replicas_[i]->accumulate(batches[i], micro_batches_[i],
+                                                                                     scale, before);
+                                                   },
+                                                   hooks_.before_micro_batch, request.step));
+    if (pass.nll_sum) return pass.nll_sum;
     random_state.restore();
+    if (pass.interrupted) {
+      for (const auto& replica : replicas_) replica->clear_gradients();
+      return std::optional<double>();
+    }
+    VRAMWISE_RETURN_IF_ERROR(halve_after_failures(pass.failures, request.step));
   }
 }
 
-Result<StepOutcome> Engine::update(const StepRequest& request, double nll_sum) {
-  sum_gradients(replicas_);
-  torch::Tensor gradients = first().flat().gradients;
-  if (hooks_.after_gradients) hooks_.after_gradients(request.step, gradients);
-  const double scaled_norm = flat_norm(gradients);
+Result<std::optional<double>> Engine::sum_over_replicas(const StepRequest& request) {
+  try {
+    sum_gradients(replicas_);
+    const torch::Tensor gradients = first().flat().gradients;
+    if (hooks_.after_gradients) hooks_.after_gradients(request.step, gradients);
+    return std::optional<double>(flat_norm(gradients));
+  } catch (const std::exception&) {
+    // Weights and states are untouched, so the step can be made again. What is short is memory of the first replica.
+    std::vector<std::exception_ptr> failures(replicas_.size());
+    failures.front() = std::current_exception();
+    VRAMWISE_RETURN_IF_ERROR(halve_after_failures(failures, request.step));
+    return std::optional<double>();
+  }
+}
+
+Result<StepOutcome> Engine::update(const StepRequest& request, double nll_sum, double scaled_norm) {
   const double tokens = static_cast<double>(request.batch.starts.size()) * static_cast<double>(spec_.step.seq_len);
-  StepOutcome outcome{.loss = nll_sum / tokens, .grad_norm = scaled_norm / scaler_.scale()};
-  outcome.skipped = !std::isfinite(scaled_norm);
   const double scale = scaler_.scale();
+  StepOutcome outcome{.loss = nll_sum / tokens, .grad_norm = scaled_norm / scale};
+  outcome.skipped = !std::isfinite(scaled_norm);
   const bool hopeful = scaler_.update(outcome.skipped);
   if (!outcome.skipped) {
     double divisor = scale;
@@ -187,33 +235,43 @@ Result<StepOutcome> Engine::update(const StepRequest& request, double nll_sum) {
 }
 
 Result<StepOutcome> Engine::step(const StepRequest& request) {
-  VRAMWISE_ASSIGN_OR_RETURN(const double nll_sum, accumulate(request));
-  try {
-    return update(request, nll_sum);
-  } catch (const std::exception&) {
-    // Half an update cannot be taken back, so there is no second try here.
-    const std::exception_ptr failure = std::current_exception();
-    if (!is_out_of_memory(failure)) return torch_failed("the optimizer step", failure);
-    return does_not_fit(
-        c10::str("out of memory in the optimizer step ", request.step, ": ", describe_exception(failure)), kSmallerRun);
+  const RandomState random_state = RandomState::capture(spec_.replicas);
+  for (;;) {
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<double> nll_sum, accumulate(request));
+    if (!nll_sum) return StepOutcome{.interrupted = true};
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<double> norm, sum_over_replicas(request));
+    if (!norm) {
+      random_state.restore();
+      continue;
+    }
+    try {
+      return update(request, *nll_sum, *norm);
+    } catch (const std::exception&) {
+      // Half an update cannot be taken back, so there is no second try here.
+      const std::exception_ptr failure = std::current_exception();
+      if (!is_out_of_memory(failure)) return torch_failed("the optimizer step", failure);
+      return does_not_fit(
+          c10::str("out of memory in the optimizer step ", request.step, ": ", describe_exception(failure)),
+          kSmallerRun);
+    }
   }
 }
 
-Result<double> Engine::evaluate(std::int64_t step, const SequenceBatch& batch) {
+Result<std::optional<double>> Engine::evaluate(std::int64_t step, const SequenceBatch& batch) {
   const std::vector<SequenceBatch> batches = shares(batch);
   for (;;) {
-    std::vector<Result<double>> sums(replicas_.size(), 0.0);
-    std::vector<std::exception_ptr> failures = workers_.run([&](std::size_t i) {
-      const auto before = [&](std::int64_t index, std::int64_t sequences) {
-        if (hooks_.before_eval_batch) hooks_.before_eval_batch({step, i, index, sequences});
-      };
-      sums[i] = replicas_[i]->evaluate(batches[i], eval_batches_[i], before);
-    });
-    if (std::none_of(failures.begin(), failures.end(), [](const auto& failure) { return failure != nullptr; })) {
-      VRAMWISE_ASSIGN_OR_RETURN(const double sum, total(sums));
-      return sum / (static_cast<double>(batch.starts.size()) * static_cast<double>(spec_.step.seq_len));
+    VRAMWISE_ASSIGN_OR_RETURN(const Pass pass, run_replicas(
+                                                   [&](std::size_t i, const BeforeMicroBatch& before) {
+                                                     return replicas_[i]->evaluate(batches[i], eval_batches_[i],
+                                                                                   before);
+                                                   },
+                                                   hooks_.before_eval_batch, step));
+    if (pass.interrupted) return std::optional<double>();
+    if (pass.nll_sum) {
+      const double sequences = static_cast<double>(batch.starts.size());
+      return std::optional<double>(*pass.nll_sum / (sequences * static_cast<double>(spec_.step.seq_len)));
     }
-    VRAMWISE_RETURN_IF_ERROR(after_failures(failures, eval_batches_, {.step = step, .evaluation = true}));
+    VRAMWISE_RETURN_IF_ERROR(after_failures(pass.failures, eval_batches_, {.step = step, .evaluation = true}));
   }
 }
 

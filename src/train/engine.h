@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ struct StepOutcome {
   double loss = 0;       ///< nats a token, over the whole effective batch
   double grad_norm = 0;  ///< before clipping
   bool skipped = false;  ///< gradients were not finite, so nothing was updated
+  /// A signal to stop came before the update, so this step was not made: everything is as before it.
+  bool interrupted = false;
 };
 
 /// Memory ran out, and the work is repeated with half the micro-batch.
@@ -60,14 +63,14 @@ class Engine {
   /// To be called after weights or a master copy were filled from outside: makes all copies agree.
   void weights_were_loaded();
 
-  /// Accumulates, sums over replicas, clips and updates. Where memory runs out nothing is updated, that replica's
-  /// micro-batch is halved and the step is made again. Errors: out of memory with micro-batch 1 (kDoesNotFit); a device
-  /// failed; too many steps in a row overflowed (kWorld).
+  /// Accumulates, sums over replicas, clips and updates. Where memory runs out before the update, that replica's
+  /// micro-batch is halved and the step is made again; where it runs out within the update the run is over. Errors: out
+  /// of memory with micro-batch 1 (kDoesNotFit); a device failed; too many steps in a row overflowed (kWorld).
   Result<StepOutcome> step(const StepRequest& request);
 
-  /// Mean negative log-likelihood (nats a token). Errors as for step(). Where memory runs out, only the batch of
-  /// evaluations is halved.
-  Result<double> evaluate(std::int64_t step, const SequenceBatch& batch);
+  /// Mean negative log-likelihood (nats a token); absent: a signal to stop came. Errors as for step(). Where memory
+  /// runs out, only the batch of evaluations is halved.
+  Result<std::optional<double>> evaluate(std::int64_t step, const SequenceBatch& batch);
 
   const FlatLayout& layout() const { return layout_; }
   Replica& first() { return *replicas_.front(); }
@@ -84,8 +87,20 @@ class Engine {
  private:
   Engine(const RunSpec& spec, TrainerHooks hooks, OnOutOfMemory on_out_of_memory);
   Status build(const std::vector<torch::Device>& devices);
-  Result<double> accumulate(const StepRequest& request);
-  Result<StepOutcome> update(const StepRequest& request, double nll_sum);
+  /// Runs `job` for every replica, each on its thread; replicas stop before their next micro-batch when a signal comes.
+  struct Pass {
+    std::optional<double> nll_sum;  ///< absent: interrupted, or some failed
+    bool interrupted = false;
+    std::vector<std::exception_ptr> failures;  ///< a replica each
+  };
+  Result<Pass> run_replicas(const std::function<Result<double>(std::size_t replica, const BeforeMicroBatch&)>& job,
+                            const std::function<void(const MicroBatchPoint&)>& hook, std::int64_t step);
+  /// Sum of the log-likelihoods; absent: interrupted.
+  Result<std::optional<double>> accumulate(const StepRequest& request);
+  /// Sums gradients over replicas and returns their norm; nullopt: memory ran out, and micro-batches were halved.
+  Result<std::optional<double>> sum_over_replicas(const StepRequest& request);
+  Result<StepOutcome> update(const StepRequest& request, double nll_sum, double scaled_norm);
+  Status halve_after_failures(const std::vector<std::exception_ptr>& failures, std::int64_t step);
   Status after_failures(const std::vector<std::exception_ptr>& failures, std::vector<std::int64_t>& sizes,
                         OutOfMemoryEvent event);
   std::vector<SequenceBatch> shares(const SequenceBatch& batch) const;

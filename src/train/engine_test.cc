@@ -5,7 +5,9 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <cmath>
+#include <csignal>
 #include <fstream>
 
 #include "data/dataset.h"
@@ -264,6 +266,84 @@ TEST_F(EngineTest, OutOfMemoryHalvesTheMicroBatchAndChangesNothingElse) {
   }
 }
 
+/// By then the gradients of all replicas are summed in the first's, so the sum must be undone; the optimizer is not
+/// touched yet.
+TEST_F(EngineTest, OutOfMemoryBetweenGradientsAndUpdateMakesTheStepAgain) {
+  RunSpec run = spec();
+  run.replicas = {{.device = "cpu", .micro_batch = 4}, {.device = "cpu", .micro_batch = 2}};
+  const Trace quiet = steps(run, 4);
+  TrainerHooks hooks;
+  int thrown = 0;
+  hooks.after_gradients = [&](std::int64_t step, const torch::Tensor& /*gradients*/) {
+    if (step == 2 && ++thrown <= 2) run_out_of_memory();
+  };
+  std::vector<OutOfMemoryEvent> events;
+  auto engine = Engine::create(run, hooks, [&](const OutOfMemoryEvent& event) { events.push_back(event); });
+  ASSERT_TRUE(engine.ok());
+  (*engine)->initialize_weights(11);
+  for (int step = 1; step <= 4; ++step) {
+    const std::vector<std::int64_t> batch = starts(run, step);
+    const auto outcome = (*engine)->step({step, 1e-3, {&tokens_, batch}});
+    ASSERT_TRUE(outcome.ok()) << outcome.error().what;
+    EXPECT_NEAR(outcome->loss, quiet.losses[static_cast<std::size_t>(step - 1)], 1e-5);
+    EXPECT_NEAR(outcome->grad_norm, quiet.norms[static_cast<std::size_t>(step - 1)], 1e-4);
+  }
+  EXPECT_EQ(thrown, 3);
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[1].replica, 0U);
+  EXPECT_THAT((*engine)->micro_batches(), ElementsAre(1, 2));
+  EXPECT_EQ((*engine)->updates(), 4);
+  EXPECT_LT(relative_difference((*engine)->first().flat().weights, quiet.weights), 1e-4);
+}
+
+TEST_F(EngineTest, OutOfMemoryBetweenGradientsAndUpdateEndsWithASingleSequence) {
+  RunSpec run = spec();
+  set_batch(run, 1, 2);
+  TrainerHooks hooks;
+  hooks.after_gradients = [](std::int64_t, const torch::Tensor&) { run_out_of_memory(); };
+  auto engine = Engine::create(run, hooks, {});
+  (*engine)->initialize_weights(11);
+  const std::vector<std::int64_t> batch = starts(run, 1);
+  const auto outcome = (*engine)->step({1, 1e-3, {&tokens_, batch}});
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().code, ErrorCode::kDoesNotFit);
+  EXPECT_EQ((*engine)->updates(), 0);
+}
+
+TEST_F(EngineTest, ASignalWithinAStepUndoesIt) {
+  RunSpec run = spec();
+  run.replicas = {{.device = "cpu", .micro_batch = 2}, {.device = "cpu", .micro_batch = 2}};
+  run.step.gradient_accumulation_steps = 4;
+  const Trace quiet = steps(run, 2);
+  std::atomic<int> asked = 0;
+  std::atomic<int> signal = 0;
+  std::atomic<int> computed = 0;
+  TrainerHooks hooks;
+  hooks.stop_signal = [&] {
+    if (++asked == 13) signal = SIGTERM;  // step 1 asks 8 times
+    return signal.load();
+  };
+  hooks.before_micro_batch = [&](const MicroBatchPoint& /*point*/) { ++computed; };
+  auto engine = Engine::create(run, hooks, {});
+  (*engine)->initialize_weights(11);
+  const std::vector<std::int64_t> first = starts(run, 1);
+  const std::vector<std::int64_t> second = starts(run, 2);
+  ASSERT_TRUE((*engine)->step({1, 1e-3, {&tokens_, first}}).ok());
+  const torch::Tensor before = (*engine)->first().flat().weights.clone();
+  const auto interrupted = (*engine)->step({2, 1e-3, {&tokens_, second}});
+  ASSERT_TRUE(interrupted.ok());
+  EXPECT_TRUE(interrupted->interrupted);
+  EXPECT_LE(computed, 13);
+  EXPECT_TRUE((*engine)->first().flat().weights.equal(before));
+  EXPECT_EQ((*engine)->updates(), 1);
+  EXPECT_FALSE((*engine)->evaluate(1, {&tokens_, second}).value().has_value());
+  signal = 0;
+  const auto again = (*engine)->step({2, 1e-3, {&tokens_, second}});
+  ASSERT_TRUE(again.ok());
+  EXPECT_FALSE(again->interrupted);
+  EXPECT_TRUE((*engine)->first().flat().weights.equal(quiet.weights));
+}
+
 TEST_F(EngineTest, OnlyTheReplicaThatRanOutIsHalved) {
   RunSpec run = spec();
   run.replicas = {{.device = "cpu", .micro_batch = 4}, {.device = "cpu", .micro_batch = 2}};
@@ -309,7 +389,7 @@ TEST_F(EngineTest, EvaluationHalvesOnlyItself) {
   EXPECT_THAT((*engine)->micro_batches(), ElementsAre(4));
   auto quiet = Engine::create(spec(), {}, {});
   (*quiet)->initialize_weights(11);
-  EXPECT_NEAR(*loss, (*quiet)->evaluate(1, {&tokens_, batch}).value(), 1e-6);
+  EXPECT_NEAR(**loss, *(*quiet)->evaluate(1, {&tokens_, batch}).value(), 1e-6);
 }
 
 TEST_F(EngineTest, OtherFailuresAreNotTakenForMemory) {

@@ -25,7 +25,8 @@ struct TrainerHooks {
   /// The gradients of the whole step (flat, fp32, times the loss scale), before they are clipped and applied. They may
   /// be changed.
   std::function<void(std::int64_t step, torch::Tensor gradients)> after_gradients;
-  /// Asked after every step: 0, or the signal for which the run is to save and end.
+  /// Asked before each micro-batch and each batch of an evaluation, on the replica's thread, and after every step: 0,
+  /// or the signal for which the run is to save and end.
   std::function<int()> stop_signal;
 };
 

@@ -1,4 +1,4 @@
-// Interrupt: SIGINT and SIGTERM as a request to stop after the current step.
+// Interrupt: SIGINT and SIGTERM as a request to stop after the current micro-batch.
 #pragma once
 
 #include <csignal>

@@ -1,5 +1,8 @@
 // vramwise-train RUN.json [--json]: carries out one run. `vramwise train` plans it, writes RUN.json and starts this.
 //
+// `vramwise train` also hands over the lock of the output folder that it wrote RUN.json under (--lock DESCRIPTOR), so
+// that no other run can come between the two.
+//
 // stdout: the result (text, or JSON with --json). stderr: progress. Exit codes: those of ErrorCode, 128 + signal after
 // an interrupt that was saved, 70 for a bug of ours.
 #include <sys/ioctl.h>
@@ -8,12 +11,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/check.h"
 #include "base/json.h"
+#include "base/units.h"
+#include "io/file_lock.h"
 #include "io/files.h"
+#include "run/output_names.h"
 #include "run/run_spec.h"
 #include "train/block_store.h"
 #include "train/interrupt.h"
@@ -28,6 +36,7 @@ constexpr const char* kUsage = "Usage: vramwise-train RUN.json [--json]\n";
 
 struct Arguments {
   std::string run_file;
+  std::optional<int> lock;  ///< a descriptor
   bool json = false;
   bool help = false;
 };
@@ -38,6 +47,11 @@ Result<Arguments> parse(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--json") {
       arguments.json = true;
+    } else if (word == "--lock" && i + 1 < argc) {
+      const auto descriptor = parse_integer(argv[++i]);
+      if (!descriptor || *descriptor < 0 || *descriptor > std::numeric_limits<int>::max())
+        return usage_error("--lock takes a descriptor", kUsage);
+      arguments.lock = static_cast<int>(*descriptor);
     } else if (word == "--help" || word == "-h") {
       arguments.help = true;
     } else if (word.starts_with("-")) {
@@ -97,11 +111,17 @@ int run(int argc, char** argv) {
   }
   const Result<RunSpec> spec = read_run(arguments->run_file);
   if (!spec.ok()) return fail(spec.error());
+  std::optional<FileLock> lock;
+  if (arguments->lock) {
+    Result<FileLock> adopted = FileLock::adopt(*arguments->lock, join_path(spec->out_dir, kLockFileName));
+    if (!adopted.ok()) return fail(adopted.error());
+    lock = std::move(*adopted);
+  }
   const Interrupt interrupt;
   TrainerHooks hooks;
   hooks.stop_signal = Interrupt::signal_received;
   std::unique_ptr<ProgressSink> progress = make_progress(spec->schedule.log_every);
-  const Result<TrainOutcome> outcome = train(*spec, *progress, hooks);
+  const Result<TrainOutcome> outcome = train(*spec, *progress, hooks, std::move(lock));
   progress.reset();
   if (!outcome.ok()) return fail(outcome.error());
   if (arguments->json) {

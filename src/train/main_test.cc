@@ -47,6 +47,11 @@ class MainTest : public SmallRun {
 
   std::string printed(const std::string& name) const { return read_file(out(name)).value(); }
 
+  void wait_for(const std::string& path) const {
+    for (int i = 0; i < 30'000 && !path_exists(path); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ASSERT_TRUE(path_exists(path)) << printed("stderr");
+  }
+
   /// Waits until the run has made a step.
   void wait_for_a_step() const {
     for (int i = 0; i < 30'000; ++i) {
@@ -80,21 +85,23 @@ TEST_F(MainTest, ASignalSavesAndTheExitCodeTellsIt) {
   }
 }
 
-TEST_F(MainTest, AKilledRunGoesOnFromItsLastCheckpoint) {
-  RunSpec endless = spec();
-  endless.schedule.max_steps = 1'000'000;
-  endless.schedule.save_every = 1;
-  const pid_t child = start({write_run(endless)});
-  wait_for_a_step();
+TEST_F(MainTest, AKilledRunGoesOnAsIfItHadNeverStopped) {
+  RunSpec whole = spec();
+  whole.schedule.max_steps = 150;
+  whole.schedule.save_every = 2;
+  whole.out_dir = out("whole");
+  ASSERT_EQ(run({write_run(whole)}), 0) << printed("stderr");
+  RunSpec killed = whole;
+  killed.out_dir = out("out");
+  const pid_t child = start({write_run(killed)});
+  wait_for(out("out/latest"));
   ASSERT_EQ(::kill(child, SIGKILL), 0);
-  EXPECT_EQ(exit_code(child), -SIGKILL);
-  endless.resume = true;
-  endless.schedule.max_steps = 1;  // there is at least that much, or nothing yet
-  const int code = run({write_run(endless)});
-  if (path_exists(out("out/latest"))) {
-    EXPECT_EQ(code, 0) << printed("stderr");
-  } else {
-    EXPECT_EQ(code, 2);
+  ASSERT_EQ(exit_code(child), -SIGKILL) << "it was over before it could be killed";
+  killed.resume = true;
+  ASSERT_EQ(run({write_run(killed)}), 0) << printed("stderr");
+  EXPECT_THAT(printed("stderr"), HasSubstr("going on from "));
+  for (const char* file : {"step-000150/model.safetensors", "step-000150/optimizer.safetensors"}) {
+    EXPECT_EQ(printed(join_path("out", file)), printed(join_path("whole", file))) << file;
   }
 }
 

@@ -82,6 +82,13 @@ Result<RandomState> RandomState::from_json(const Json& json) {
     VRAMWISE_ASSIGN_OR_RETURN(torch::Tensor bytes, from_hex(text));
     try {
       if (!is_present(torch::Device(device))) continue;
+      at::Generator generator = at::globalContext().defaultGenerator(torch::Device(device));
+      const std::lock_guard lock(generator.mutex());
+      const std::int64_t expected = generator.get_state().numel();
+      if (bytes.numel() != expected || text.size() % 2 != 0) {
+        return world_error(
+            c10::str("random states: ", bytes.numel(), " bytes for ", device, ", ", expected, " were expected"));
+      }
     } catch (const c10::Error&) {
       return world_error("random states: unknown device " + device);
     }

@@ -22,7 +22,8 @@ class RandomState {
   /// {"cpu": "<hex>", "cuda:0": "<hex>"}
   Json to_json() const;
 
-  /// Errors: not what to_json wrote. Devices that are not here today are left out.
+  /// Errors: not what to_json wrote, another size than the generators of this torch have. Devices that are not here
+  /// today are left out.
   static Result<RandomState> from_json(const Json& json);
 
  private:

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "data/dataset.h"
-#include "io/file_lock.h"
 #include "io/files.h"
 #include "run/output_names.h"
 #include "train/batch_order.h"
@@ -27,8 +26,8 @@ namespace {
 
 class Run {
  public:
-  Run(const RunSpec& spec, ProgressSink& progress, const TrainerHooks& hooks)
-      : spec_(spec), progress_(progress), hooks_(hooks) {}
+  Run(const RunSpec& spec, ProgressSink& progress, const TrainerHooks& hooks, std::optional<FileLock> lock)
+      : spec_(spec), progress_(progress), hooks_(hooks), lock_(std::move(lock)) {}
 
   Result<TrainOutcome> go();
 
@@ -38,6 +37,7 @@ class Run {
   Status build();
   Status begin();
   Status begin_from_checkpoint(const Checkpoint& checkpoint);
+  void carry_position_over(std::int64_t old_seq_len);
   Status begin_from_file();
   Status loop();
   Status one_step();
@@ -82,15 +82,17 @@ Status Run::open_data() {
   VRAMWISE_RETURN_IF_ERROR(validate_for_training(*data_, spec_.step.seq_len, spec_.model.vocab_size));
   progress_.on_note(data_->description);
   order_.emplace(data_->train.size(), spec_.step.seq_len, spec_.schedule.seed);
-  val_starts_ = validation_starts(data_->val.size(), spec_.step.seq_len,
-                                  spec_.schedule.eval_batches * spec_.replicas.front().micro_batch);
+  val_starts_ =
+      validation_starts(data_->val.size(), spec_.step.seq_len, eval_sequences(spec_.schedule, spec_.step.seq_len));
   return Done{};
 }
 
 Status Run::open_folder() {
   VRAMWISE_RETURN_IF_ERROR(make_folders(spec_.out_dir));
-  VRAMWISE_ASSIGN_OR_RETURN(lock_,
-                            FileLock::acquire(join_path(spec_.out_dir, kLockFileName), "a run in " + spec_.out_dir));
+  if (!lock_) {
+    VRAMWISE_ASSIGN_OR_RETURN(lock_,
+                              FileLock::acquire(join_path(spec_.out_dir, kLockFileName), "a run in " + spec_.out_dir));
+  }
   remove_leftovers(spec_.out_dir);
   const bool has_some = has_checkpoints(spec_.out_dir);
   if (has_some && !spec_.resume) {
@@ -113,7 +115,7 @@ Status Run::begin() {
     VRAMWISE_ASSIGN_OR_RETURN(const CheckpointSearch search, find_checkpoint(spec_));
     for (const std::string& warning : search.warnings) progress_.on_warning(warning);
     if (!search.found) {
-      return usage_error(spec_.out_dir + " holds no checkpoint to go on from",
+      return world_error(spec_.out_dir + " holds no checkpoint to go on from",
                          "Leave --resume out to begin there, or check the folder.");
     }
     VRAMWISE_RETURN_IF_ERROR(begin_from_checkpoint(*search.found));
@@ -143,11 +145,22 @@ Status Run::begin_from_checkpoint(const Checkpoint& checkpoint) {
   outcome_.checkpoint = checkpoint.path;
   sequences_ = state.sequences;
   progress_.on_note("going on from " + checkpoint.path);
+  if (state.seq_len && *state.seq_len != spec_.step.seq_len) carry_position_over(*state.seq_len);
   if (state.seed != spec_.schedule.seed || state.train_tokens != data_->train.size()) {
     progress_.on_warning(
         "the seed or the training text is not that of the checkpoint, so sequences come in another order");
   }
   return Done{};
+}
+
+/// The position in the text stays, counted in tokens; the windows of another length are cut and drawn anew, so the rest
+/// of this epoch is not exactly what was not seen yet.
+void Run::carry_position_over(std::int64_t old_seq_len) {
+  const std::int64_t tokens = sequences_ * old_seq_len;
+  sequences_ = (tokens + spec_.step.seq_len - 1) / spec_.step.seq_len;
+  progress_.on_warning(c10::str("the checkpoint's sequences have ", old_seq_len, " tokens, this run's have ",
+                                spec_.step.seq_len, ": the ", tokens, " tokens seen so far count as ", sequences_,
+                                " sequences, and until the epoch ends some text comes twice and some not at all"));
 }
 
 Status Run::begin_from_file() {
@@ -167,9 +180,9 @@ Status Run::loop() {
   const auto due = [&](std::int64_t every) { return every > 0 && outcome_.steps % every == 0; };
   while (!over()) {
     VRAMWISE_RETURN_IF_ERROR(one_step());
-    if (hooks_.stop_signal) outcome_.signal = hooks_.stop_signal();
+    if (outcome_.signal == 0 && hooks_.stop_signal) outcome_.signal = hooks_.stop_signal();
     if (outcome_.signal == 0 && due(schedule.eval_every)) VRAMWISE_RETURN_IF_ERROR(evaluate());
-    if (due(schedule.save_every)) VRAMWISE_RETURN_IF_ERROR(save());
+    if (outcome_.steps > 0 && due(schedule.save_every)) VRAMWISE_RETURN_IF_ERROR(save());
   }
   return Done{};
 }
@@ -182,6 +195,10 @@ Status Run::one_step() {
   const double learning_rate = learning_rate_at(spec_.optimizer, spec_.schedule.max_steps, step);
   clock_.begin_step();
   VRAMWISE_ASSIGN_OR_RETURN(const StepOutcome done, engine_->step({step, learning_rate, {&data_->train, starts}}));
+  if (done.interrupted) {
+    outcome_.signal = hooks_.stop_signal();
+    return Done{};
+  }
   clock_.end_step();
   outcome_.steps = step;
   outcome_.last_loss = done.loss;
@@ -193,7 +210,13 @@ Status Run::one_step() {
 
 Status Run::evaluate() {
   const auto began = std::chrono::steady_clock::now();
-  VRAMWISE_ASSIGN_OR_RETURN(const double loss, engine_->evaluate(outcome_.steps, {&data_->val, val_starts_}));
+  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<double> done,
+                            engine_->evaluate(outcome_.steps, {&data_->val, val_starts_}));
+  if (!done) {
+    outcome_.signal = hooks_.stop_signal();
+    return Done{};
+  }
+  const double loss = *done;
   outcome_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   outcome_.val_loss = loss;
   evaluated_at_ = outcome_.steps;
@@ -324,7 +347,9 @@ Json to_json(const TrainOutcome& o) {
   const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
   Json memory = Json::array();
   for (const DeviceMemory& device : o.memory) memory.push_back(to_json(device));
-  return {{"steps", o.steps},
+  return {{"schema", "vramwise.train"},
+          {"schema_version", 1},
+          {"steps", o.steps},
           {"last_loss", number(o.last_loss)},
           {"val_loss", number(o.val_loss)},
           {"reached_target", o.reached_target},
@@ -337,9 +362,10 @@ Json to_json(const TrainOutcome& o) {
           {"memory", memory}};
 }
 
-Result<TrainOutcome> train(const RunSpec& spec, ProgressSink& progress, const TrainerHooks& hooks) {
+Result<TrainOutcome> train(const RunSpec& spec, ProgressSink& progress, const TrainerHooks& hooks,
+                           std::optional<FileLock> lock) {
   try {
-    return Run(spec, progress, hooks).go();
+    return Run(spec, progress, hooks, std::move(lock)).go();
   } catch (const std::exception&) {
     const std::exception_ptr failure = std::current_exception();
     if (is_out_of_memory(failure)) return does_not_fit("out of memory: " + describe_exception(failure));

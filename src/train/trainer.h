@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "io/file_lock.h"
 #include "run/run_spec.h"
 #include "train/hooks.h"
 #include "train/memory_probe.h"
@@ -34,8 +35,10 @@ struct TrainOutcome {
 Json to_json(const TrainOutcome& outcome);
 
 /// Blocks until the run is over. Errors: data or devices that are not as they should be, before any memory is taken
-/// (kWorld); another run in out_dir, checkpoints there without spec.resume, none with it (kUsage); out of memory with
-/// nothing left to halve (kDoesNotFit); a disk that is full: older checkpoints are intact (kWorld).
-Result<TrainOutcome> train(const RunSpec& spec, ProgressSink& progress, const TrainerHooks& hooks = {});
+/// (kWorld); another run in out_dir, no checkpoint there with spec.resume (kWorld), some without it (kUsage); out of
+/// memory with nothing left to halve (kDoesNotFit); a disk that is full: older checkpoints are intact (kWorld).
+/// `lock`: that of out_dir, where the caller has it already.
+Result<TrainOutcome> train(const RunSpec& spec, ProgressSink& progress, const TrainerHooks& hooks = {},
+                           std::optional<FileLock> lock = std::nullopt);
 
 }  // namespace vramwise

@@ -8,6 +8,7 @@
 
 #include "io/file_lock.h"
 #include "safetensors/reader.h"
+#include "train/checkpoint.h"
 #include "train/test_support.h"
 
 namespace vramwise {
@@ -191,6 +192,129 @@ TEST_F(TrainerTest, ASingleChangedBitIsFound) {
   EXPECT_EQ(progress_.steps.front().step, 5);
 }
 
+/// Paths of all values in a JSON document that are neither objects nor arrays.
+std::vector<std::string> leaves(const Json& json) {
+  std::vector<std::string> paths;
+  const Json flat = json.flatten();
+  for (const auto& [path, value] : flat.items()) paths.push_back(path);
+  return paths;
+}
+
+TEST_F(TrainerTest, DamageInAnyFieldOfTheStateIsFound) {
+  RunSpec parts = spec();
+  parts.schedule.save_every = 4;
+  ASSERT_TRUE(run(parts).ok());
+  const std::string path = out("out/step-000008/state.json");
+  const Json whole = Json::parse(content("out/step-000008/state.json"));
+  const auto write = [&](const Json& state) { std::ofstream(path) << state.dump(2); };
+  parts.resume = true;
+  ASSERT_GT(leaves(whole).size(), 40U);
+  for (const std::string& leaf : leaves(whole)) {
+    Json damaged = whole;
+    Json& value = damaged[Json::json_pointer(leaf)];
+    if (value.is_string()) {
+      std::string text = value.get<std::string>();
+      text.empty() ? text.push_back('0') : text.pop_back();
+      value = text;
+    } else if (value.is_boolean()) {
+      value = !value.get<bool>();
+    } else {
+      value = value.is_number() ? Json(value.get<double>() + 1) : Json(1);
+    }
+    write(damaged);
+    const auto found = find_checkpoint(parts);
+    ASSERT_TRUE(found.ok()) << leaf << ": " << found.error().what;
+    ASSERT_TRUE(found->found) << leaf;
+    EXPECT_EQ(found->found->state.step, 4) << leaf;
+    EXPECT_EQ(found->warnings.size(), 1U) << leaf;
+    ASSERT_TRUE(rename_path(out("out/broken-step-000008"), out("out/step-000008")).ok()) << leaf;
+  }
+  write(whole);
+  EXPECT_EQ(find_checkpoint(parts)->found->state.step, 8);
+}
+
+/// A state of the first format has no seal: its random states are looked at all the same.
+TEST_F(TrainerTest, AShortenedRandomStateIsABrokenCheckpoint) {
+  RunSpec parts = spec();
+  parts.schedule.save_every = 4;
+  ASSERT_TRUE(run(parts).ok());
+  Json old = Json::parse(content("out/step-000008/state.json"));
+  old["format"] = 1;
+  old.erase("seal");
+  old.erase("run");
+  const std::string path = out("out/step-000008/state.json");
+  parts.resume = true;
+  std::ofstream(path) << old.dump(2);
+  EXPECT_EQ(find_checkpoint(parts)->found->state.step, 8);
+  const auto hex = old.at("random_state").at("cpu").get<std::string>();
+  old["random_state"]["cpu"] = hex.substr(0, hex.size() / 2);
+  std::ofstream(path) << old.dump(2);
+  ASSERT_TRUE(run(parts).ok());
+  EXPECT_THAT(progress_.warnings.at(0), AllOf(HasSubstr("step 8 is broken"), HasSubstr("random states")));
+  EXPECT_EQ(progress_.steps.front().step, 5);
+}
+
+TEST_F(TrainerTest, TheEvaluationDoesNotHangOnTheMicroBatch) {
+  std::vector<double> losses;
+  for (const std::int64_t micro_batch : {1, 4, 8}) {
+    RunSpec one = spec("eval-" + std::to_string(micro_batch));
+    write_tokens("val.bin", 20'000, 2);
+    one.schedule.max_steps = 1;
+    one.schedule.eval_batches = 1;
+    set_batch(one, micro_batch, 8 / micro_batch);
+    losses.push_back(*run(one)->val_loss);
+    EXPECT_EQ(progress_.evals.at(0).tokens, kEvalBatchTokens);
+  }
+  EXPECT_NEAR(losses[0], losses[1], 1e-6);
+  EXPECT_NEAR(losses[0], losses[2], 1e-6);
+}
+
+TEST_F(TrainerTest, ASignalWithinAStepSavesTheLastWholeOne) {
+  ASSERT_TRUE(run(spec("whole")).ok());
+  RunSpec parts = spec("parts");
+  int signal = 0;
+  TrainerHooks hooks;
+  hooks.before_micro_batch = [&](const MicroBatchPoint& point) {
+    if (point.step == 3 && point.index == 0) signal = SIGINT;
+  };
+  hooks.stop_signal = [&] { return signal; };
+  const auto first = run(parts, hooks);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(first->signal, SIGINT);
+  EXPECT_EQ(first->steps, 2);
+  EXPECT_EQ(content("parts/latest"), "step-000002\n");
+  parts.resume = true;
+  ASSERT_TRUE(run(parts).ok());
+  EXPECT_EQ(content("parts/step-000008/model.safetensors"), content("whole/step-000008/model.safetensors"));
+}
+
+TEST_F(TrainerTest, ASignalWithinTheEvaluationEndsIt) {
+  RunSpec parts = spec();
+  parts.schedule.eval_every = 4;
+  int signal = 0;
+  TrainerHooks hooks;
+  hooks.before_eval_batch = [&](const MicroBatchPoint& point) { signal = point.index == 1 ? SIGTERM : 0; };
+  hooks.stop_signal = [&] { return signal; };
+  const auto first = run(parts, hooks);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(first->signal, SIGTERM);
+  EXPECT_EQ(first->steps, 4);
+  EXPECT_TRUE(progress_.evals.empty());
+  EXPECT_EQ(content("out/latest"), "step-000004\n");
+}
+
+TEST_F(TrainerTest, AnotherSequenceLengthKeepsThePositionInTokens) {
+  RunSpec parts = spec();
+  ASSERT_TRUE(run(parts, stop_after(progress_, 3)).ok());  // 3 steps of 8 sequences of 32 tokens
+  parts.resume = true;
+  parts.step.seq_len = 20;
+  parts.schedule.max_steps = 4;
+  ASSERT_TRUE(run(parts).ok());
+  EXPECT_THAT(progress_.warnings.at(0), HasSubstr("the 768 tokens seen so far count as 39 sequences"));
+  const Json state = Json::parse(content("out/step-000004/state.json"));
+  EXPECT_EQ(state.at("sequences"), 39 + 8);
+}
+
 TEST_F(TrainerTest, WhenNoneIsWholeItSaysSo) {
   RunSpec parts = spec();
   ASSERT_TRUE(run(parts).ok());
@@ -249,7 +373,7 @@ TEST_F(TrainerTest, OneRunAtATimeInAFolder) {
   ASSERT_TRUE(lock.ok());
   const auto outcome = run(spec());
   ASSERT_FALSE(outcome.ok());
-  EXPECT_EQ(outcome.error().code, ErrorCode::kUsage);
+  EXPECT_EQ(outcome.error().code, ErrorCode::kWorld);
   EXPECT_THAT(outcome.error().what, HasSubstr("still going on (process "));
 }
 
@@ -258,7 +382,7 @@ TEST_F(TrainerTest, NothingIsOverwrittenAndNothingIsMadeUp) {
   spec.resume = true;
   auto outcome = run(spec);
   ASSERT_FALSE(outcome.ok());
-  EXPECT_EQ(outcome.error().code, ErrorCode::kUsage);
+  EXPECT_EQ(outcome.error().code, ErrorCode::kWorld);
   EXPECT_THAT(outcome.error().what, HasSubstr("no checkpoint"));
   spec.resume = false;
   ASSERT_TRUE(run(spec).ok());
