@@ -21,6 +21,7 @@ void add_detect_command(CLI::App& app, Outcome& outcome);
 void add_doctor_command(CLI::App& app, Outcome& outcome);
 void add_dryrun_command(CLI::App& app, Outcome& outcome);
 void add_gpus_command(CLI::App& app, Outcome& outcome);
+void add_estimate_command(CLI::App& app, Outcome& outcome);
 void add_plan_command(CLI::App& app, Outcome& outcome);
 void add_snapshot_command(CLI::App& app, Outcome& outcome);
 void add_synth_command(CLI::App& app, Outcome& outcome);

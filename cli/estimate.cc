@@ -1,0 +1,197 @@
+// vramwise estimate: what training a Hugging Face model takes of a card, from its config.json, in a blink and without
+// torch.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "base/json.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "estimate/training.h"
+#include "gpus/cuda_facts.h"
+#include "gpus/gpu_spec.h"
+#include "io/files.h"
+#include "report/training_report.h"
+
+namespace vramwise::cli {
+namespace {
+
+constexpr std::int64_t kLargestConfig = std::int64_t{16} << 20;
+
+struct EstimateArguments {
+  std::string model;
+  std::string gpu;
+  TrainingSettings settings;
+  std::string precision;
+  std::string optimizer = "adamw";
+  std::string attention = "sdpa";
+  bool no_clip = false;
+  bool expandable_segments = false;
+  bool as_json = false;
+};
+
+struct Configuration {
+  std::string path;
+  ModelConfig model;
+};
+
+Result<Configuration> read_configuration(const std::string& named) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  Configuration result;
+  result.path = fs::is_directory(named, ignored) ? (fs::path(named) / "config.json").string() : named;
+  Result<std::string> text = read_file(result.path, kLargestConfig);
+  if (!text.ok()) {
+    Error error = text.error();
+    error.remedy = "--model takes a model's config.json, or the folder that holds it";
+    return error;
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(*text, result.path));
+  return result;
+}
+
+Result<TrainingReport> report_for_card(const std::string& spec) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
+  if (cards.size() != 1)
+    return usage_error(fmt::format("--gpu {}: one card is estimated at a time", spec),
+                       "with data parallelism every card holds what one card does");
+  const GpuModel& card = cards.front();
+  TrainingReport report;
+  report.card = card.name;
+  report.hardware.total = card.cuda_total;
+  const tape::Hardware assumed;
+  const ComputeCapability capability =
+      card.compute_capability.value_or(ComputeCapability{assumed.capability / 10, assumed.capability % 10});
+  if (!card.compute_capability)
+    report.notes.push_back(fmt::format("{}: its kernels are taken to be those of compute capability {}", card.name,
+                                       to_string(capability)));
+  report.hardware.hardware =
+      tape::Hardware::of(capability.major * 10 + capability.minor, card.units.value_or(assumed.sm_count));
+  const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
+  report.hardware.context = context.bytes;
+  if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
+  return report;
+}
+
+/// Weights as the checkpoint has them, where nothing was said: what from_pretrained(dtype="auto") does.
+TrainingPrecision default_precision(const ModelConfig& model) {
+  if (model.saved_dtype == DType::kFloat32) return TrainingPrecision::kFp32;
+  if (model.saved_dtype == DType::kFloat16) return TrainingPrecision::kFp16;
+  return TrainingPrecision::kBf16;
+}
+
+class Inputs {
+ public:
+  explicit Inputs(const CLI::App& command) : command_(command) {}
+
+  void add(const char* name, std::string value, const char* flag) {
+    add(name, std::move(value), command_.count(flag) > 0 ? std::string(flag) : std::string("default"));
+  }
+  void add(const char* name, std::string value, std::string source) {
+    list_.push_back({name, std::move(value), std::move(source)});
+  }
+  std::vector<EstimateInput> take() { return std::move(list_); }
+
+ private:
+  const CLI::App& command_;
+  std::vector<EstimateInput> list_;
+};
+
+std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArguments& arguments,
+                                     const Configuration& configuration) {
+  const TrainingSettings& s = arguments.settings;
+  Inputs inputs(command);
+  inputs.add("architecture",
+             fmt::format("{}, {} layers", configuration.model.model_type, layers_of(configuration.model)),
+             configuration.path);
+  inputs.add("micro-batch", std::to_string(s.micro_batch), "--batch_size");
+  inputs.add("tokens a sequence", std::to_string(s.seq_len), "--seq_len");
+  inputs.add("gradient accumulation", std::to_string(s.gradient_accumulation_steps), "--gradient_accumulation_steps");
+  const bool from_file = arguments.precision.empty() && configuration.model.saved_dtype.has_value();
+  inputs.add("precision", training_precision_name(s.precision),
+             !arguments.precision.empty() ? std::string("--precision")
+                                          : (from_file ? configuration.path + ": dtype" : std::string("default")));
+  inputs.add("optimizer", arguments.optimizer, "--optimizer");
+  inputs.add("attention", arguments.attention, "--attention");
+  inputs.add("gradient checkpointing", s.checkpoints_layers ? "every layer" : "off", "--gradient_checkpointing");
+  inputs.add("LoRA rank", s.lora.is_on() ? std::to_string(s.lora.rank) : "off", "--lora_rank");
+  if (s.lora.is_on()) {
+    inputs.add("LoRA layers",
+               s.lora.targets.empty() ? "all linear" : fmt::format("{}", fmt::join(s.lora.targets, ", ")),
+               "--lora_targets");
+    inputs.add("LoRA dropout", fmt::format("{}", s.lora.dropout), "--lora_dropout");
+  }
+  inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
+  inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
+  inputs.add("card", arguments.gpu, "--gpu");
+  return inputs.take();
+}
+
+Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
+  TrainingSettings& settings = arguments.settings;
+  VRAMWISE_ASSIGN_OR_RETURN(const Configuration configuration, read_configuration(arguments.model));
+  settings.precision = default_precision(configuration.model);
+  if (!arguments.precision.empty()) {
+    VRAMWISE_ASSIGN_OR_RETURN(settings.precision, parse_training_precision(arguments.precision));
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(settings.optimizer, parse_training_optimizer(arguments.optimizer));
+  settings.attention = arguments.attention == "eager" ? Attention::kEager : Attention::kSdpa;
+  settings.clips_gradients = !arguments.no_clip;
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_card(arguments.gpu));
+  AllocatorOptions options;
+  options.expandable_segments = arguments.expandable_segments;
+  VRAMWISE_ASSIGN_OR_RETURN(report.estimate,
+                            estimate_training(configuration.model, settings, report.hardware, options));
+  report.model =
+      fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
+  report.inputs = inputs_of(command, arguments, configuration);
+  if (settings.lora.is_on() && configuration.model.model_type == "gpt2")
+    return incomplete("LoRA on GPT-2's Conv1D layers is not modelled", "`vramwise dryrun` measures it");
+  if (settings.lora.is_on() && report.estimate.trained_parameters == 0)
+    return usage_error("--lora_targets names no layer of this model");
+  if (configuration.model.max_positions > 0 && settings.seq_len > configuration.model.max_positions)
+    report.notes.push_back(fmt::format("the model is made for at most {} tokens", configuration.model.max_positions));
+  if (arguments.as_json) {
+    fmt::print("{}\n", training_json(report).dump(2, ' ', false, Json::error_handler_t::replace));
+  } else {
+    fmt::print("{}", training_text(report));
+  }
+  return report.estimate.fits ? kExitDone : static_cast<int>(ErrorCode::kDoesNotFit);
+}
+
+}  // namespace
+
+void add_estimate_command(CLI::App& app, Outcome& outcome) {
+  CLI::App* command = app.add_subcommand("estimate", "What training a Hugging Face model takes of a card, at once");
+  auto arguments = std::make_shared<EstimateArguments>();
+  TrainingSettings& settings = arguments->settings;
+  command->add_option("--model", arguments->model, "A model's config.json, or the folder that holds it")->required();
+  command->add_option("--gpu", arguments->gpu, "The card: rtx-4090, h100-80gb, 24gb, …")->required();
+  command->add_option("--batch_size", settings.micro_batch, "Sequences a forward pass")->capture_default_str();
+  command->add_option("--seq_len", settings.seq_len, "Tokens a sequence")->capture_default_str();
+  command->add_option("--gradient_accumulation_steps", settings.gradient_accumulation_steps)->capture_default_str();
+  command->add_option("--precision", arguments->precision,
+                      "fp32, bf16, fp16: weights and all; bf16-mixed: fp32 weights under autocast (default: the "
+                      "checkpoint's dtype)");
+  command->add_option("--optimizer", arguments->optimizer, "adamw, adamw-fused, adamw-loop, sgd, sgd-momentum")
+      ->capture_default_str();
+  command->add_option("--attention", arguments->attention, "What attn_implementation is: sdpa or eager")
+      ->check(CLI::IsMember({"sdpa", "eager"}))
+      ->capture_default_str();
+  command->add_flag("--gradient_checkpointing", settings.checkpoints_layers, "Recompute every layer");
+  command->add_option("--lora_rank", settings.lora.rank, "Train LoRA factors of this rank only, as PEFT does");
+  command->add_option("--lora_dropout", settings.lora.dropout);
+  command
+      ->add_option("--lora_targets", settings.lora.targets,
+                   "Layers that get factors: q_proj,v_proj (default: every linear layer but the head)")
+      ->delimiter(',');
+  command->add_flag("--no_clip", arguments->no_clip, "Gradients are not clipped");
+  command->add_flag("--expandable_segments", arguments->expandable_segments,
+                    "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True");
+  command->add_flag("--json", arguments->as_json, "Print JSON (docs/formats.md)");
+  command->callback([command, arguments, &outcome] { outcome = estimate(*command, *arguments); });
+}
+
+}  // namespace vramwise::cli

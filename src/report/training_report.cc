@@ -1,0 +1,147 @@
+// Columns are as wide as their widest entry; bars are in proportion to the peak.
+
+#include "report/training_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/json.h"
+#include "base/units.h"
+
+namespace vramwise {
+namespace {
+
+constexpr int kSchemaVersion = 1;
+constexpr std::int64_t kBarWidth = 40;
+
+using Parts = std::array<std::pair<const char*, Bytes>, 8>;
+
+Parts parts_of(const TrainingEstimate& estimate) {
+  const Breakdown& b = estimate.at_peak;
+  return {{{"weights", b.weights},
+           {"gradients", b.gradients},
+           {"optimizer states", b.optimizer_states},
+           {"activations", b.activations},
+           {"logits and loss", b.loss},
+           {"temporaries", b.temporaries},
+           {"workspaces", b.workspaces},
+           {"block rounding", estimate.unsplit}}};
+}
+
+std::string bar(Bytes part, Bytes whole) {
+  if (whole <= Bytes(0)) return {};
+  const double share = static_cast<double>(part.count()) / static_cast<double>(whole.count());
+  return std::string(static_cast<std::size_t>(share * static_cast<double>(kBarWidth) + 0.5), '#');
+}
+
+std::string percent(Bytes part, Bytes whole) {
+  const double share = whole > Bytes(0) ? static_cast<double>(part.count()) / static_cast<double>(whole.count()) : 0;
+  return fmt::format("{:.1f} %", 100 * share);
+}
+
+void append_row(std::string& text, const char* name, Bytes bytes, Bytes whole) {
+  std::string row =
+      fmt::format("  {:<17}{:>11}  {:>7}  {}", name, format_size(bytes), percent(bytes, whole), bar(bytes, whole));
+  row.erase(row.find_last_not_of(' ') + 1);
+  text += row + "\n";
+}
+
+void append_inputs(std::string& text, const std::vector<EstimateInput>& inputs) {
+  std::size_t name = 0;
+  std::size_t value = 0;
+  for (const EstimateInput& input : inputs) {
+    name = std::max(name, input.name.size());
+    value = std::max(value, input.value.size());
+  }
+  for (const EstimateInput& input : inputs)
+    text += fmt::format("  {:<{}}  {:<{}}  {}\n", input.name, name, input.value, value, input.source);
+}
+
+std::string verdict(const TrainingReport& report) {
+  const TrainingEstimate& e = report.estimate;
+  if (!report.hardware.total) return "How much memory the card has is not known.\n";
+  const std::string total = format_size(*report.hardware.total);
+  if (e.fits && e.allocation_retries == 0) {
+    return fmt::format("Fits: {} of {} stay free.\n", format_size(*report.hardware.total - e.device), total);
+  }
+  if (e.fits) {
+    return fmt::format("Fits in {}, but slowly: the allocator gives its cache back {} {} in {} steps.\n", total,
+                       e.allocation_retries, e.allocation_retries == 1 ? "time" : "times", report.estimate.steps);
+  }
+  return fmt::format("Does not fit in {}: out of memory in the {} phase, with {} missing for a request of {}.\n", total,
+                     training_phase_name(*e.out_of_memory_phase), format_size(Bytes(e.out_of_memory->missing_bytes)),
+                     format_size(Bytes(e.out_of_memory->requested_bytes)));
+}
+
+std::string key_of(const char* name) {
+  std::string key = name;
+  std::replace(key.begin(), key.end(), ' ', '_');
+  return key + "_bytes";
+}
+
+Json out_of_memory_json(const TrainingEstimate& e) {
+  if (!e.out_of_memory) return nullptr;
+  return {{"phase", training_phase_name(*e.out_of_memory_phase)},
+          {"requested_bytes", e.out_of_memory->requested_bytes},
+          {"missing_bytes", e.out_of_memory->missing_bytes}};
+}
+
+}  // namespace
+
+std::string training_text(const TrainingReport& report) {
+  const TrainingEstimate& e = report.estimate;
+  std::string text = fmt::format("{} on {}\n\n", report.model, report.card);
+  append_inputs(text, report.inputs);
+  text += fmt::format("\nPeaks of {} steps\n", e.steps);
+  text += fmt::format("  {:<17}{:>11}  in the {} phase: live tensors\n", "allocated", format_size(e.allocated),
+                      training_phase_name(e.phase));
+  text += fmt::format("  {:<17}{:>11}  what PyTorch's allocator comes to hold\n", "reserved", format_size(e.reserved));
+  text += fmt::format("  {:<17}{:>11}  with {} for CUDA's context\n", "device", format_size(e.device),
+                      format_size(report.hardware.context));
+  text += "\nAlive at the allocated peak\n";
+  for (const auto& [name, bytes] : parts_of(e)) append_row(text, name, bytes, e.allocated);
+  text += "\nAllocated peak of each phase\n";
+  for (int i = 0; i < kTrainingPhases; ++i)
+    append_row(text, training_phase_name(static_cast<TrainingPhase>(i)), e.phase_allocated[i], e.allocated);
+  text += "\n" + verdict(report);
+  for (const std::string& note : report.notes) text += fmt::format("Note: {}\n", note);
+  return text;
+}
+
+Json training_json(const TrainingReport& report) {
+  const TrainingEstimate& e = report.estimate;
+  Json inputs = Json::array();
+  for (const EstimateInput& input : report.inputs)
+    inputs.push_back({{"name", input.name}, {"value", input.value}, {"source", input.source}});
+  Json parts;
+  for (const auto& [name, bytes] : parts_of(e)) parts[key_of(name)] = bytes.count();
+  Json phases;
+  for (int i = 0; i < kTrainingPhases; ++i)
+    phases[key_of(training_phase_name(static_cast<TrainingPhase>(i)))] = e.phase_allocated[i].count();
+  return {{"schema", "vramwise.estimate"},
+          {"schema_version", kSchemaVersion},
+          {"model", report.model},
+          {"card", report.card},
+          {"card_total_bytes", report.hardware.total ? Json(report.hardware.total->count()) : Json(nullptr)},
+          {"context_bytes", report.hardware.context.count()},
+          {"inputs", inputs},
+          {"parameters", e.parameters},
+          {"trained_parameters", e.trained_parameters},
+          {"steps", e.steps},
+          {"allocated_bytes", e.allocated.count()},
+          {"reserved_bytes", e.reserved.count()},
+          {"device_bytes", e.device.count()},
+          {"phase", training_phase_name(e.phase)},
+          {"at_peak", parts},
+          {"phases", phases},
+          {"fits", e.fits},
+          {"allocation_retries", e.allocation_retries},
+          {"out_of_memory", out_of_memory_json(e)},
+          {"matmul_flops_per_step", e.step_work.matmul_flops},
+          {"notes", report.notes}};
+}
+
+}  // namespace vramwise

@@ -1,0 +1,67 @@
+"""vramwise estimate: text and JSON agree, every input says where it came from, and what is not known is refused."""
+
+import json
+
+import pytest
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "vocab_size": 4000,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    return tmp_path
+
+
+def test_json_adds_up_and_names_its_sources(vramwise, folder):
+    run = vramwise("estimate", "--model", str(folder), "--gpu", "rtx-4090", "--batch-size", "2", "--json")
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout)
+    assert result["schema"] == "vramwise.estimate"
+    assert sum(result["at_peak"].values()) == result["allocated_bytes"] == max(result["phases"].values())
+    assert result["device_bytes"] == result["reserved_bytes"] + result["context_bytes"]
+    sources = {each["name"]: each["source"] for each in result["inputs"]}
+    assert sources["micro-batch"] == "--batch_size"
+    assert sources["tokens a sequence"] == "default"
+    assert sources["precision"].endswith("config.json: dtype")
+
+
+def test_text_shows_peaks_and_verdict(vramwise, folder):
+    run = vramwise("estimate", "--model", str(folder / "config.json"), "--gpu", "rtx-4090")
+    assert run.returncode == 0, run.stderr
+    for part in ("allocated", "reserved", "device", "optimizer states", "Fits: "):
+        assert part in run.stdout
+
+
+def test_what_does_not_fit_is_exit_code_3(vramwise, folder):
+    run = vramwise("estimate", "--model", str(folder), "--gpu", "rtx-4090:1gb", "--batch_size", "64")
+    assert run.returncode == 3
+    assert "Does not fit" in run.stdout
+
+
+def test_lora_trains_little(vramwise, folder):
+    run = vramwise("estimate", "--model", str(folder), "--gpu", "rtx-4090", "--lora_rank", "8", "--json")
+    result = json.loads(run.stdout)
+    assert 0 < result["trained_parameters"] < result["parameters"] / 10
+
+
+def test_an_unknown_architecture_points_to_the_dry_run(vramwise, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mamba2"}')
+    run = vramwise("estimate", "--model", str(tmp_path), "--gpu", "rtx-4090")
+    assert run.returncode == 5
+    assert "vramwise dryrun" in run.stderr
+
+
+def test_a_missing_file_says_what_is_wanted(vramwise, tmp_path):
+    run = vramwise("estimate", "--model", str(tmp_path), "--gpu", "rtx-4090")
+    assert run.returncode == 4
+    assert "config.json" in run.stderr
