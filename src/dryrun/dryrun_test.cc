@@ -1,5 +1,8 @@
 #include <gmock/gmock.h>
 
+#include <chrono>
+#include <filesystem>
+
 #include "base/json.h"
 #include "dryrun/description.h"
 #include "dryrun/ledger.h"
@@ -58,6 +61,41 @@ TEST(DryRun, ProcessesOnOneCardAddUp) {
   EXPECT_EQ(run.gpus.at(0).device_peak, Bytes(1400));
   EXPECT_EQ(run.gpus.at(0).left(), Bytes(-400));
   EXPECT_FALSE(run.gpus.at(0).allocated.has_value());
+  EXPECT_EQ(run.verdict, DryRunVerdict::kDoesNotFit) << "though each of them saw the whole card";
+  EXPECT_EQ(run.exit_code(), 3);
+  EXPECT_THAT(describe(run), HasSubstr("its processes together take more"));
+}
+
+TEST(DryRun, ProcessesAfterOneAnotherDoNotAddUp) {
+  const auto folder = RunFolder::make();
+  const auto write = [&](const std::string& name, const std::string& text, int second) {
+    const std::string path = join_path(folder->ledgers(), name);
+    ASSERT_TRUE(write_file_atomically(path, text).ok());
+    std::filesystem::last_write_time(path, std::filesystem::file_time_type() + std::chrono::seconds(second));
+  };
+  write("alive.1", "", 1);
+  write("ledger.1.json", kLedger, 2);
+  write("torch.1.json", torch_counters(0, 0), 2);
+  write("alive.2", "", 3);
+  write("ledger.2.json", kLedger, 4);
+  write("torch.2.json", torch_counters(0, 0), 4);
+  DryRun run = read_dry_run(folder->ledgers(), 0).value();
+  EXPECT_EQ(run.verdict, DryRunVerdict::kFits);
+  EXPECT_EQ(run.gpus.at(0).device_peak, Bytes(700));
+  EXPECT_EQ(run.gpus.at(0).context, Bytes(100));
+  EXPECT_EQ(run.gpus.at(0).allocated->bytes, Bytes(400));
+  write("alive.2", "", 2);  // as the first one ended
+  run = read_dry_run(folder->ledgers(), 0).value();
+  EXPECT_EQ(run.gpus.at(0).device_peak, Bytes(1400));
+  EXPECT_EQ(run.gpus.at(0).allocated->bytes, Bytes(800));
+}
+
+TEST(DryRun, AProcessWithoutALedgerLeavesTheQuestionOpen) {
+  EXPECT_EQ(read({{"ledger.1.json", kLedger}, {"alive.1", ""}}, 0).verdict, DryRunVerdict::kFits);
+  const DryRun run = read({{"ledger.1.json", kLedger}, {"alive.1", ""}, {"alive.2", ""}}, 0);
+  EXPECT_EQ(run.verdict, DryRunVerdict::kIncomplete);
+  EXPECT_THAT(describe(run), HasSubstr("1 process that used CUDA ended without telling what it took"));
+  EXPECT_EQ(read({{"alive.2", ""}}, 0).verdict, DryRunVerdict::kIncomplete);
 }
 
 TEST(DryRun, Verdicts) {
@@ -68,6 +106,8 @@ TEST(DryRun, Verdicts) {
   EXPECT_EQ(verdict(2, 0, 0).exit_code(), 0);
   EXPECT_EQ(verdict(1, 1, 1).verdict, DryRunVerdict::kDoesNotFit);
   EXPECT_EQ(verdict(1, 1, 1).exit_code(), 3);
+  EXPECT_EQ(verdict(1, 1, 9).exit_code(), 9) << "it recovered, and ended with a code of its own";
+  EXPECT_THAT(describe(verdict(1, 1, 0)), HasSubstr("it recovered from 1 out-of-memory error"));
   EXPECT_EQ(verdict(0, 0, 7).verdict, DryRunVerdict::kScriptFailed);
   EXPECT_EQ(verdict(0, 0, 7).exit_code(), 7);
   EXPECT_EQ(read({}, 0).verdict, DryRunVerdict::kNoCuda);

@@ -91,6 +91,7 @@ struct DryRun {
   std::optional<ValueCheck> value_check;
   std::string history;  ///< path of the snapshot of the process with most memory, while the run's folder is there
   std::int64_t steps = 0;
+  std::int64_t lost_processes = 0;  ///< used CUDA and left no ledger: killed, or gone by _exit
   std::int64_t loaders_ended = 0;  ///< data loaders that were ended early
   std::vector<std::string> notes;  ///< what should be known of the report, a sentence each
   std::string torch;               ///< its version; empty: not used

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
+#include <set>
 #include <utility>
 
 #include "base/json.h"
@@ -14,6 +17,8 @@
 
 namespace vramwise {
 namespace {
+
+namespace fs = std::filesystem;
 
 DryRunGpu& gpu_at(std::vector<DryRunGpu>& gpus, std::int64_t index) {
   const auto found = std::find_if(gpus.begin(), gpus.end(), [&](const DryRunGpu& g) { return g.index == index; });
@@ -27,7 +32,68 @@ Result<Bytes> get_bytes(const Json& json, const char* key) {
   return Bytes(count);
 }
 
-Status add_device(DryRun& run, const Json& json) {
+/// A process that used CUDA. Those that were there at the same time add up; those after one another don't.
+struct SeenProcess {
+  std::string id;
+  fs::file_time_type begin, end;
+  std::map<std::int64_t, Bytes> peaks;  ///< of each card that it used
+
+  bool is_there(fs::file_time_type when) const { return begin <= when && when <= end; }
+};
+
+/// The ids of those that together took most of a card: all that were there when one of them began.
+std::set<std::string> together_on(std::int64_t card, const std::vector<SeenProcess>& processes) {
+  const auto peak_of = [&](const SeenProcess& process) {
+    const auto found = process.peaks.find(card);
+    return found == process.peaks.end() ? Bytes(0) : found->second;
+  };
+  std::set<std::string> most;
+  Bytes most_bytes(-1);
+  for (const SeenProcess& newest : processes) {
+    std::set<std::string> there;
+    Bytes sum;
+    for (const SeenProcess& other : processes) {
+      if (!other.is_there(newest.begin)) continue;
+      there.insert(other.id);
+      sum += peak_of(other);
+    }
+    if (sum <= most_bytes) continue;
+    most_bytes = sum;
+    most = std::move(there);
+  }
+  return most;
+}
+
+/// "ledger.7.json" → "7"
+std::string id_of(const std::string& name) {
+  const std::size_t from = name.find('.') + 1;
+  return name.substr(from, name.find('.', from) - from);
+}
+
+/// What the ledgers say of each process.
+Result<std::vector<SeenProcess>> processes_of(const std::string& folder, const std::vector<std::string>& names) {
+  std::vector<SeenProcess> processes;
+  for (const std::string& name : names) {
+    if (!name.starts_with("ledger.") || !name.ends_with(".json")) continue;
+    SeenProcess process{.id = id_of(name), .begin = {}, .end = {}, .peaks = {}};
+    std::error_code ignored;
+    process.end = fs::last_write_time(join_path(folder, name), ignored);
+    const std::string sign = join_path(folder, "alive." + process.id);
+    process.begin = path_exists(sign) ? fs::last_write_time(sign, ignored) : fs::file_time_type::min();
+    VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
+    VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
+    for (const Json& device : json.value("devices", Json::array())) {
+      VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(device, "index"));
+      VRAMWISE_ASSIGN_OR_RETURN(process.peaks[index], get_bytes(device, "peak_bytes"));
+    }
+    processes.push_back(std::move(process));
+  }
+  return processes;
+}
+
+using Together = std::map<std::int64_t, std::set<std::string>>;  ///< of each card
+
+Status add_device(DryRun& run, const Json& json, const std::string& id, const Together& together) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(json, "peak_bytes"));
   if (peak == Bytes(0)) return Done{};  // seen, but not used
   VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(json, "index"));
@@ -35,10 +101,11 @@ Status add_device(DryRun& run, const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(gpu.name, json_get<std::string>(json, "name"));
   VRAMWISE_ASSIGN_OR_RETURN(gpu.total, get_bytes(json, "total_bytes"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto context, get_bytes(json, "context_bytes"));
-  gpu.context += context;
+  const bool counts = together.at(index).contains(id);
+  if (counts) gpu.context += context;
   VRAMWISE_ASSIGN_OR_RETURN(const auto other, json_get_or<std::int64_t>(json, "other_bytes", 0));
   gpu.other = std::max(gpu.other, Bytes(other));
-  gpu.device_peak += peak;
+  if (counts) gpu.device_peak += peak;
   gpu.out_of_memory_errors += static_cast<std::int64_t>(json.value("out_of_memory", Json::array()).size());
   return Done{};
 }
@@ -48,8 +115,9 @@ void add_counts(const Json& json, const char* key, std::map<std::string, std::in
   for (const auto& [name, count] : counts.items()) into[name] += count.get<std::int64_t>();
 }
 
-Status add_emulator_ledger(DryRun& run, const Json& json) {
-  for (const Json& device : json.value("devices", Json::array())) VRAMWISE_RETURN_IF_ERROR(add_device(run, device));
+Status add_emulator_ledger(DryRun& run, const Json& json, const std::string& id, const Together& together) {
+  for (const Json& device : json.value("devices", Json::array()))
+    VRAMWISE_RETURN_IF_ERROR(add_device(run, device, id, together));
   const Json pinned = json.value("pinned_host", Json::object());
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(pinned, "peak_bytes"));
   run.pinned_host_peak += peak;
@@ -101,6 +169,23 @@ std::size_t order_of(const DryRunPhase& phase) {
   return static_cast<std::size_t>(std::find(kPhases.begin(), kPhases.end(), phase.name) - kPhases.begin());
 }
 
+/// A process that was there before or after those that took most: only the peaks of its phases may be news.
+void join_phases(DryRunGpu& gpu, const DryRunGpu& seen) {
+  for (const DryRunPhase& phase : seen.phases) {
+    const auto known = std::find_if(gpu.phases.begin(), gpu.phases.end(),
+                                    [&](const DryRunPhase& other) { return other.name == phase.name; });
+    if (known == gpu.phases.end()) {
+      gpu.phases.push_back(phase);
+      continue;
+    }
+    if (known->allocated.bytes < phase.allocated.bytes) known->allocated = phase.allocated;
+    if (known->reserved.bytes < phase.reserved.bytes) known->reserved = phase.reserved;
+    if (known->device.bytes < phase.device.bytes) known->device = phase.device;
+  }
+  std::stable_sort(gpu.phases.begin(), gpu.phases.end(),
+                   [](const DryRunPhase& a, const DryRunPhase& b) { return order_of(a) < order_of(b); });
+}
+
 /// One process's view of a card joins what is known of the card.
 void join(DryRunGpu& gpu, DryRunGpu&& seen) {
   if (!gpu.reserved || gpu.reserved->bytes < seen.reserved->bytes) {
@@ -140,8 +225,8 @@ Status add_ways(std::vector<DryRunGpu>& gpus, const Json& json, const std::strin
   return Done{};
 }
 
-Status add_torch_counters(DryRun& run, const Json& json, const std::string& history_path,
-                          const std::vector<Bytes>& workspaces) {
+Status add_torch_counters(DryRun& run, const Json& json, const std::string& history_path, const std::string& id,
+                          const Together& together, const std::vector<Bytes>& workspaces) {
   VRAMWISE_ASSIGN_OR_RETURN(run.torch, json_get<std::string>(json, "torch"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto steps, json_get<std::int64_t>(json, "steps"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto ended, json_get<std::int64_t>(json, "loaders_ended"));
@@ -159,7 +244,14 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
     const Status added = add_ways(seen, json, history_path, workspaces);
     if (!added.ok()) run.notes.push_back("what the memory was for is not known: " + added.error().what);
   }
-  for (DryRunGpu& gpu : seen) join(gpu_at(run.gpus, gpu.index), std::move(gpu));
+  for (DryRunGpu& gpu : seen) {
+    const auto most = together.find(gpu.index);
+    if (most == together.end() || most->second.contains(id)) {
+      join(gpu_at(run.gpus, gpu.index), std::move(gpu));
+    } else {
+      join_phases(gpu_at(run.gpus, gpu.index), gpu);
+    }
+  }
   for (const Json& device : json.value("devices", Json::array())) {
     VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(device, "index"));
     VRAMWISE_ASSIGN_OR_RETURN(const auto retries, json_get<std::int64_t>(device, "retries"));
@@ -171,15 +263,29 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
   return Done{};
 }
 
+/// The exit codes of programs that die of an error that nobody caught: Python's, the trainer's, that of abort().
+bool dies_of_error(int script_exit) {
+  constexpr std::array kCodes = {1, 3, 134};
+  return std::find(kCodes.begin(), kCodes.end(), script_exit) != kCodes.end();
+}
+
 DryRunVerdict verdict_of(const DryRun& run) {
   const bool failed = run.script_exit != 0;
+  if (run.gpus.empty() && run.lost_processes > 0 && !failed) return DryRunVerdict::kIncomplete;
   if (run.gpus.empty()) return failed ? DryRunVerdict::kScriptFailed : DryRunVerdict::kNoCuda;
   // A refused call may be what the program failed of, or what hid an allocation: both leave the question open.
   if (!run.unmodelled.empty()) return DryRunVerdict::kIncomplete;
   constexpr int kInterrupt = 130, kTerminate = 143;
   const bool interrupted = run.script_exit == kInterrupt || run.script_exit == kTerminate;
   if (interrupted && run.out_of_memory_errors() == 0) return DryRunVerdict::kInterrupted;
-  if (failed) return run.out_of_memory_errors() > 0 ? DryRunVerdict::kDoesNotFit : DryRunVerdict::kScriptFailed;
+  if (failed) {
+    return run.out_of_memory_errors() > 0 && dies_of_error(run.script_exit) ? DryRunVerdict::kDoesNotFit
+                                                                            : DryRunVerdict::kScriptFailed;
+  }
+  if (run.lost_processes > 0) return DryRunVerdict::kIncomplete;
+  // Each process of a run sees the card without the others.
+  if (std::any_of(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& gpu) { return gpu.left() < Bytes(0); }))
+    return DryRunVerdict::kDoesNotFit;
   return run.retries() > 0 ? DryRunVerdict::kFitsWithRetries : DryRunVerdict::kFits;
 }
 
@@ -195,15 +301,23 @@ Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const st
   DryRun run;
   run.script_exit = script_exit;
   VRAMWISE_ASSIGN_OR_RETURN(auto names, list_folder(folder));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto processes, processes_of(folder, names));
+  Together together;
+  for (const SeenProcess& process : processes)
+    for (const auto& [card, peak] : process.peaks) together.try_emplace(card, together_on(card, processes));
+  for (const std::string& name : names) {
+    if (name.starts_with("alive.") && !path_exists(join_path(folder, "ledger." + id_of(name) + ".json")))
+      ++run.lost_processes;
+  }
   std::sort(names.begin(), names.end());  // "ledger.…" before "torch.…": PyTorch's count of errors is the better one
   for (const std::string& name : names) {
     if (!name.ends_with(".json")) continue;  // a history is read with its counters
     VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
     VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
-    VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.")
-                                 ? add_torch_counters(run, json, history_of(folder, name), workspaces)
+    VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.")   ? add_torch_counters(run, json, history_of(folder, name),
+                                                                               id_of(name), together, workspaces)
                              : name.starts_with("ranks.") ? add_rank(run, json)
-                                                          : add_emulator_ledger(run, json));
+                                                          : add_emulator_ledger(run, json, id_of(name), together));
   }
   std::sort(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& a, const DryRunGpu& b) { return a.index < b.index; });
   run.verdict = verdict_of(run);

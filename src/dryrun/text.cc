@@ -44,6 +44,16 @@ std::string peak_line(const char* what, const DryRunPeak& peak) {
   return fmt::format("  {:<10} {}   {}\n", what, size_text(peak.bytes), where(peak));
 }
 
+/// No spaces at the ends of lines, where a bar is too short to be seen.
+std::string trimmed_lines(const std::string& text) {
+  std::string trimmed;
+  for (const char c : text) {
+    if (c == '\n') trimmed.erase(trimmed.find_last_not_of(' ') + 1);
+    trimmed += c;
+  }
+  return trimmed;
+}
+
 std::string phases_table(const DryRunGpu& gpu) {
   if (gpu.phases.empty()) return {};
   std::string text = fmt::format("\n  {:<18}{:>12}{:>12}{:>12}\n", "peak of", "allocated", "reserved", "device");
@@ -94,7 +104,7 @@ std::string gpu_block(const DryRunGpu& gpu, TextStyle style) {
   text += fmt::format("  {:<10} {}   {}\n", gpu.left() < Bytes(0) ? "missing" : "left",
                       size_text(gpu.left() < Bytes(0) ? -gpu.left() : gpu.left()),
                       coloured(bar(gpu.left(), gpu.total), 32, style));
-  return text + phases_table(gpu) + parts_table(gpu, style) + largest_table(gpu) + "\n";
+  return trimmed_lines(text + phases_table(gpu) + parts_table(gpu, style) + largest_table(gpu) + "\n");
 }
 
 std::string counted(std::int64_t count, const char* one) {
@@ -109,11 +119,22 @@ std::string verdict_line(const DryRun& run) {
                          counted(run.out_of_memory_errors(), "out-of-memory error"));
     }
     case DryRunVerdict::kFitsWithRetries:
+      if (run.out_of_memory_errors() > 0) {
+        return fmt::format("The program ran to its end; it recovered from {}, and PyTorch emptied its cache {}.\n",
+                           counted(run.out_of_memory_errors(), "out-of-memory error"), counted(run.retries(), "time"));
+      }
       return fmt::format("It fits, but PyTorch had to empty its cache {} to go on: slower.\n",
                          counted(run.retries(), "time"));
     case DryRunVerdict::kDoesNotFit:
+      if (run.script_exit == 0)
+        return "It does not fit: its processes together take more than the card has, which none of them could see.\n";
       return fmt::format("It does not fit: the program ended with out-of-memory (exit code {}).\n", run.script_exit);
     case DryRunVerdict::kIncomplete:
+      if (run.unmodelled.empty()) {
+        return fmt::format(
+            "There is no answer: {} that used CUDA ended without telling what it took (killed, or _exit).\n",
+            counted(run.lost_processes, "process"));
+      }
       return "There is no answer: the program called what is not modelled (see below).\n";
     case DryRunVerdict::kNoCuda:
       return "No process used CUDA, so there is nothing to report.\n";

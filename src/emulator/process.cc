@@ -51,6 +51,14 @@ std::optional<std::uint8_t> fill_of_environment() {
   return static_cast<std::uint8_t>(*byte);
 }
 
+/// An empty file from the first call on: who finds it without a ledger knows that this process ended without a word,
+/// and its age tells which processes were there at the same time.
+void leave_a_sign() {
+  const char* folder = std::getenv("VRAMWISE_LEDGER_DIR");
+  if (folder == nullptr || *folder == '\0') return;
+  std::ofstream(std::string(folder) + "/alive." + std::to_string(getpid()));
+}
+
 void start() {
   Process& self = process();
   self.tried = true;
@@ -62,6 +70,7 @@ void start() {
   }
   if (const auto fill = fill_of_environment()) spec.value().fill = *fill;
   self.machine = std::make_unique<Machine>(std::move(spec).value(), std::getenv("CUDA_VISIBLE_DEVICES"));
+  leave_a_sign();
   pthread_atfork(nullptr, nullptr, [] { process().forked = true; });
   std::atexit(write_ledger);
 }

@@ -19,10 +19,16 @@ class Counters:
         self._read, self._reset = core._cuda_memoryStats, core._cuda_resetPeakMemoryStats
         core._cuda_memoryStats = lambda device: self._as_if_not_reset(device, self._read(device))
         core._cuda_resetPeakMemoryStats = self._reset_by_program
+        self.before_reset = lambda: None  # called before the program resets the peaks
+        self._forgotten = {}  # device: [retries, errors] that the program reset
+        forget = core._cuda_resetAccumulatedMemoryStats
+        core._cuda_resetAccumulatedMemoryStats = lambda device: self._forget(device, forget)
         if hasattr(core, "_accelerator_getDeviceStats"):  # torch 2.9 has the same under a general name
             read = core._accelerator_getDeviceStats
             reset = core._accelerator_resetPeakStats
             core._accelerator_getDeviceStats = lambda device: self._as_if_not_reset(device, read(device))
+            forget_all = core._accelerator_resetAccumulatedStats
+            core._accelerator_resetAccumulatedStats = lambda device: self._forget(device, forget_all)
             core._accelerator_resetPeakStats = lambda device: self._reset_by_program(device, reset)
 
     def _as_if_not_reset(self, device, stats):
@@ -34,7 +40,19 @@ class Counters:
         for name, counter in _counters(stats):
             counter["peak"] = max(counter["peak"], self._before.get((device, name), 0))
 
+    def _forget(self, device, reset):
+        self._remember_troubles(device)
+        return reset(device)
+
+    @harmless
+    def _remember_troubles(self, device):
+        stats = self._read(device)
+        before = self._forgotten.setdefault(device, [0, 0])
+        before[0] += stats["num_alloc_retries"]
+        before[1] += stats["num_ooms"]
+
     def _reset_by_program(self, device, reset=None):
+        self.before_reset()
         for key in [key for key in self._before if key[0] == device]:
             del self._before[key]
         return (reset or self._reset)(device)
@@ -60,8 +78,8 @@ class Counters:
                 allocated["peak"],
                 reserved["peak"],
                 outside,
-                stats["num_alloc_retries"],
-                stats["num_ooms"],
+                stats["num_alloc_retries"] + self._forgotten.get(device, (0, 0))[0],
+                stats["num_ooms"] + self._forgotten.get(device, (0, 0))[1],
             )
             self._reset(device)
         return taken

@@ -3,6 +3,8 @@
 import os
 import pickle
 
+from .harmless import harmless
+
 # A long run keeps its newest events; each takes about a kilobyte.
 _MOST_EVENTS = int(os.environ.get("VRAMWISE_HISTORY_EVENTS", "400000"))
 
@@ -10,6 +12,7 @@ _MOST_EVENTS = int(os.environ.get("VRAMWISE_HISTORY_EVENTS", "400000"))
 def start(torch):
     """When CUDA is initialized, and not before: a process that never uses it stays as it is."""
 
+    @harmless  # not every allocator has a history: cudaMallocAsync
     def record():
         # Stacks of Python only: those of C++ take symbols, which take seconds.
         torch.cuda.memory._record_memory_history("all", context="alloc", stacks="python", max_entries=_MOST_EVENTS)
@@ -18,6 +21,7 @@ def start(torch):
         torch.cuda._lazy_call(record)
 
 
+@harmless
 def write(torch, path):
     if not _MOST_EVENTS or not torch.cuda.is_initialized():
         return

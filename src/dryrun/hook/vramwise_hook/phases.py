@@ -19,6 +19,7 @@ _MOST_STRETCHES = 20_000
 class Phases:
     def __init__(self, counters):
         self.counters = counters
+        counters.before_reset = self.before_reset
         self.name, self.since, self.steps = LOAD, now(), 0
         self.follows_calls = True  # False: what follows a step is a forward pass, as nothing tells
         self.stretches = []  # [name, step, begin, end]
@@ -43,6 +44,15 @@ class Phases:
         if self.name is not None:
             self._close()
             self.name = None
+
+    @harmless
+    def before_reset(self):
+        """The program forgets its peaks; the report keeps them, for the phase that it is in or comes from."""
+        if self.here():
+            name = self.name
+            self.name = name or (self.stretches[-1][0] if self.stretches else LOAD)
+            self._close()
+            self.name = name
 
     @harmless
     def finish(self):
