@@ -92,10 +92,10 @@ struct DryRun {
   std::string history;  ///< path of the snapshot of the process with most memory, while the run's folder is there
   std::int64_t steps = 0;
   std::int64_t lost_processes = 0;  ///< used CUDA and left no ledger: killed, or gone by _exit
-  std::int64_t loaders_ended = 0;  ///< data loaders that were ended early
-  std::vector<std::string> notes;  ///< what should be known of the report, a sentence each
-  std::string torch;               ///< its version; empty: not used
-  std::string values;              ///< JSON of src/values: what true values on the card rest on; empty: it was not used
+  std::int64_t loaders_ended = 0;   ///< data loaders that were ended early
+  std::vector<std::string> notes;   ///< what should be known of the report, a sentence each
+  std::string torch;                ///< its version; empty: not used
+  std::string values;  ///< JSON of src/values: what true values on the card rest on; empty: it was not used
   std::map<std::string, std::int64_t> unmodelled;
   std::map<std::string, std::int64_t> assumed;
 
