@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/text.h"
 #include "base/units.h"
@@ -228,16 +229,13 @@ Result<CardSet> host_card(const Machine& machine) {
   return set;
 }
 
-void keep_to_cards(VramTarget& target, const CardSet& set) {
-  if (target.kind == VramTarget::Kind::kAuto) return;
+std::optional<Bytes> keep_to_cards(VramTarget& target, const CardSet& set) {
+  if (target.kind == VramTarget::Kind::kAuto) return std::nullopt;
   Bytes real;
   for (const Card& card : set.cards) real += card.budget;
-  if (target.total <= real) return;
-  target.note =
-      fmt::format("{} GB were asked for, but CUDA gives {} GB on {}: planned for those", format_gib(target.total),
-                  format_gib(real), set.cards.size() == 1 ? set.cards.front().name : std::string("these cards"));
+  if (target.total <= real) return std::nullopt;
   target.kind = VramTarget::Kind::kCustom;
-  target.total = real;
+  return std::exchange(target.total, real);
 }
 
 void leave_out_full_cards(CardSet& set, Bytes margin) {

@@ -2,6 +2,7 @@
 // itself.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,8 @@ Result<CardSet> detected_cards(const Machine& machine);
 /// of the cards that are there (AMD, Intel, too old a card or driver); --device cpu is the way out.
 Result<CardSet> trainable_cards(const Machine& machine);
 
-/// A target above what the cards have becomes what they have, with a note.
-void keep_to_cards(VramTarget& target, const CardSet& set);
+/// A target above what the cards have becomes what they have. Returns what was asked for then, for the user to be told.
+std::optional<Bytes> keep_to_cards(VramTarget& target, const CardSet& set);
 
 /// Takes out the cards that have no more than the safety margin left, with a note; all of them stay where all are so.
 void leave_out_full_cards(CardSet& set, Bytes margin);

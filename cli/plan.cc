@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/json.h"
+#include "base/units.h"
 #include "cli/cards.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
@@ -42,7 +43,13 @@ Outcome plan(const Options& options) {
   request.model_name = options.model.name();
   VRAMWISE_ASSIGN_OR_RETURN(request.overrides, options.plan.overrides(request.model.n_layers));
   VRAMWISE_ASSIGN_OR_RETURN(CardSet set, cards_for(options, request.target));
-  if (set.origin == CardOrigin::kChosen) keep_to_cards(request.target, set);
+  if (set.origin == CardOrigin::kChosen) {
+    if (const auto asked = keep_to_cards(request.target, set)) {
+      request.target.note =
+          fmt::format("{} GB were asked for, but CUDA gives {} GB on {}: planned for those", format_gib(*asked),
+                      format_gib(request.target.total), set.cards.size() == 1 ? set.cards.front().name : "these cards");
+    }
+  }
   if (set.origin == CardOrigin::kDetected) leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;

@@ -69,17 +69,13 @@ Result<VramTarget> planned_target(const Options& options) {
 
 /// A target above what is really there would end in out-of-memory: the plan is made for the real budget instead, and
 /// says so.
-void keep_to_the_machine(VramTarget& target, const CardSet& set, bool trust_vram) {
-  if (target.kind == VramTarget::Kind::kAuto) return;
-  Bytes real;
-  for (const Card& card : set.cards) real += card.budget;
-  if (target.total <= real || trust_vram) return;
+void keep_to_the_machine(VramTarget& target, const CardSet& set) {
+  const std::optional<Bytes> asked = keep_to_cards(target, set);
+  if (!asked) return;
   target.note = fmt::format(
       "{} GB were asked for, but this machine has {} GB free: planned for those (--trust_vram plans for {} GB all the "
       "same)",
-      format_gib(target.total), format_gib(real), format_gib(target.total));
-  target.kind = VramTarget::Kind::kCustom;
-  target.total = real;
+      format_gib(*asked), format_gib(target.total), format_gib(*asked));
 }
 
 Result<Dataset> open_data(const RunOptions& run) {
@@ -163,7 +159,7 @@ Result<Plan> plan_for(const Options& options, const DecoderConfig& model, const 
   RealSystem system;
   VRAMWISE_ASSIGN_OR_RETURN(const Machine machine, probe(system));
   VRAMWISE_ASSIGN_OR_RETURN(CardSet set, training_cards(options, machine));
-  keep_to_the_machine(request.target, set, options.trust_vram);
+  if (!options.trust_vram) keep_to_the_machine(request.target, set);
   leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;

@@ -113,6 +113,24 @@ Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, con
                                                : attend_eager(query, key, value, context);
 }
 
+void DecoderLm::make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size) {
+  if (ties_embeddings) {
+    head_.weight = embeddings;
+  } else {
+    head_ = Linear(maker_, "lm_head", width, vocab_size, false);
+  }
+  parameters_ = maker_.tensors();
+}
+
+Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
+  KeyValueCache cache;
+  const Tensor hidden = hidden_states(input_ids, cache);
+  if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
+  const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
+  const Tensor logits = head_(kept);
+  return causal_lm_loss(logits, labels);
+}
+
 Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels) {
   Tensor wide = to(logits, DType::kFloat32);
   const Tensor padded = pad_last(labels, 1);

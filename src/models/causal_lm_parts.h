@@ -67,6 +67,29 @@ struct Attended {
 /// sdpa_attention_forward or eager_attention_forward: (batch, heads, length, dim) → (batch, length, heads, dim).
 Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context);
 
+/// A …ForCausalLM of transformers: a stack of layers, which the architecture runs, and the head over it.
+class DecoderLm : public CausalLm {
+ public:
+  const std::vector<Tensor>& parameters() const override { return parameters_; }
+  Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
+
+ protected:
+  DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
+      : options_(options), maker_(tape, type, options.lora) {}
+
+  /// The last thing that a constructor does.
+  void make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size);
+  /// (batch, length, width).
+  virtual Tensor hidden_states(const Tensor& input_ids, KeyValueCache& cache) = 0;
+
+  ForwardOptions options_;
+  ParameterMaker maker_;
+
+ private:
+  Linear head_;
+  std::vector<Tensor> parameters_;
+};
+
 /// ForCausalLMLoss: float32 logits, labels shifted by one.
 Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels);
 

@@ -120,12 +120,11 @@ struct Block1d {
   }
 };
 
-class Gpt2 final : public CausalLm {
+class Gpt2 final : public DecoderLm {
  public:
   Gpt2(Tape& tape, const Gpt2Config& config, DType type, const ForwardOptions& options)
-      : config_(config),
-        options_(options),
-        maker_(tape, type, options.lora),
+      : DecoderLm(tape, type, options),
+        config_(config),
         wte_(maker_, "wte", config.vocab_size, config.hidden_size),
         wpe_(maker_, "wpe", config.max_positions, config.hidden_size) {
     blocks_.reserve(static_cast<std::size_t>(config.layers));
@@ -135,27 +134,11 @@ class Gpt2 final : public CausalLm {
     }
     maker_.set_layer(-1);
     norm_ = LayerNorm(maker_, "ln_f", config.hidden_size);
-    if (config.ties_embeddings) {
-      head_.weight = wte_.weight;
-    } else {
-      head_ = Linear(maker_, "lm_head", config.hidden_size, config.vocab_size, false);
-    }
-    parameters_ = maker_.tensors();
-  }
-
-  const std::vector<Tensor>& parameters() const override { return parameters_; }
-
-  Tensor loss(const Tensor& input_ids, const Tensor& labels) override {
-    KeyValueCache cache;
-    const Tensor hidden = run_blocks(input_ids, cache);
-    if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
-    const Tensor kept = slice(hidden, 1, 0, hidden.size(1));
-    const Tensor logits = head_(kept);
-    return causal_lm_loss(logits, labels);
+    make_head(wte_.weight, config.ties_embeddings, config.hidden_size, config.vocab_size);
   }
 
  private:
-  Tensor run_blocks(const Tensor& ids, KeyValueCache& cache) {
+  Tensor hidden_states(const Tensor& ids, KeyValueCache& cache) override {
     Tape& tape = ids.tape();
     const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
@@ -190,14 +173,10 @@ class Gpt2 final : public CausalLm {
   }
 
   Gpt2Config config_;
-  ForwardOptions options_;
-  ParameterMaker maker_;
   Embedding wte_;
   Embedding wpe_;
   std::vector<Block1d> blocks_;
   LayerNorm norm_;
-  Linear head_;
-  std::vector<Tensor> parameters_;
 };
 
 }  // namespace

@@ -95,12 +95,11 @@ struct Layer {
   }
 };
 
-class Llama final : public CausalLm {
+class Llama final : public DecoderLm {
  public:
   Llama(Tape& tape, const LlamaConfig& config, DType type, const ForwardOptions& options)
-      : config_(config),
-        options_(options),
-        maker_(tape, type, options.lora),
+      : DecoderLm(tape, type, options),
+        config_(config),
         embed_(maker_, "embed_tokens", config.vocab_size, config.hidden_size) {
     layers_.reserve(static_cast<std::size_t>(config.layers));
     for (int i = 0; i < config.layers; ++i) {
@@ -110,27 +109,11 @@ class Llama final : public CausalLm {
     maker_.set_layer(-1);
     norm_ = RmsNorm(maker_, "norm", config.hidden_size);
     rotary_ = Rotary(maker_, config.head_dim);
-    if (config.ties_embeddings) {
-      head_.weight = embed_.weight;
-    } else {
-      head_ = Linear(maker_, "lm_head", config.hidden_size, config.vocab_size, false);
-    }
-    parameters_ = maker_.tensors();
-  }
-
-  const std::vector<Tensor>& parameters() const override { return parameters_; }
-
-  Tensor loss(const Tensor& input_ids, const Tensor& labels) override {
-    KeyValueCache cache;
-    const Tensor hidden = run_layers(input_ids, cache);
-    if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
-    const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
-    const Tensor logits = head_(kept);
-    return causal_lm_loss(logits, labels);
+    make_head(embed_.weight, config.ties_embeddings, config.hidden_size, config.vocab_size);
   }
 
  private:
-  Tensor run_layers(const Tensor& input_ids, KeyValueCache& cache) {
+  Tensor hidden_states(const Tensor& input_ids, KeyValueCache& cache) override {
     Tape& tape = input_ids.tape();
     const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
     const Tensor embedded = embed_(input_ids);
@@ -183,14 +166,10 @@ class Llama final : public CausalLm {
   }
 
   LlamaConfig config_;
-  ForwardOptions options_;
-  ParameterMaker maker_;
   Embedding embed_;
   std::vector<Layer> layers_;
   RmsNorm norm_;
   Rotary rotary_;
-  Linear head_;
-  std::vector<Tensor> parameters_;
 };
 
 }  // namespace

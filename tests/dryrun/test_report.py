@@ -72,7 +72,7 @@ def test_every_phase_has_its_own_peak(seen, report):
     assert list(phases) == ["load", "forward", "backward", "optimizer step", "evaluation", "checkpoint save"]
     assert report["phases_not_reached"] == []
     peak = {name: phase["allocated_peak"]["bytes"] for name, phase in phases.items()}
-    assert peak["load"] == seen["loaded"] + MIB  # the first batch comes before the first call
+    assert peak["load"] == seen["loaded"] + 64 * MIB  # a peak that the program itself reset
     assert max(peak["forward"], peak["backward"], peak["optimizer step"]) == seen["trained"]
     assert peak["evaluation"] == seen["evaluated"]
     assert peak["checkpoint save"] == seen["now"]

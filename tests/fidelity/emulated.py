@@ -22,7 +22,7 @@ class Outcome:
     why: str  # the last words of a driver that failed
 
 
-def library() -> Path:
+def emulator() -> Path:
     if path := os.environ.get("VRAMWISE_EMULATOR"):
         return Path(path)
     built = sorted(ROOT.glob("build/*/lib/emulator/libvramwise_emulator.so"), key=lambda path: path.stat().st_mtime)
@@ -45,7 +45,7 @@ def card(identifier: str) -> dict:
 
 
 def run(command: list[str], identifier: str, count: int, environment: dict, log: Path, timeout_s: int) -> Outcome:
-    emulator = library()
+    library = emulator()
     with tempfile.TemporaryDirectory() as ledgers:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))} | {
             "LD_PRELOAD": str(emulator),
