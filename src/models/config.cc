@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "base/json.h"
@@ -38,6 +39,17 @@ class Reader {
   bool flag(const char* key, bool fallback) { return get<bool>(key, fallback); }
   double number(const char* key, double fallback) { return get<double>(key, fallback); }
   std::string text(const char* key, const char* fallback) { return get<std::string>(key, fallback); }
+  /// rope_parameters (rope_scaling before transformers 5), its rope_type (type).
+  std::string rope_type() const {
+    for (const char* outer : {"rope_parameters", "rope_scaling"}) {
+      if (!has(outer) || !json_.at(outer).is_object()) continue;
+      for (const char* inner : {"rope_type", "type"}) {
+        const Json& rope = json_.at(outer);
+        if (rope.contains(inner) && rope.at(inner).is_string()) return rope.at(inner).get<std::string>();
+      }
+    }
+    return "default";
+  }
   std::vector<std::string> texts(const char* key) { return get<std::vector<std::string>>(key, {}); }
 
   void fail(Error error) {
@@ -82,6 +94,11 @@ LlamaConfig read_decoder(Reader& r, std::optional<std::int64_t> default_kv_heads
   c.attention_dropout = r.number("attention_dropout", 0);
   if (const std::string act = r.text("hidden_act", "silu"); act != "silu" && act != "swish")
     r.fail(not_modelled(fmt::format("the activation {} is not modelled for this architecture", act)));
+  // dynamic and longrope compute their frequencies anew while the model runs; the others differ in values only.
+  constexpr std::array kFixedFrequencies = {"default", "linear", "llama3", "yarn"};
+  if (const std::string type = r.rope_type();
+      std::find(kFixedFrequencies.begin(), kFixedFrequencies.end(), type) == kFixedFrequencies.end())
+    r.fail(not_modelled(fmt::format("rotary positions of type {} are not modelled", type)));
   return c;
 }
 

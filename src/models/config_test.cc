@@ -64,6 +64,16 @@ TEST(ModelConfig, AnUnknownArchitecturePointsToTheDryRun) {
   EXPECT_EQ(refused("{}").code, ErrorCode::kIncomplete);
 }
 
+TEST(ModelConfig, RotaryPositionsThatChangeWhileTheModelRunsAreRefused) {
+  for (const char* rope :
+       {R"("rope_scaling": {"type": "dynamic"})", R"("rope_parameters": {"rope_type": "longrope"})"}) {
+    const Error error = refused(R"({"model_type": "llama", )" + std::string(rope) + "}");
+    EXPECT_EQ(error.code, ErrorCode::kIncomplete);
+    EXPECT_THAT(error.what, HasSubstr("rotary positions of type"));
+  }
+  parsed(R"({"model_type": "llama", "rope_scaling": {"type": "linear"}})");
+}
+
 TEST(ModelConfig, NonsenseIsRefusedByKey) {
   EXPECT_THAT(refused(R"({"model_type": "llama", "hidden_size": -1})").what, HasSubstr("hidden_size"));
   EXPECT_THAT(refused(R"({"model_type": "llama", "hidden_size": 1e300})").what, HasSubstr("hidden_size"));
