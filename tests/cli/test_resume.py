@@ -148,7 +148,7 @@ def test_of_two_starts_in_one_folder_one_trains_its_own_run(program, corpus, tmp
         for seed, ((_, errors), code) in ended.items():
             if seed != won[0]:
                 # Its number is missing in the instant between taking the lock and writing it.
-                assert code == WORLD and f"a run in {out} is still going on" in errors
+                assert code == WORLD and f"a training run in {out} is still going on" in errors
         assert run_file(out)["schedule"]["seed"] == won[0]
         state = json.loads((out / "step-000300" / "state.json").read_text())
         assert state["seed"] == won[0] and state["run"]["schedule"]["seed"] == won[0]

@@ -48,9 +48,9 @@ def run(command: list[str], identifier: str, count: int, environment: dict, log:
     library = emulator()
     with tempfile.TemporaryDirectory() as ledgers:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))} | {
-            "LD_PRELOAD": str(emulator),
-            "LD_LIBRARY_PATH": f"{emulator.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
-            "TRITON_LIBCUDA_PATH": str(emulator.parent),
+            "LD_PRELOAD": str(library),
+            "LD_LIBRARY_PATH": f"{library.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+            "TRITON_LIBCUDA_PATH": str(library.parent),
             "VRAMWISE_GPUS": json.dumps({"cards": [card(identifier)] * count}),
             "VRAMWISE_LEDGER_DIR": ledgers,
             "HF_HUB_OFFLINE": "1",
@@ -65,7 +65,7 @@ def run(command: list[str], identifier: str, count: int, environment: dict, log:
                 ).returncode
         except subprocess.TimeoutExpired:
             return Outcome(None, None, f"not done after {timeout_s} s")
-        written = [json.loads(path.read_text()) for path in Path(ledgers).iterdir()]
+        written = [json.loads(path.read_text()) for path in Path(ledgers).glob("ledger.*.json")]
     lines = log.read_text(errors="replace").strip().splitlines()
     figures = next((json.loads(line) for line in reversed(lines) if line.startswith('{"allocated"')), None)
     if figures is None:
