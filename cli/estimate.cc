@@ -104,7 +104,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
   const TrainingSettings& s = arguments.settings;
   Inputs inputs(command);
   inputs.add("architecture",
-             fmt::format("{}, {} layers", configuration.model.model_type, layers_of(configuration.model)),
+             fmt::format("{}, {} layers", configuration.model.model_type, configuration.model.architecture.layers),
              configuration.path);
   inputs.add("micro-batch", std::to_string(s.micro_batch), "--batch_size");
   inputs.add("tokens a sequence", std::to_string(s.seq_len), "--seq_len");
@@ -147,12 +147,12 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   report.inputs = inputs_of(command, arguments, configuration);
-  if (settings.lora.is_on() && configuration.model.model_type == "gpt2")
-    return incomplete("LoRA on GPT-2's Conv1D layers is not modelled", "`vramwise dryrun` measures it");
+  if (settings.lora.is_on() && !configuration.model.architecture.takes_lora)
+    return incomplete(fmt::format("LoRA on the layers of {} is not modelled", configuration.model.model_type), "`vramwise dryrun` measures it");
   if (settings.lora.is_on() && report.estimate.trained_parameters == 0)
     return usage_error("--lora_targets names no layer of this model");
-  if (configuration.model.max_positions > 0 && settings.seq_len > configuration.model.max_positions)
-    report.notes.push_back(fmt::format("the model is made for at most {} tokens", configuration.model.max_positions));
+  if (configuration.model.architecture.max_positions > 0 && settings.seq_len > configuration.model.architecture.max_positions)
+    report.notes.push_back(fmt::format("the model is made for at most {} tokens", configuration.model.architecture.max_positions));
   if (arguments.as_json) {
     fmt::print("{}\n", training_json(report).dump(2, ' ', false, Json::error_handler_t::replace));
   } else {

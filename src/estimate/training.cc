@@ -87,7 +87,7 @@ class Run {
                                  .checkpoints_layers = settings.checkpoints_layers,
                                  .lora = settings.lora,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
-    model_ = make_model(tape, config, weight_type(settings.precision), options);
+    model_ = config.architecture.make(tape, weight_type(settings.precision), options);
     optimizer_ = make_optimizer(settings.optimizer, model_->parameters());
   }
 

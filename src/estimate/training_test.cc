@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/decoders/llama.h"
+
 namespace vramwise {
 namespace {
 
-ModelConfig llama(int layers, std::int64_t hidden) {
+ModelConfig small_llama(int layers, std::int64_t hidden) {
   LlamaConfig config;
   config.hidden_size = hidden;
   config.intermediate_size = 4 * hidden;
@@ -14,7 +16,7 @@ ModelConfig llama(int layers, std::int64_t hidden) {
   config.head_dim = 64;
   config.heads = hidden / 64;
   config.kv_heads = config.heads;
-  return {.model_type = "llama", .architecture = config, .saved_dtype = std::nullopt};
+  return {.model_type = "llama", .architecture = llama_architecture(config), .saved_dtype = std::nullopt};
 }
 
 TrainingCard ampere() {
@@ -25,7 +27,7 @@ TEST(TrainingEstimate, PartsSumUpToThePeak) {
   for (const bool checkpoints : {false, true}) {
     TrainingSettings settings{.micro_batch = 2, .seq_len = 512};
     settings.checkpoints_layers = checkpoints;
-    const auto estimate = estimate_training(llama(4, 512), settings, ampere());
+    const auto estimate = estimate_training(small_llama(4, 512), settings, ampere());
     ASSERT_TRUE(estimate.ok());
     EXPECT_EQ(estimate->at_peak.total() + estimate->unsplit, estimate->allocated);
     EXPECT_GE(estimate->unsplit, Bytes(0));
@@ -37,7 +39,7 @@ TEST(TrainingEstimate, PartsSumUpToThePeak) {
 
 TEST(TrainingEstimate, AdamWHasTwoStatesForEachParameter) {
   const TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
-  const auto estimate = estimate_training(llama(2, 512), settings, ampere());
+  const auto estimate = estimate_training(small_llama(2, 512), settings, ampere());
   ASSERT_TRUE(estimate.ok());
   const Bytes one(estimate->parameters * 2);
   EXPECT_EQ(estimate->phase, TrainingPhase::kOptimizerStep);
@@ -51,7 +53,7 @@ TEST(TrainingEstimate, LoraTrainsItsFactorsOnly) {
   TrainingSettings settings;
   settings.seq_len = 64;
   settings.lora = {.rank = 8, .dropout = 0, .targets = {"q_proj", "v_proj"}};
-  const auto estimate = estimate_training(llama(2, 512), settings, ampere());
+  const auto estimate = estimate_training(small_llama(2, 512), settings, ampere());
   ASSERT_TRUE(estimate.ok());
   EXPECT_EQ(estimate->trained_parameters, 2 * 2 * (8 * 512 + 512 * 8));
   EXPECT_LT(estimate->at_peak.gradients + estimate->at_peak.optimizer_states, Bytes::mib(2));
@@ -61,7 +63,7 @@ TEST(TrainingEstimate, WhatDoesNotFitSaysWhereAndHowMuchIsMissing) {
   TrainingCard card = ampere();
   const TrainingSettings settings{.micro_batch = 8, .seq_len = 2048};
   card.total = Bytes::gib(2);
-  const auto estimate = estimate_training(llama(8, 1024), settings, card);
+  const auto estimate = estimate_training(small_llama(8, 1024), settings, card);
   ASSERT_TRUE(estimate.ok());
   EXPECT_FALSE(estimate->fits);
   ASSERT_TRUE(estimate->out_of_memory);
@@ -69,12 +71,12 @@ TEST(TrainingEstimate, WhatDoesNotFitSaysWhereAndHowMuchIsMissing) {
   EXPECT_TRUE(estimate->out_of_memory_phase);
   EXPECT_LE(estimate->reserved_on_card, Bytes::gib(2));
   card.total = Bytes::gib(64);
-  EXPECT_TRUE(estimate_training(llama(8, 1024), settings, card)->fits);
+  EXPECT_TRUE(estimate_training(small_llama(8, 1024), settings, card)->fits);
 }
 
 TEST(TrainingEstimate, SettingsThatAreNoneAreRefused) {
-  EXPECT_FALSE(estimate_training(llama(1, 64), {.micro_batch = 0}, ampere()).ok());
-  EXPECT_FALSE(estimate_training(llama(1, 64), {.micro_batch = 1 << 20, .seq_len = 1 << 20}, ampere()).ok());
+  EXPECT_FALSE(estimate_training(small_llama(1, 64), {.micro_batch = 0}, ampere()).ok());
+  EXPECT_FALSE(estimate_training(small_llama(1, 64), {.micro_batch = 1 << 20, .seq_len = 1 << 20}, ampere()).ok());
   EXPECT_FALSE(parse_training_precision("int3").ok());
   EXPECT_FALSE(parse_training_optimizer("adam12").ok());
 }

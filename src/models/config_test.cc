@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/decoders/llama_config.h"
+
 namespace vramwise {
 namespace {
 
@@ -20,40 +22,50 @@ Error refused(std::string_view text) {
   return config.ok() ? Error{} : config.error();
 }
 
+LlamaConfig keys_of(std::string_view text, LlamaConfig (*read)(ConfigReader&)) {
+  const Json json = parse_json(text, "config.json").value();
+  ConfigReader reader(json);
+  LlamaConfig config = read(reader);
+  EXPECT_FALSE(reader.error());
+  return config;
+}
+
 TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
-  const ModelConfig config = parsed(R"({"model_type": "llama"})");
-  const auto& llama = std::get<LlamaConfig>(config.architecture);
+  const LlamaConfig llama = keys_of("{}", llama_config);
   EXPECT_EQ(llama.hidden_size, 4096);
   EXPECT_EQ(llama.kv_heads, 32);
   EXPECT_EQ(llama.head_dim, 128);
   EXPECT_FALSE(llama.ties_embeddings);
-  EXPECT_FALSE(config.saved_dtype);
+  EXPECT_FALSE(parsed(R"({"model_type": "llama"})").saved_dtype);
 }
 
 TEST(ModelConfig, ReadsALlama3) {
-  const ModelConfig config = parsed(R"({"model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
+  constexpr std::string_view kText = R"({"model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
       "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
       "tie_word_embeddings": true, "vocab_size": 128256, "max_position_embeddings": 131072,
-      "rope_scaling": {"rope_type": "llama3"}, "torch_dtype": "bfloat16"})");
-  const auto& llama = std::get<LlamaConfig>(config.architecture);
+      "rope_scaling": {"rope_type": "llama3"}, "torch_dtype": "bfloat16"})";
+  const LlamaConfig llama = keys_of(kText, llama_config);
   EXPECT_EQ(llama.kv_heads, 8);
   EXPECT_EQ(llama.head_dim, 64);
   EXPECT_TRUE(llama.ties_embeddings);
-  EXPECT_EQ(config.max_positions, 131072);
+  const ModelConfig config = parsed(kText);
+  EXPECT_EQ(config.architecture.layers, 16);
+  EXPECT_EQ(config.architecture.max_positions, 131072);
   EXPECT_EQ(config.saved_dtype, DType::kBFloat16);
 }
 
 TEST(ModelConfig, MistralSlidesUnlessItsWindowIsNull) {
-  EXPECT_EQ(std::get<LlamaConfig>(parsed(R"({"model_type": "mistral"})").architecture).sliding_window, 4096);
-  const auto none = parsed(R"({"model_type": "mistral", "sliding_window": null})");
-  EXPECT_FALSE(std::get<LlamaConfig>(none.architecture).sliding_window);
-  EXPECT_TRUE(std::get<LlamaConfig>(none.architecture).sliding_layers.empty());
+  EXPECT_EQ(keys_of("{}", mistral_config).sliding_window, 4096);
+  const LlamaConfig none = keys_of(R"({"sliding_window": null})", mistral_config);
+  EXPECT_FALSE(none.sliding_window);
+  EXPECT_TRUE(none.sliding_layers.empty());
 }
 
 TEST(ModelConfig, QwensLayersSlideFromOneOn) {
-  const auto config = parsed(R"({"model_type": "qwen2", "num_hidden_layers": 3, "use_sliding_window": true,
-      "sliding_window": 100, "max_window_layers": 1})");
-  EXPECT_THAT(std::get<LlamaConfig>(config.architecture).sliding_layers, testing::ElementsAre(false, true, true));
+  const LlamaConfig config = keys_of(R"({"num_hidden_layers": 3, "use_sliding_window": true,
+      "sliding_window": 100, "max_window_layers": 1})",
+                                     qwen2_config);
+  EXPECT_THAT(config.sliding_layers, testing::ElementsAre(false, true, true));
 }
 
 TEST(ModelConfig, AnUnknownArchitecturePointsToTheDryRun) {

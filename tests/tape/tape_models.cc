@@ -57,7 +57,7 @@ void train(Tape& tape, const Json& run) {
       .checkpoints_layers = run.value("checkpoint", false),
       .lora = lora,
       .loss_mark = {}};
-  const std::unique_ptr<CausalLm> model = make_model(tape, config_of(run), dtype_named(run.at("dtype")), options);
+  const std::unique_ptr<CausalLm> model = config_of(run).architecture.make(tape, dtype_named(run.at("dtype")), options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
   Batch batch;
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {

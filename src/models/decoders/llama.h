@@ -7,7 +7,9 @@
 #include <optional>
 #include <vector>
 
+#include "models/architecture.h"
 #include "models/causal_lm.h"
+#include "models/config_reader.h"
 #include "tape/tape.h"
 
 namespace vramwise {
@@ -16,6 +18,7 @@ struct LlamaConfig {
   std::int64_t vocab_size = 32000;
   std::int64_t hidden_size = 4096;
   std::int64_t intermediate_size = 11008;
+  std::int64_t max_positions = 0;  ///< 0: not said
   int layers = 32;
   std::int64_t heads = 32;
   std::int64_t kv_heads = 32;
@@ -33,5 +36,11 @@ struct LlamaConfig {
 
 /// LlamaForCausalLM with weights of `type`, moved to the tape's device.
 std::unique_ptr<CausalLm> llama(tape::Tape& tape, const LlamaConfig& config, DType type, const ForwardOptions& options);
+Architecture llama_architecture(const LlamaConfig& config);
+
+Architecture read_llama(ConfigReader& reader);
+Architecture read_mistral(ConfigReader& reader);
+Architecture read_qwen2(ConfigReader& reader);
+Architecture read_qwen3(ConfigReader& reader);
 
 }  // namespace vramwise

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <memory>
 
+#include "models/architecture.h"
 #include "models/causal_lm.h"
+#include "models/config_reader.h"
 
 namespace vramwise {
 
@@ -23,5 +25,7 @@ struct Gpt2Config {
 
 /// GPT2LMHeadModel with weights of `type`, moved to the tape's device.
 std::unique_ptr<CausalLm> gpt2(tape::Tape& tape, const Gpt2Config& config, DType type, const ForwardOptions& options);
+
+Architecture read_gpt2(ConfigReader& reader);
 
 }  // namespace vramwise

@@ -1,7 +1,7 @@
 // Masks are made by comparing rows of positions; what is alive meanwhile follows the functions of masking_utils.py one
 // by one.
 
-#include "models/masks.h"
+#include "models/parts/masks.h"
 
 #include "tape/ops/index.h"
 #include "tape/ops/pointwise.h"

@@ -1,13 +1,14 @@
 // GPT2LMHeadModel, line by line: learned positions, layer norms before each half of a block, Conv1D (a linear layer
 // with its weight the other way round), GELU of plain operators, dropout everywhere.
 
-#include "models/gpt2.h"
+#include "models/decoders/gpt2.h"
 
 #include <utility>
 #include <vector>
 
-#include "models/causal_lm_parts.h"
-#include "models/masks.h"
+#include "models/decoders/decoder_lm.h"
+#include "models/parts/attention.h"
+#include "models/parts/masks.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/softmax.h"
 #include "tape/ops/views.h"

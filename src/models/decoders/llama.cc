@@ -1,14 +1,17 @@
 // LlamaForCausalLM, line by line as transformers 5 runs it: which values the modules and functions keep, and for how
 // long.
 
-#include "models/llama.h"
+#include "models/decoders/llama.h"
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 
-#include "models/causal_lm_parts.h"
-#include "models/masks.h"
+#include "models/decoders/decoder_lm.h"
+#include "models/parts/attention.h"
+#include "models/parts/masks.h"
+#include "models/parts/rms_norm.h"
+#include "models/parts/rotary.h"
 #include "tape/ops/attention.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/reduce.h"
@@ -177,6 +180,14 @@ class Llama final : public DecoderLm {
 std::unique_ptr<CausalLm> llama(tape::Tape& tape, const LlamaConfig& config, DType type,
                                 const ForwardOptions& options) {
   return std::make_unique<Llama>(tape, config, type, options);
+}
+
+Architecture llama_architecture(const LlamaConfig& config) {
+  return {.layers = config.layers,
+          .max_positions = config.max_positions,
+          .make = [config](tape::Tape& tape, DType type, const ForwardOptions& options) {
+            return llama(tape, config, type, options);
+          }};
 }
 
 }  // namespace vramwise

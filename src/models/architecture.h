@@ -1,0 +1,21 @@
+// An architecture with its dimensions: what reading a config.json comes to, and what a model is made from.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "models/causal_lm.h"
+#include "tape/tape.h"
+
+namespace vramwise {
+
+struct Architecture {
+  int layers = 0;
+  std::int64_t max_positions = 0;  ///< tokens that the model is made for; 0: config.json doesn't say
+  bool takes_lora = true;          ///< whether the layers that LoRA adapts are torch.nn.Linear
+  /// The model with weights of the type, moved to the tape's device. The tape must outlive it.
+  std::function<std::unique_ptr<CausalLm>(tape::Tape&, DType, const ForwardOptions&)> make;
+};
+
+}  // namespace vramwise

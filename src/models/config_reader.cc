@@ -1,0 +1,66 @@
+// Keys of config.json, in the old and the new names that some have.
+
+#include "models/config_reader.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+#include "models/registry.h"
+
+namespace vramwise {
+
+Error not_modelled(const std::string& what) {
+  return incomplete(what, fmt::format("known are {}; `vramwise dryrun --gpu CARD -- python your_training.py` measures "
+                                      "any model on a card that need not be there",
+                                      fmt::join(known_model_types(), ", ")));
+}
+
+bool ConfigReader::has(const char* key) const {
+  const auto found = json_.find(key);
+  return found != json_.end() && !found->is_null();
+}
+
+bool ConfigReader::is_null(const char* key) const { return json_.contains(key) && !has(key); }
+
+std::int64_t ConfigReader::dimension(const char* key, std::int64_t fallback, std::int64_t most) {
+  const auto value = get<std::int64_t>(key, fallback);
+  if (value >= 1 && value <= most) return value;
+  fail(usage_error(fmt::format("{} is {}; it must be from 1 to {}", key, value, most)));
+  return fallback;
+}
+
+void ConfigReader::require(const char* key, const char* fallback, std::initializer_list<const char*> modelled) {
+  const std::string value = text(key, fallback);
+  if (std::find(modelled.begin(), modelled.end(), value) == modelled.end())
+    fail(not_modelled(fmt::format("{} \"{}\" is not modelled for this architecture", key, value)));
+}
+
+void ConfigReader::require_groups(std::int64_t heads, std::int64_t kv_heads) {
+  if (heads % kv_heads != 0)
+    fail(usage_error(fmt::format("num_key_value_heads {} does not divide num_attention_heads {}", kv_heads, heads)));
+}
+
+// rope_parameters (rope_scaling before transformers 5), its rope_type (type).
+std::string ConfigReader::rope_type() const {
+  for (const char* outer : {"rope_parameters", "rope_scaling"}) {
+    if (!has(outer) || !json_.at(outer).is_object()) continue;
+    for (const char* inner : {"rope_type", "type"}) {
+      const Json& rope = json_.at(outer);
+      if (rope.contains(inner) && rope.at(inner).is_string()) return rope.at(inner).get<std::string>();
+    }
+  }
+  return "default";
+}
+
+// dynamic and longrope compute their frequencies anew while the model runs; the others differ in values only.
+void ConfigReader::require_fixed_rotary() {
+  constexpr std::array kFixedFrequencies = {"default", "linear", "llama3", "yarn"};
+  const std::string type = rope_type();
+  if (std::find(kFixedFrequencies.begin(), kFixedFrequencies.end(), type) == kFixedFrequencies.end())
+    fail(not_modelled(fmt::format("rotary positions of type {} are not modelled", type)));
+}
+
+}  // namespace vramwise

@@ -1,0 +1,44 @@
+// …ForCausalLM.forward, loss/loss_utils.py.
+
+#include "models/decoders/decoder_lm.h"
+
+#include "tape/ops/pointwise.h"
+#include "tape/ops/softmax.h"
+#include "tape/ops/views.h"
+
+namespace vramwise {
+
+using namespace tape;  // reads as in PyTorch
+
+void mark_embeddings(const Tensor& embedded, const ForwardOptions& options) {
+  if (options.checkpoints_layers && options.lora.is_on()) embedded->requires_grad = true;
+}
+
+void DecoderLm::make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size) {
+  if (ties_embeddings) {
+    head_.weight = embeddings;
+  } else {
+    head_ = Linear(maker_, "lm_head", width, vocab_size, false);
+  }
+  parameters_ = maker_.tensors();
+}
+
+Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
+  KeyValueCache cache;
+  const Tensor hidden = hidden_states(input_ids, cache);
+  if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
+  const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
+  const Tensor logits = head_(kept);
+  return causal_lm_loss(logits, labels);
+}
+
+Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels) {
+  Tensor wide = to(logits, DType::kFloat32);
+  const Tensor padded = pad_last(labels, 1);
+  Tensor shifted = contiguous(slice(padded, 1, 1, padded.size(1)));
+  wide = view(wide, {-1, logits.size(-1)});
+  shifted = view(shifted, {-1});
+  return cross_entropy(wide, shifted);
+}
+
+}  // namespace vramwise

@@ -1,0 +1,42 @@
+// What decoder-only language models of transformers 5 share around their layers: the head and the loss.
+#pragma once
+
+#include <vector>
+
+#include "models/causal_lm.h"
+#include "models/module.h"
+#include "models/parts/attention.h"
+
+namespace vramwise {
+
+/// enable_input_require_grads, which PEFT calls for a model with checkpointed layers: the embeddings want a gradient
+/// though nothing before them does.
+void mark_embeddings(const Tensor& embedded, const ForwardOptions& options);
+
+/// A …ForCausalLM of transformers: a stack of layers, which the architecture runs, and the head over it.
+class DecoderLm : public CausalLm {
+ public:
+  const std::vector<Tensor>& parameters() const override { return parameters_; }
+  Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
+
+ protected:
+  DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
+      : options_(options), maker_(tape, type, options.lora) {}
+
+  /// The last thing that a constructor does.
+  void make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size);
+  /// (batch, length, width).
+  virtual Tensor hidden_states(const Tensor& input_ids, KeyValueCache& cache) = 0;
+
+  ForwardOptions options_;
+  ParameterMaker maker_;
+
+ private:
+  Linear head_;
+  std::vector<Tensor> parameters_;
+};
+
+/// ForCausalLMLoss: float32 logits, labels shifted by one.
+Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels);
+
+}  // namespace vramwise

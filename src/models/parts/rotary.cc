@@ -1,0 +1,48 @@
+// Modules of modeling_llama.py (transformers 5), op by op.
+
+#include "models/parts/rotary.h"
+
+#include "tape/ops/pointwise.h"
+#include "tape/ops/views.h"
+
+namespace vramwise {
+
+using namespace tape;  // reads as in PyTorch
+
+Rotary::Rotary(ParameterMaker& maker, std::int64_t head_dim)
+    : inv_freq(maker.buffer({head_dim / 2}, DType::kFloat32)),
+      original_inv_freq(maker.buffer({head_dim / 2}, DType::kFloat32)) {}
+
+std::pair<Tensor, Tensor> Rotary::operator()(const Tensor& x, const Tensor& positions) const {
+  const Tensor freqs = to(unsqueeze(positions, -1), DType::kFloat32) * inv_freq;
+  const Tensor emb = cat({freqs, freqs}, -1);
+  const Tensor cosines = tape::cos(emb) * 1.0;
+  const Tensor sines = tape::sin(emb) * 1.0;
+  Tensor cast_cosines = to(cosines, x.type());
+  return {std::move(cast_cosines), to(sines, x.type())};
+}
+
+namespace {
+
+Tensor rotate_half(const Tensor& x) {
+  const std::int64_t half = x.size(-1) / 2;
+  const Tensor first = slice(x, x.rank() - 1, 0, half);
+  const Tensor second = slice(x, x.rank() - 1, half, x.size(-1));
+  return cat({-second, first}, -1);
+}
+
+Tensor rotated(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  Tensor straight = x * cos;
+  return std::move(straight) + rotate_half(x) * sin;
+}
+
+}  // namespace
+
+std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin) {
+  const Tensor cosines = unsqueeze(cos, 1);
+  const Tensor sines = unsqueeze(sin, 1);
+  Tensor turned = rotated(query, cosines, sines);
+  return {std::move(turned), rotated(key, cosines, sines)};
+}
+
+}  // namespace vramwise
