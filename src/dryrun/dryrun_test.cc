@@ -56,6 +56,32 @@ TEST(DryRun, PutsTheEmulatorsLedgerAndPyTorchsCountersTogether) {
   EXPECT_EQ(run.gpus[0].phases.at(0).name, "forward");
 }
 
+TEST(DryRun, NamesSizesThatHangOnValues) {
+  DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
+  run.values =
+      R"({"sized": [{"operator": "aten::nonzero", "place": "a.py:3 in f", "taken": 0, "most": 9, "times": 2}]})";
+  EXPECT_THAT(describe(run), HasSubstr("  a.py:3 in f: aten::nonzero was taken to find 0 of at most 9 (2 times)\n"));
+  EXPECT_THAT(describe(run), HasSubstr("It fits with those sizes"));
+}
+
+TEST(DryRun, ValuesThatDecideWhetherItFitsLeaveNoAnswer) {
+  DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
+  run.value_check = ValueCheck{.difference = "line 3.",
+                               .first = DryRunVerdict::kFits,
+                               .second = DryRunVerdict::kFitsWithRetries,
+                               .gpus = run.gpus};
+  EXPECT_FALSE(run.value_check->decides());
+  EXPECT_THAT(describe(run),
+              HasSubstr("with these: fits; with others: fits with retries, GPU 0 takes 700 B (300 B left)"));
+  EXPECT_EQ(run.exit_code(), 0);
+
+  run.value_check->second = DryRunVerdict::kDoesNotFit;
+  EXPECT_TRUE(run.value_check->decides());
+  run.verdict = DryRunVerdict::kIncomplete;  // as dry_run() has it then
+  EXPECT_THAT(describe(run), HasSubstr("hangs on values that were not computed"));
+  EXPECT_EQ(to_json(run)["value_check"]["second_verdict"], "does not fit");
+}
+
 TEST(DryRun, ProcessesOnOneCardAddUp) {
   const DryRun run = read({{"ledger.1.json", kLedger}, {"ledger.2.json", kLedger}}, 0);
   EXPECT_EQ(run.gpus.at(0).device_peak, Bytes(1400));

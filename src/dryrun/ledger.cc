@@ -70,6 +70,16 @@ Json beyond_json(const DryRun& run) {
   return run.beyond.empty() ? Json(nullptr) : gpus;
 }
 
+Json value_check_json(const DryRun& run) {
+  if (!run.value_check) return nullptr;
+  Json gpus = Json::array();
+  for (const DryRunGpu& gpu : run.value_check->gpus) gpus.push_back(gpu_json(gpu));
+  return {{"difference", run.value_check->difference},
+          {"first_verdict", to_string(run.value_check->first)},
+          {"second_verdict", to_string(run.value_check->second)},
+          {"second_gpus", std::move(gpus)}};
+}
+
 }  // namespace
 
 Bytes DryRunGpu::unused() const {
@@ -117,6 +127,11 @@ std::int64_t DryRun::out_of_memory_errors() const {
   std::int64_t sum = 0;
   for (const DryRunGpu& gpu : gpus) sum += gpu.out_of_memory_errors;
   return sum;
+}
+
+bool ValueCheck::decides() const {
+  const auto fits = [](DryRunVerdict v) { return v == DryRunVerdict::kFits || v == DryRunVerdict::kFitsWithRetries; };
+  return fits(first) != fits(second);
 }
 
 int DryRun::exit_code() const {
@@ -170,7 +185,7 @@ Json to_json(const DryRun& run) {
           {"host_peak_bytes", run.host_peak.count()},
           {"steps", run.steps},
           {"beyond", beyond_json(run)},
-          {"value_check", run.value_check ? Json{{"difference", run.value_check->difference}} : Json(nullptr)},
+          {"value_check", value_check_json(run)},
           {"phases_not_reached", run.phases_not_reached()},
           {"notes", run.notes},
           {"values", run.values.empty() ? Json(nullptr) : Json::parse(run.values)},

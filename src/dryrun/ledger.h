@@ -20,7 +20,7 @@ enum class DryRunVerdict {
   kFits,
   kFitsWithRetries,  ///< PyTorch had to empty its cache to go on: slower
   kDoesNotFit,       ///< the program died of out-of-memory
-  kIncomplete,       ///< something was called that is not modelled
+  kIncomplete,       ///< something was called that is not modelled, or it hangs on values that were not computed
   kNoCuda,           ///< no process used CUDA
   kInterrupted,      ///< by a signal, before its end; up to then it fits
   kScriptFailed,     ///< the program failed for reasons of its own
@@ -77,7 +77,13 @@ struct DryRunRank {
 
 /// Whether the program asks for the same memory when skipped memory reads as something else.
 struct ValueCheck {
-  std::string difference;  ///< the first one, a sentence; empty: none
+  std::string difference;       ///< the first one, a sentence; empty: none
+  DryRunVerdict first = {};     ///< verdict of the run with the usual values
+  DryRunVerdict second = {};    ///< … with others
+  std::vector<DryRunGpu> gpus;  ///< of the second run
+
+  /// One of the two fits, the other does not.
+  bool decides() const;
 };
 
 struct DryRun {

@@ -99,7 +99,9 @@ Status check_values(const DryRunOptions& options, Json machine, const std::vecto
   if (options.tell) options.tell("once more, with another value in memory that nothing was computed into");
   machine["fill"] = kSecondFill;
   VRAMWISE_ASSIGN_OR_RETURN(const SingleRun again, run_once(options, machine, ""));
-  run.value_check = ValueCheck{};
+  run.value_check =
+      ValueCheck{.difference = "", .first = run.verdict, .second = again.run.verdict, .gpus = again.run.gpus};
+  if (run.value_check->decides()) run.verdict = DryRunVerdict::kIncomplete;
   if (again.traces.size() != first.size() || again.run.script_exit != run.script_exit) {
     run.value_check->difference = "the program did something else: another number of processes, or another end";
     return Done{};

@@ -111,10 +111,16 @@ std::string counted(std::int64_t count, const char* one) {
   return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
 }
 
+/// Some sizes were taken for what they may not be, and nobody has tried others.
+bool has_guessed_sizes(const DryRun& run) {
+  return !run.values.empty() && !run.value_check && !Json::parse(run.values).value("sized", Json::array()).empty();
+}
+
 std::string verdict_line(const DryRun& run) {
   switch (run.verdict) {
     case DryRunVerdict::kFits: {
-      if (run.out_of_memory_errors() == 0) return "It fits.\n";
+      if (run.out_of_memory_errors() == 0)
+        return has_guessed_sizes(run) ? "It fits with those sizes; with others it may not.\n" : "It fits.\n";
       return fmt::format("The program ran to its end; it recovered from {}.\n",
                          counted(run.out_of_memory_errors(), "out-of-memory error"));
     }
@@ -130,6 +136,8 @@ std::string verdict_line(const DryRun& run) {
         return "It does not fit: its processes together take more than the card has, which none of them could see.\n";
       return fmt::format("It does not fit: the program ended with out-of-memory (exit code {}).\n", run.script_exit);
     case DryRunVerdict::kIncomplete:
+      if (run.value_check && run.value_check->decides())
+        return "There is no answer: whether it fits hangs on values that were not computed (see above).\n";
       if (run.unmodelled.empty()) {
         return fmt::format(
             "There is no answer: {} that used CUDA ended without telling what it took (killed, or _exit).\n",
@@ -146,18 +154,46 @@ std::string verdict_line(const DryRun& run) {
   return {};
 }
 
+/// Results whose size a real run takes from values that were not computed here.
+std::string guessed_sizes(const Json& values) {
+  std::string text;
+  for (const Json& sized : values.value("sized", Json::array())) {
+    const auto place = sized.value("place", "");
+    text += fmt::format("  {}: {} was taken to find {} of at most {} ({})\n", place.empty() ? "autograd" : place,
+                        sized.value("operator", ""), sized.value("taken", std::int64_t{0}),
+                        sized.value("most", std::int64_t{0}), counted(sized.value("times", std::int64_t{0}), "time"));
+  }
+  if (text.empty()) return {};
+  return "Sizes that hang on values which were not computed (--check_values tries others):\n" + text;
+}
+
+/// Both ends of it, where the size of memory hangs on values.
+std::string value_check_text(const DryRun& run) {
+  if (!run.value_check) return {};
+  const ValueCheck& check = *run.value_check;
+  if (check.difference.empty()) return "Values: the same allocations when skipped memory reads as something else.\n";
+  std::string text = fmt::format("Values that were never computed decide about memory: {}\n", check.difference);
+  text += fmt::format("  with these: {}; with others: {}", to_string(check.first), to_string(check.second));
+  for (const DryRunGpu& gpu : check.gpus)
+    text +=
+        fmt::format(", GPU {} takes {} ({})", gpu.index, format_size(gpu.device_peak),
+                    gpu.left() < Bytes(0) ? format_size(-gpu.left()) + " missing" : format_size(gpu.left()) + " left");
+  return text + "\n";
+}
+
 /// What the values on the card rest on, where that may matter.
 std::string values_text(const DryRun& run) {
   if (run.values.empty()) return {};
   const Json values = Json::parse(run.values);
   if (values.contains("note"))
     return fmt::format("Small values on the card were not true: {}.\n", values["note"].get<std::string>());
+  const std::string sizes = guessed_sizes(values);
   const std::size_t routed = values.value("routed", Json::array()).size();
-  if (routed == 0) return {};
-  return fmt::format(
-      "Experts: {} (--routing {}), in {}.\n",
-      values.value("routing", "") == "worst" ? "all tokens went to the same ones" : "tokens were spread evenly",
-      values.value("routing", "balanced"), counted(static_cast<std::int64_t>(routed), "place"));
+  if (routed == 0) return sizes;
+  return sizes + fmt::format("Experts: {} (--routing {}), in {}.\n",
+                             values.value("routing", "") == "worst" ? "all tokens went to the same ones"
+                                                                    : "tokens were spread evenly",
+                             values.value("routing", "balanced"), counted(static_cast<std::int64_t>(routed), "place"));
 }
 
 /// Where the tensors alone would fit, it is the allocator that does not.
@@ -214,11 +250,7 @@ std::string describe(const DryRun& run, TextStyle style) {
   if (const auto missing = run.phases_not_reached(); !missing.empty())
     text += fmt::format("Not reached: {}.\n", fmt::join(missing, ", "));
   text += values_text(run);
-  if (run.value_check) {
-    text += run.value_check->difference.empty()
-                ? "Values: the same allocations when skipped memory reads as something else.\n"
-                : fmt::format("Values that were never computed decide about memory: {}\n", run.value_check->difference);
-  }
+  text += value_check_text(run);
   for (const std::string& note : run.notes) text += fmt::format("Note: {}.\n", note);
   text += list("Not modelled:", run.unmodelled);
   text += list("Assumed:", run.assumed);

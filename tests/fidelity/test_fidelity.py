@@ -76,6 +76,17 @@ def test_a_large_error_has_a_word_on_where_it_comes_from(run, cases):
             assert abs(run.report.error(case, row)) <= run.report.LARGE or row["id"] in explained, row["id"]
 
 
+def test_at_least_forty_runs_and_most_are_within_two_thousandths(run, cases):
+    errors = [
+        abs(run.report.error(cases[row["id"]], row))
+        for row in run.read_results().values()
+        if "emulated" in row and cases[row["id"]]["published"]["counter"] != "not stated"
+    ]
+    assert len(errors) >= 40
+    assert sum(error <= 0.002 for error in errors) >= 0.75 * len(errors)
+    assert sorted(errors)[len(errors) // 2] <= 0.001
+
+
 def test_the_docs_show_these_results(run, cases):
     text = (HERE.parent.parent / "docs" / "accuracy.md").read_text()
     assert run.report.section(cases, drawn(), run.read_results()).rstrip("\n") in text

@@ -1,6 +1,10 @@
 """What programs decide by values in device memory goes as in a real run, though large arithmetic is skipped."""
 
+import pathlib
+
 import pytest
+
+SCRIPT = pathlib.Path(__file__).resolve().parent / "scripts" / "control_flow.py"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +32,15 @@ def test_what_was_not_computed_reads_as_the_fill(balanced):
     assert found["values"] == [0.0]
     assert found["loss"] == 0.0
     assert found["list"] == 0.0
+
+
+def test_a_size_that_hangs_on_what_was_not_computed_is_named(balanced):
+    assert balanced["sizes_by_what_was_not_computed"] == {"kept": 0}
+    lines = SCRIPT.read_text().splitlines()
+    number = next(i for i, text in enumerate(lines, 1) if "y[y > 0]" in text)
+    place = f"control_flow.py:{number} in sizes_by_what_was_not_computed"
+    (sized,) = [each for each in balanced["report"]["sized"] if each["place"].endswith(place)]
+    assert (sized["operator"], sized["taken"], sized["most"]) == ("aten::nonzero", 0, 4096)
 
 
 def test_unknown_values_spread_no_further_than_they_must(balanced):

@@ -14,10 +14,18 @@ namespace {
 /// operator, rows, taken, choices
 using Routed = std::tuple<std::string, std::int64_t, std::int64_t, std::int64_t>;
 
+/// Of the calls at one place: the most that could have been found, and what it was taken for then.
+struct Sized {
+  std::int64_t taken = 0;
+  std::int64_t most = 0;
+  std::int64_t times = 0;
+};
+
 struct Notes {
   std::mutex mutex;
   std::unordered_map<std::string, std::int64_t> runs;
   std::map<Routed, std::int64_t> routed;
+  std::map<std::pair<std::string, std::string>, Sized> sized;  ///< operator and place
   std::map<std::string, std::int64_t> assumed_finite;
   std::map<std::string, std::int64_t> random;
   std::map<std::pair<std::string, std::string>, std::int64_t> failed;  ///< operator and reason
@@ -64,6 +72,16 @@ std::string routed_list(const Notes& all) {
   return "[" + result + "]";
 }
 
+std::string sized_list(const Notes& all) {
+  std::string result;
+  for (const auto& [key, sized] : all.sized) {
+    result += (result.empty() ? "{" : ", {") + member("operator", quoted(key.first)) + ", " +
+              member("place", quoted(key.second)) + ", " + member("taken", number(sized.taken)) + ", " +
+              member("most", number(sized.most)) + ", " + member("times", number(sized.times)) + "}";
+  }
+  return "[" + result + "]";
+}
+
 std::string failed_list(const Notes& all) {
   std::string result;
   for (const auto& [key, times] : all.failed) {
@@ -93,6 +111,15 @@ void note_routed(const std::string& operator_name, std::int64_t rows, std::int64
   ++notes().routed[{operator_name, rows, taken, choices}];
 }
 
+void note_sized(const std::string& operator_name, const std::string& place, std::int64_t taken, std::int64_t most) {
+  const std::lock_guard<std::mutex> lock(notes().mutex);
+  Sized& sized = notes().sized[{operator_name, place}];
+  ++sized.times;
+  if (most < sized.most) return;
+  sized.taken = taken;
+  sized.most = most;
+}
+
 void note_assumed_finite(const std::string& operator_name) {
   const std::lock_guard<std::mutex> lock(notes().mutex);
   ++notes().assumed_finite[operator_name];
@@ -117,7 +144,8 @@ const char* vramwise_values_report() {
   const std::lock_guard<std::mutex> lock(all.mutex);
   text = "{" + member("run", counts({all.runs.begin(), all.runs.end()})) + ", " +
          member("routing", quoted(routing() == Routing::kWorst ? "worst" : "balanced")) + ", " +
-         member("routed", routed_list(all)) + ", " + member("assumed_finite", counts(all.assumed_finite)) + ", " +
-         member("random", counts(all.random)) + ", " + member("failed", failed_list(all)) + "}";
+         member("routed", routed_list(all)) + ", " + member("sized", sized_list(all)) + ", " +
+         member("assumed_finite", counts(all.assumed_finite)) + ", " + member("random", counts(all.random)) + ", " +
+         member("failed", failed_list(all)) + "}";
   return text.c_str();
 }

@@ -7,7 +7,9 @@
 
 #include "values/extension/call.h"
 #include "values/extension/emulator_hooks.h"
+#include "values/extension/notes.h"
 #include "values/extension/on_cpu.h"
+#include "values/extension/place.h"
 
 namespace vramwise::values {
 namespace {
@@ -74,7 +76,9 @@ void hint_fill(const Operator& op, Arguments arguments) {
   if (op.special == Special::kEqual) return next_read(fill);
   const at::Tensor& self = arguments[0].toTensor();
   const bool each_counts = op.special == Special::kNonzero || counts_true_values(op, self);
-  hint_count(op, arguments, each_counts ? (fill ? self.numel() : 0) : std::min<std::int64_t>(self.numel(), 1));
+  const std::int64_t count = each_counts ? (fill ? self.numel() : 0) : std::min<std::int64_t>(self.numel(), 1);
+  if (self.numel() > 1) note_sized(op.name, calling_line(), count, self.numel());
+  hint_count(op, arguments, count);
 }
 
 CallPointer large_from_host(const Operator& op, Arguments arguments) {

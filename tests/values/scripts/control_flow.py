@@ -61,6 +61,15 @@ def unknown_reads_as_the_fill():
 
 
 @case
+def sizes_by_what_was_not_computed():
+    torch.cuda.memory._record_memory_history(stacks="python")  # it is what makes Python's lines known
+    y = large(4096)
+    kept = y[y > 0]
+    torch.cuda.memory._record_memory_history(enabled=None)
+    return {"kept": kept.numel()}
+
+
+@case
 def unknown_spreads_and_heals():
     flag = torch.zeros(3, dtype=torch.bool, device="cuda")
     flag[1] = True
