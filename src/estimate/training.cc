@@ -89,6 +89,8 @@ class Run {
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = config.architecture.make(tape, weight_type(settings.precision), options);
     optimizer_ = make_optimizer(settings.optimizer, model_->parameters());
+    inputs_ = model_->inputs({.samples = settings.micro_batch, .tokens = settings.seq_len});
+    batch_.resize(inputs_.size());
   }
 
   void count_parameters(TrainingTrace& trace) const {
@@ -109,14 +111,12 @@ class Run {
  private:
   void pass() {
     begin(TrainingPhase::kForward);
-    const tape::Dims shape = {settings_.micro_batch, settings_.seq_len};
-    ids_ = tape_.empty(shape, DType::kInt64);
-    labels_ = tape_.empty(shape, DType::kInt64);
+    for (std::size_t i = 0; i < inputs_.size(); ++i) batch_[i] = tape_.empty(inputs_[i].sizes, inputs_[i].type);
     Tensor loss;
     {
       std::optional<tape::Autocast> autocast;
       if (settings_.precision == TrainingPrecision::kBf16Mixed) autocast.emplace(tape_, DType::kBFloat16);
-      loss = model_->loss(ids_, labels_);
+      loss = model_->loss(batch_);
     }
     begin(TrainingPhase::kBackward);
     tape::backward(loss);
@@ -125,10 +125,10 @@ class Run {
 
   Tape& tape_;
   const TrainingSettings& settings_;
-  std::unique_ptr<CausalLm> model_;
+  std::unique_ptr<Model> model_;
   std::unique_ptr<tape::Optimizer> optimizer_;
-  Tensor ids_;
-  Tensor labels_;
+  std::vector<BatchTensor> inputs_;
+  Batch batch_;
 };
 
 Status check(const TrainingSettings& settings) {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-#include "models/causal_lm.h"
+#include "models/model.h"
 #include "tape/tape.h"
 
 namespace vramwise {
@@ -15,7 +15,7 @@ struct Architecture {
   std::int64_t max_positions = 0;  ///< tokens that the model is made for; 0: config.json doesn't say
   bool takes_lora = true;          ///< whether the layers that LoRA adapts are torch.nn.Linear
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.
-  std::function<std::unique_ptr<CausalLm>(tape::Tape&, DType, const ForwardOptions&)> make;
+  std::function<std::unique_ptr<Model>(tape::Tape&, DType, const ForwardOptions&)> make;
 };
 
 }  // namespace vramwise

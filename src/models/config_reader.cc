@@ -32,6 +32,17 @@ std::int64_t ConfigReader::dimension(const char* key, std::int64_t fallback, std
   return fallback;
 }
 
+std::int64_t ConfigReader::entries(const char* key) const {
+  const auto found = json_.find(key);
+  return found != json_.end() && found->is_object() ? static_cast<std::int64_t>(found->size()) : 0;
+}
+
+std::string ConfigReader::architecture() {
+  if (!has("architectures")) return {};
+  const std::vector<std::string> names = texts("architectures");
+  return names.empty() ? std::string() : names.front();
+}
+
 void ConfigReader::require(const char* key, const char* fallback, std::initializer_list<const char*> modelled) {
   const std::string value = text(key, fallback);
   if (std::find(modelled.begin(), modelled.end(), value) == modelled.end())

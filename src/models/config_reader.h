@@ -32,6 +32,10 @@ class ConfigReader {
   bool flag(const char* key, bool fallback) { return get<bool>(key, fallback); }
   double number(const char* key, double fallback) { return get<double>(key, fallback); }
   std::string text(const char* key, const char* fallback) { return get<std::string>(key, fallback); }
+  /// How many entries the object at `key` has; 0 where there is none.
+  std::int64_t entries(const char* key) const;
+  /// The first of "architectures", a class of transformers; empty where the file doesn't say.
+  std::string architecture();
   std::vector<std::string> texts(const char* key) { return get<std::vector<std::string>>(key, {}); }
 
   /// Fails unless the text at `key` is one of `modelled`.

@@ -15,6 +15,13 @@ Tensor ParameterMaker::parameter(const char* name, const tape::Dims& sizes) {
   return tensor;
 }
 
+Tensor ParameterMaker::parameter_listed_at(std::size_t index, const char* name, const tape::Dims& sizes) {
+  Tensor tensor = parameter(name, sizes);
+  const auto place = made_.begin() + static_cast<std::ptrdiff_t>(index);
+  std::rotate(place, made_.end() - 1, made_.end());
+  return tensor;
+}
+
 Tensor ParameterMaker::adapter(const char* name, const tape::Dims& sizes) {
   Tensor tensor = tape_.parameter(sizes, DType::kFloat32);
   made_.push_back({name, layer_, tensor});

@@ -51,6 +51,10 @@ class ParameterMaker {
   void set_layer(int layer) { layer_ = layer; }
   /// `name` must be a literal.
   Tensor parameter(const char* name, const tape::Dims& sizes);
+  /// A parameter that a module owns besides its children: it comes onto the device after theirs, but stands before
+  /// them in model.parameters(), at `index` (count() when the module's first child was to be made).
+  Tensor parameter_listed_at(std::size_t index, const char* name, const tape::Dims& sizes);
+  std::size_t count() const { return made_.size(); }
   Tensor buffer(const tape::Dims& sizes, DType type);
   const LoraOptions& lora() const { return lora_; }
   /// A parameter that LoRA adds.

@@ -6,6 +6,7 @@
 
 #include "models/decoders/gpt2.h"
 #include "models/decoders/llama.h"
+#include "models/encoders/bert.h"
 
 namespace vramwise {
 namespace {
@@ -16,11 +17,8 @@ struct Entry {
 };
 
 constexpr Entry kArchitectures[] = {
-    {"gpt2", read_gpt2},
-    {"llama", read_llama},
-    {"mistral", read_mistral},
-    {"qwen2", read_qwen2},
-    {"qwen3", read_qwen3},
+    {"bert", read_bert},   {"gpt2", read_gpt2},   {"llama", read_llama},     {"mistral", read_mistral},
+    {"qwen2", read_qwen2}, {"qwen3", read_qwen3}, {"roberta", read_roberta},
 };
 
 }  // namespace

@@ -2,7 +2,9 @@
 
 import random
 
-FAMILIES = {}
+import encoder_cases
+
+FAMILIES = dict(encoder_cases.FAMILIES)
 
 
 def family(make):
@@ -102,7 +104,9 @@ def draw_run(rng, families=None):
         "accumulate": rng.choice([1, 1, 1, 2, 3]),
         "optimizer": optimizer(rng),
     }
-    if name != "gpt2" and rng.random() < 0.3:
+    if name in encoder_cases.FAMILIES:
+        run |= encoder_cases.INPUTS[name](rng, run)
+    elif name != "gpt2" and rng.random() < 0.3:
         targets = rng.choice([["q_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]])
         run["lora"] = {"rank": rng.choice([4, 8, 13]), "dropout": rng.choice([0.0, 0.1]), "targets": targets}
     if precision == "autocast":

@@ -1,7 +1,8 @@
 """Trains models of transformers on an emulated card and prints the allocations of the first steps, as tape_models does.
 
 Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype", "batch", "length", "steps", "attention",
-"checkpoint": bool, "autocast": type?, "optimizer": {…}, "clip": bool, "accumulate": n}. Printed: for each run its
+"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool, "autocast": type?, "optimizer": {…}, "clip": bool,
+"accumulate": n}. Without "inputs" a batch is input_ids and labels of "batch" x "length". Printed: for each run its
 events (see tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
 """
 
@@ -15,9 +16,16 @@ import torch
 import torch_side as ops
 import transformers
 import vramwise_values
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 transformers.logging.set_verbosity_error()
+
+
+def model_class(config):
+    """The one that config.json names, or the one with a language model's head."""
+    if config.architectures:
+        return getattr(transformers, config.architectures[0])
+    return transformers.AutoModelForCausalLM._model_mapping[type(config)]
 
 
 def make_model(run):
@@ -25,7 +33,7 @@ def make_model(run):
     config = AutoConfig.for_model(described.pop("model_type"), **described)
     config._attn_implementation = run.get("attention", "sdpa")
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=ops.dtype(run["dtype"]))
+        model = model_class(config)._from_config(config, dtype=ops.dtype(run["dtype"]))
     model.to_empty(device="cpu")  # nobody looks at the numbers
     model.tie_weights()
     if "lora" in run:
@@ -35,22 +43,28 @@ def make_model(run):
     return model
 
 
+def loss_of(model, batch):
+    return model(**batch).loss
+
+
 def train(run):
     model = make_model(run).to(ops.CUDA)
     model.train()
     if run.get("checkpoint"):
         model.gradient_checkpointing_enable()
     optimizer = ops.make_optimizer(run["optimizer"], list(model.parameters()))
-    shape = (run["batch"], run["length"])
+    ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
+    inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])
+    batch = {}
     for _ in range(run["steps"]):
         for _ in range(run.get("accumulate", 1)):
-            ids = torch.zeros(shape, dtype=torch.int64).to(ops.CUDA)
-            labels = torch.zeros(shape, dtype=torch.int64).to(ops.CUDA)
+            for item in inputs:
+                batch[item["name"]] = torch.zeros(item["size"], dtype=ops.dtype(item["dtype"])).to(ops.CUDA)
             if "autocast" in run:
                 with torch.autocast("cuda", ops.dtype(run["autocast"])):
-                    loss = model(input_ids=ids, labels=labels).loss
+                    loss = loss_of(model, batch)
             else:
-                loss = model(input_ids=ids, labels=labels).loss
+                loss = loss_of(model, batch)
             loss.backward()
             del loss
         if run.get("clip"):

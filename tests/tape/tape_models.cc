@@ -24,22 +24,35 @@ ModelConfig config_of(const Json& run) {
   return std::move(config).value();
 }
 
-// A training loop's variables live until they get their next value.
-struct Batch {
-  Tensor ids;
-  Tensor labels;
-};
+// The tensors of a batch; where the run lists those of the other side, they must be the same.
+std::vector<BatchTensor> inputs_of(const Model& model, const Json& run) {
+  const BatchSize defaults;
+  const std::vector<BatchTensor> inputs =
+      model.inputs({.samples = run.at("batch").get<std::int64_t>(),
+                    .tokens = run.value("length", defaults.tokens),
+                    .target_tokens = run.value("target_length", defaults.target_tokens),
+                    .image_size = run.value("image_size", defaults.image_size)});
+  if (!run.contains("inputs")) return inputs;
+  VRAMWISE_CHECK(inputs.size() == run.at("inputs").size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Json& other = run.at("inputs").at(i);
+    const std::vector<std::int64_t> sizes(inputs[i].sizes.begin(), inputs[i].sizes.end());
+    VRAMWISE_CHECK_THAT(other.at("name") == inputs[i].name, inputs[i].name);
+    VRAMWISE_CHECK_THAT(other.at("size") == Json(sizes), inputs[i].name);
+    VRAMWISE_CHECK_THAT(dtype_named(other.at("dtype")) == inputs[i].type, inputs[i].name);
+  }
+  return inputs;
+}
 
-void run_step(Tape& tape, CausalLm& model, const Json& run, Batch& batch) {
-  const Dims shape = {run.at("batch").get<std::int64_t>(), run.at("length").get<std::int64_t>()};
-  for (int i = 0; i < run.value("accumulate", 1); ++i) {
-    batch.ids = tape.empty(shape, DType::kInt64);
-    batch.labels = tape.empty(shape, DType::kInt64);
+// The names of a training loop, here in `batch`, keep their tensors until they get the next ones.
+void run_step(Tape& tape, Model& model, const Json& run, const std::vector<BatchTensor>& inputs, Batch& batch) {
+  for (int pass = 0; pass < run.value("accumulate", 1); ++pass) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) batch[i] = tape.empty(inputs[i].sizes, inputs[i].type);
     Tensor loss;
     {
       std::optional<Autocast> autocast;
       if (run.contains("autocast")) autocast.emplace(tape, dtype_named(run.at("autocast")));
-      loss = model.loss(batch.ids, batch.labels);
+      loss = model.loss(batch);
     }
     backward(loss);
   }
@@ -57,11 +70,12 @@ void train(Tape& tape, const Json& run) {
       .checkpoints_layers = run.value("checkpoint", false),
       .lora = lora,
       .loss_mark = {}};
-  const std::unique_ptr<CausalLm> model = config_of(run).architecture.make(tape, dtype_named(run.at("dtype")), options);
+  const std::unique_ptr<Model> model = config_of(run).architecture.make(tape, dtype_named(run.at("dtype")), options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
-  Batch batch;
+  const std::vector<BatchTensor> inputs = inputs_of(*model, run);
+  Batch batch(inputs.size());
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {
-    run_step(tape, *model, run, batch);
+    run_step(tape, *model, run, inputs, batch);
     if (run.value("clip", false)) clip_grad_norm(model->parameters());
     optimizer->step();
     optimizer->zero_grad();

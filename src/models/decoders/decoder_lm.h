@@ -17,9 +17,9 @@ void mark_embeddings(const Tensor& embedded, const ForwardOptions& options);
 class DecoderLm : public CausalLm {
  public:
   const std::vector<Tensor>& parameters() const override { return parameters_; }
-  Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
 
  protected:
+  Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
       : options_(options), maker_(tape, type, options.lora) {}
 

@@ -1,0 +1,53 @@
+// A model as a training loop sees it: which tensors a batch has, and the loss of one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "models/module.h"
+
+namespace vramwise {
+
+/// attn_implementation of transformers.
+enum class Attention : std::uint8_t { kSdpa, kEager };
+
+/// What of a model's forward pass is the run's choice, not the architecture's.
+struct ForwardOptions {
+  Attention attention = Attention::kSdpa;
+  bool checkpoints_layers = false;  ///< gradient_checkpointing_enable(): every layer
+  bool uses_cache = true;           ///< use_cache of the configuration; off under checkpointing
+  LoraOptions lora{};
+  std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
+};
+
+/// How large a batch is. A model ignores what it has no use for.
+struct BatchSize {
+  std::int64_t samples = 1;
+  std::int64_t tokens = 1024;        ///< of a text
+  std::int64_t target_tokens = 128;  ///< of the text that an encoder-decoder is to write
+  std::int64_t image_size = 224;     ///< height and width of an image (or of its latents), in pixels
+};
+
+/// A tensor of a batch: the name of forward()'s argument, and what the training loop copies to the device.
+struct BatchTensor {
+  const char* name;
+  tape::Dims sizes;
+  DType type;
+};
+
+/// A batch, in the order of Model::inputs().
+using Batch = std::vector<Tensor>;
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  /// The tensors of a batch, in the order in which a training loop makes them.
+  virtual std::vector<BatchTensor> inputs(const BatchSize& size) const = 0;
+  /// model(**batch).loss. The result keeps alive what the caller's `outputs` would: nothing, as scripts take the loss
+  /// only.
+  virtual Tensor loss(const Batch& batch) = 0;
+  virtual const std::vector<Tensor>& parameters() const = 0;
+};
+
+}  // namespace vramwise

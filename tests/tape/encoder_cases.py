@@ -1,0 +1,58 @@
+"""Random small encoders, encoder-decoders and models of images, and what a batch of theirs has."""
+
+FAMILIES = {}
+INPUTS = {}  # by family: (rng, run) -> what is added to the run: sizes of its batch, and the tensors of one
+
+
+def family(make):
+    FAMILIES[make.__name__] = make
+    return make
+
+
+def inputs_of(*names):
+    def register(make):
+        INPUTS.update(dict.fromkeys(names, make))
+        return make
+
+    return register
+
+
+def tensor(name, size, dtype="int64"):
+    return {"name": name, "size": size, "dtype": dtype}
+
+
+def bert_like(rng, model_type, prefix):
+    heads = rng.choice([1, 2, 3, 4, 8])
+    dropouts = rng.choice([{}, {}, {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}])
+    head = rng.choice(["ForMaskedLM", "ForMaskedLM", "ForSequenceClassification"])
+    return {
+        "model_type": model_type,
+        "architectures": [prefix + head],
+        "vocab_size": rng.choice([1000, 4099, 30522]),
+        "hidden_size": heads * rng.choice([16, 32, 40, 64]),
+        "intermediate_size": rng.choice([100, 256, 777, 1024]),
+        "num_hidden_layers": rng.randint(1, 4),
+        "num_attention_heads": heads,
+        "max_position_embeddings": 600,
+        "hidden_act": rng.choice(["gelu", "gelu", "relu", "gelu_new"]),
+        "tie_word_embeddings": rng.random() < 0.8,
+        "num_labels": rng.choice([2, 5]),
+        **dropouts,
+    }
+
+
+@family
+def bert(rng):
+    return bert_like(rng, "bert", "Bert")
+
+
+@family
+def roberta(rng):
+    return bert_like(rng, "roberta", "Roberta")
+
+
+@inputs_of("bert", "roberta")
+def text_inputs(rng, run):
+    texts = [run["batch"], run["length"]]
+    is_language = run["config"]["architectures"][0].endswith("LM")
+    return {"inputs": [tensor("input_ids", texts), tensor("labels", texts if is_language else texts[:1])]}
