@@ -22,12 +22,13 @@ bench: ## build and run the benchmarks of bench/
 	cmake --workflow --preset bench
 	@tools/run_bench
 
-sweep: build ## every model size on every memory size and card; dry runs of what users start; the allocator for 100,000 calls a setting
+sweep: build ## every model size on every memory size and card; 500 estimates against dry runs; dry runs of what users start; 100,000 allocator calls a setting
 	@tools/sweep
 	@tools/bootstrap --test
 	cmake --preset dev
 	cmake --build --preset dev
 	@tools/sweep_allocator
+	@VRAMWISE_BIN=build/dev/bin/vramwise bench/accuracy/run
 	@tests/dryrun/tryouts/repeat
 	@VRAMWISE_BIN=build/dev/bin/vramwise $$(sed -n 's/^python=//p' build/environment) -m pytest -q -m sweep tests
 	@tests/dryrun/tryouts/run $(if $(TRYOUTS_PYTHON),--python $(TRYOUTS_PYTHON))

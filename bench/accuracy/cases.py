@@ -75,10 +75,10 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS):
     return run
 
 
-def draw(seed, count, **limits):
-    """`count` runs; each has a card, which goes around."""
+def draw(seed, count, cards=CARDS, **limits):
+    """`count` runs; the cards take turns. A longer series begins with the shorter one of the same seed."""
     rng = random.Random(seed)
-    return [{**draw_run(rng, **limits), "card": CARDS[i % len(CARDS)]} for i in range(count)]
+    return [{**draw_run(rng, **limits), "card": cards[i % len(cards)]} for i in range(count)]
 
 
 def optimizer_name(optimizer):
