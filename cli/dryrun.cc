@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "base/json.h"
 #include "cli/command.h"
@@ -31,6 +32,8 @@ struct DryRunArguments {
   bool strict = false;
   bool check_values = false;
   std::string routing = "balanced";
+  std::string lag = "off";
+  std::optional<std::int64_t> context_mb;
   std::string snapshot;
   std::string html;
   std::string fit;
@@ -53,6 +56,11 @@ std::vector<std::string> whole_paths(const std::vector<std::string>& folders) {
   return paths;
 }
 
+DryRunLag lag_of(const std::string& text) {
+  if (text == "both") return DryRunLag::kBoth;
+  return text == "on" ? DryRunLag::kOn : DryRunLag::kOff;
+}
+
 DryRunOptions options_of(const DryRunArguments& arguments) {
   return {.command = arguments.command,
           .cards = {},
@@ -63,6 +71,8 @@ DryRunOptions options_of(const DryRunArguments& arguments) {
           .allow_writes = arguments.allow_writes,
           .real_folders = whole_paths(arguments.real_folders),
           .allow_uploads = arguments.allow_uploads,
+          .lag = lag_of(arguments.lag),
+          .context = arguments.context_mb ? std::optional(Bytes::mib(*arguments.context_mb)) : std::nullopt,
           .strict = arguments.strict,
           .worst_routing = arguments.routing == "worst",
           .check_values = arguments.check_values,
@@ -90,6 +100,7 @@ Result<std::vector<DryRun>> run_ranks(DryRunOptions& options, const RankChoice& 
 
 Outcome fit(const DryRunArguments& arguments, DryRunOptions& options, const RankChoice& ranks) {
   if (!arguments.snapshot.empty()) return usage_error("--snapshot is of one run, and --fit makes several");
+  if (arguments.lag == "both") return usage_error("--lag both compares two runs, and --fit needs one answer");
   VRAMWISE_ASSIGN_OR_RETURN(const FitQuestion question, parse_fit(arguments.fit));
   const auto try_value = [&](std::int64_t value) -> Result<DryRun> {
     options.command = with_value(arguments.command, question, value);
@@ -159,6 +170,16 @@ void add_dryrun_command(CLI::App& app, Outcome& outcome) {
       ->add_option("--routing", arguments->routing, "Where experts get their tokens: evenly, or all to the same ones")
       ->check(CLI::IsMember({"balanced", "worst"}))
       ->capture_default_str();
+  command
+      ->add_option("--lag", arguments->lag,
+                   "Whether work on the cards ends some time after the host asked for it, as on a real card; both: run "
+                   "twice and compare")
+      ->check(CLI::IsMember({"off", "on", "both"}))
+      ->capture_default_str();
+  command
+      ->add_option("--context_mb", arguments->context_mb,
+                   "What a CUDA context takes on each card, in MiB, instead of the known or derived size")
+      ->check(CLI::Range(0, 1'000'000));
   command->add_option("--snapshot", arguments->snapshot, "Write PyTorch's memory snapshot, for pytorch.org/memory_viz");
   command->add_option("--html", arguments->html, "Write the report as one page with the timeline");
   command->add_option("--fit", arguments->fit,

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 
 import pytest
+from dry_runs import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  (pytest finds them here)
 from support import ROOT
 
 

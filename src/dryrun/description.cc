@@ -31,10 +31,11 @@ Result<Json> card_json(const GpuModel& card) {
 
 }  // namespace
 
-Result<Json> emulated_machine(const std::vector<GpuModel>& cards) {
+Result<Json> emulated_machine(const std::vector<GpuModel>& cards, std::optional<Bytes> context) {
   Json list = Json::array();
   for (const GpuModel& card : cards) {
     VRAMWISE_ASSIGN_OR_RETURN(Json json, card_json(card));
+    if (context) json["context_bytes"] = context->count();
     list.push_back(std::move(json));
   }
   return Json{{"cards", std::move(list)}};

@@ -124,6 +124,29 @@ TEST(DryRun, AProcessWithoutALedgerLeavesTheQuestionOpen) {
   EXPECT_EQ(read({{"alive.2", ""}}, 0).verdict, DryRunVerdict::kIncomplete);
 }
 
+TEST(DryRun, WhatWasNotSeenIsTold) {
+  std::string ledger = kLedger;
+  ledger.insert(ledger.find('{') + 1, R"("python_torch": true, )");
+  const auto notes = [&](std::vector<std::pair<std::string, std::string>> files) {
+    files.emplace_back("ledger.1.json", ledger);
+    const DryRun run = read(files, 0);
+    EXPECT_EQ(run.verdict, DryRunVerdict::kFits) << "device memory is true nevertheless";
+    return run.notes;
+  };
+  EXPECT_THAT(notes({{"hook.1", ""}, {"torch.1.json", torch_counters(0, 0)}}), ElementsAre());
+  EXPECT_THAT(notes({}), ElementsAre(HasSubstr("of a process with PyTorch only the device memory was measured")));
+  EXPECT_THAT(notes({{"hook.1", ""}, {"outside.7", ""}, {"outside.8", ""}}),
+              ElementsAre(HasSubstr("2 processes with PyTorch ran beside the emulated cards")));
+}
+
+TEST(DryRun, ThreadsAreTold) {
+  std::string counters = torch_counters(0, 0);
+  counters.insert(counters.find('{') + 1, R"("threads": [{"devices": [1]}], "threads_are_mixed": true, )");
+  const DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", counters}}, 0);
+  EXPECT_THAT(run.notes, ElementsAre(HasSubstr("2 threads trained on cards of their own"),
+                                     HasSubstr("several threads took optimizer steps on one card")));
+}
+
 TEST(DryRun, Verdicts) {
   const auto verdict = [](int retries, int ooms, int script_exit) {
     return read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(retries, ooms)}}, script_exit);

@@ -54,6 +54,7 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
   std::map<std::string, std::string> environment = {
       {"LD_PRELOAD", before(preloaded(options), "LD_PRELOAD")},
       {"LD_LIBRARY_PATH", before(libraries, "LD_LIBRARY_PATH")},  // for libnvidia-ml.so.1
+      {"PATH", before(join_path(libraries, "bin"), "PATH")},      // for nvidia-smi
       {"TRITON_LIBCUDA_PATH", libraries},
       {"PYTHONPATH", before(folder, "PYTHONPATH")},
       {"VRAMWISE_GPUS", machine.dump()},

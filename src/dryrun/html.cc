@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/units.h"
+#include "dryrun/text.h"
 
 namespace vramwise {
 namespace {
@@ -86,7 +87,7 @@ std::string phase_marks(const std::vector<TimelinePoint>& points) {
   std::string before;
   double last_name = -1000;
   for (std::size_t i = 0; i < points.size(); ++i) {
-    const std::string label = points[i].phase.empty() ? "" : fmt::format("{} {}", points[i].phase, points[i].step + 1);
+    const std::string label = points[i].phase.empty() ? "" : place_text(points[i].phase, points[i].step);
     if (label == before) continue;
     before = label;
     const double x = kWidth * static_cast<double>(i) / static_cast<double>(std::max<std::size_t>(points.size() - 1, 1));

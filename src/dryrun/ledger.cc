@@ -64,6 +64,13 @@ Json gpu_json(const DryRunGpu& gpu) {
           {"out_of_memory_errors", gpu.out_of_memory_errors}};
 }
 
+Json with_lag_json(const DryRun& run) {
+  if (!run.with_lag) return nullptr;
+  Json gpus = Json::array();
+  for (const DryRunGpu& gpu : run.with_lag->gpus) gpus.push_back(gpu_json(gpu));
+  return {{"verdict", to_string(run.with_lag->verdict)}, {"gpus", std::move(gpus)}};
+}
+
 Json beyond_json(const DryRun& run) {
   Json gpus = Json::array();
   for (const DryRunGpu& gpu : run.beyond) gpus.push_back(gpu_json(gpu));
@@ -186,6 +193,9 @@ Json to_json(const DryRun& run) {
           {"steps", run.steps},
           {"beyond", beyond_json(run)},
           {"value_check", value_check_json(run)},
+          {"lag", run.lags},
+          {"with_lag", with_lag_json(run)},
+          {"context_is_given", run.context_is_given},
           {"phases_not_reached", run.phases_not_reached()},
           {"notes", run.notes},
           {"values", run.values.empty() ? Json(nullptr) : Json::parse(run.values)},

@@ -86,6 +86,12 @@ struct ValueCheck {
   bool decides() const;
 };
 
+/// The same program with work that ends on the cards some time after the host asked for it.
+struct LaggingRun {
+  DryRunVerdict verdict = DryRunVerdict::kNoCuda;
+  std::vector<DryRunGpu> gpus;
+};
+
 struct DryRun {
   DryRunVerdict verdict = DryRunVerdict::kNoCuda;
   int script_exit = 0;  ///< as a shell shows it: 128 + signal for a program that was killed
@@ -95,6 +101,9 @@ struct DryRun {
   std::optional<DryRunRank> rank;  ///< absent where the program set up no distributed training
   std::vector<DryRunGpu> beyond;   ///< what it would take where it does not fit; empty: not measured, or it failed too
   std::optional<ValueCheck> value_check;
+  bool lags = false;                   ///< work on the cards lagged behind the host in this run
+  std::optional<LaggingRun> with_lag;  ///< a second run, where it was asked for
+  bool context_is_given = false;       ///< the size of the CUDA context is the user's
   std::string history;  ///< path of the snapshot of the process with most memory, while the run's folder is there
   std::int64_t steps = 0;
   std::int64_t lost_processes = 0;  ///< used CUDA and left no ledger: killed, or gone by _exit

@@ -216,13 +216,27 @@ Status add_ways(std::vector<DryRunGpu>& gpus, const Json& json, const std::strin
   VRAMWISE_ASSIGN_OR_RETURN(const auto bytes, read_file(history_path, kMost));
   VRAMWISE_ASSIGN_OR_RETURN(const auto snapshot, parse_pickle(bytes));
   VRAMWISE_ASSIGN_OR_RETURN(const auto history, read_memory_history(snapshot));
-  VRAMWISE_ASSIGN_OR_RETURN(const auto observed, read_observed_run(json));
   for (DryRunGpu& gpu : gpus) {
     if (gpu.index < 0 || gpu.index >= static_cast<std::int64_t>(history.devices.size())) continue;
+    VRAMWISE_ASSIGN_OR_RETURN(const auto observed, read_observed_run(json, gpu.index));
     const DeviceHistory& device = history.devices[static_cast<std::size_t>(gpu.index)];
     gpu.way = follow_device(device, find_owners(device, gpu.index, history, observed, workspaces), history, observed);
   }
   return Done{};
+}
+
+void add_notes_on_threads(DryRun& run, const Json& json) {
+  if (const std::size_t others = json.value("threads", Json::array()).size(); others > 0) {
+    run.notes.push_back(fmt::format(
+        "{} threads trained on cards of their own: each card has the phases of its thread, and the optimizer steps are "
+        "those of the thread that took most",
+        others + 1));
+  }
+  if (json.value("threads_are_mixed", false)) {
+    run.notes.emplace_back(
+        "several threads took optimizer steps on one card: where they did so at the same time, phases and steps are "
+        "those of one of them or a mixture; the peaks are true");
+  }
 }
 
 Status add_torch_counters(DryRun& run, const Json& json, const std::string& history_path, const std::string& id,
@@ -233,6 +247,7 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
   run.steps = std::max(run.steps, steps);
   run.loaders_ended += ended;
   if (json.contains("values") && !json["values"].is_null()) run.values = json["values"].dump();
+  add_notes_on_threads(run, json);
   std::vector<DryRunGpu> seen;
   for (const Json& phase : json.value("phases", Json::array())) {
     VRAMWISE_ASSIGN_OR_RETURN(const auto name, json_get<std::string>(phase, "name"));
@@ -289,6 +304,26 @@ DryRunVerdict verdict_of(const DryRun& run) {
   return run.retries() > 0 ? DryRunVerdict::kFitsWithRetries : DryRunVerdict::kFits;
 }
 
+/// Processes in which our part of PyTorch's side is missing, and those that are not on the emulated cards at all.
+void add_notes_on_blind_spots(DryRun& run, const std::vector<std::string>& names, std::int64_t unhooked) {
+  if (unhooked > 0) {
+    run.notes.push_back(fmt::format(
+        "of {} with PyTorch only the device memory was measured, as vramwise's own Python code was not loaded (python "
+        "-I, -E and -S don't look at PYTHONPATH): phases, optimizer steps, PyTorch's counters and the parts of the "
+        "peak are missing, data loaders ran to their end, small values on the card were not true, and uploads to the "
+        "hub were not held back; what was written went where it goes always",
+        unhooked == 1 ? "a process" : fmt::format("{} processes", unhooked)));
+  }
+  const auto outside =
+      std::count_if(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("outside."); });
+  if (outside > 0) {
+    run.notes.push_back(fmt::format(
+        "{} with PyTorch ran beside the emulated cards, as its environment was cleared: what it took of a card is not "
+        "in this report, and where the machine has a real one, that is what it saw",
+        outside == 1 ? "a process" : fmt::format("{} processes", outside)));
+  }
+}
+
 /// "torch.7.json" → FOLDER/history.7.pickle
 std::string history_of(const std::string& folder, const std::string& name) {
   const std::size_t from = name.find('.'), to = name.rfind('.');
@@ -310,16 +345,19 @@ Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const st
       ++run.lost_processes;
   }
   std::sort(names.begin(), names.end());  // "ledger.…" before "torch.…": PyTorch's count of errors is the better one
+  std::int64_t unhooked = 0;
   for (const std::string& name : names) {
     if (!name.ends_with(".json")) continue;  // a history is read with its counters
     VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
     VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
+    if (json.value("python_torch", false) && !path_exists(join_path(folder, "hook." + id_of(name)))) ++unhooked;
     VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.")   ? add_torch_counters(run, json, history_of(folder, name),
                                                                                id_of(name), together, workspaces)
                              : name.starts_with("ranks.") ? add_rank(run, json)
                                                           : add_emulator_ledger(run, json, id_of(name), together));
   }
   std::sort(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& a, const DryRunGpu& b) { return a.index < b.index; });
+  add_notes_on_blind_spots(run, names, unhooked);
   run.verdict = verdict_of(run);
   return run;
 }

@@ -11,6 +11,7 @@
 #include "dryrun/description.h"
 #include "dryrun/environment.h"
 #include "dryrun/host_memory_watch.h"
+#include "dryrun/outside_watch.h"
 #include "dryrun/process.h"
 #include "dryrun/sandbox/overlay.h"
 #include "dryrun/sandbox/run_folder.h"
@@ -76,7 +77,11 @@ Result<SingleRun> run_once(const DryRunOptions& options, const Json& machine, co
     };
     program.environment.emplace(kInOverlay, "1");
   }
-  program.reason_to_end = HostMemoryWatch();
+  program.reason_to_end = [memory = HostMemoryWatch(), outside = OutsideWatch(folder.ledgers())](
+                              const std::function<std::vector<int>()>& processes) mutable {
+    outside(processes);
+    return memory(processes);
+  };
   VRAMWISE_ASSIGN_OR_RETURN(const ProgramEnd end, run_program(options.command, program));
   if (!end.ended_because.empty()) {
     return world_error(
@@ -114,6 +119,15 @@ Status check_values(const DryRunOptions& options, Json machine, const std::vecto
   return Done{};
 }
 
+/// A second opinion; where the program does not fit without lag, there is nothing to ask.
+Status measure_with_lag(const DryRunOptions& options, Json machine, DryRun& run) {
+  if (options.tell) options.tell("once more, with work on the cards that lags behind the host");
+  machine["lag"] = true;
+  VRAMWISE_ASSIGN_OR_RETURN(SingleRun lagging, run_once(options, machine, ""));
+  run.with_lag = LaggingRun{.verdict = lagging.run.verdict, .gpus = std::move(lagging.run.gpus)};
+  return Done{};
+}
+
 /// A card that nothing fills: it shows what the program would take.
 Status measure_beyond(const DryRunOptions& options, Json machine, DryRun& run) {
   if (options.tell) options.tell("it does not fit: once more on cards without end, to see what it takes");
@@ -143,11 +157,16 @@ Result<std::string> find_emulator(const std::string& executable) {
 }
 
 Result<DryRun> dry_run(const DryRunOptions& options) {
-  VRAMWISE_ASSIGN_OR_RETURN(Json machine, emulated_machine(options.cards));
+  VRAMWISE_ASSIGN_OR_RETURN(Json machine, emulated_machine(options.cards, options.context));
   if (options.strict) machine["strict"] = true;
+  if (options.lag == DryRunLag::kOn) machine["lag"] = true;
   VRAMWISE_ASSIGN_OR_RETURN(SingleRun first, run_once(options, machine, options.snapshot));
   DryRun run = std::move(first.run);
+  run.lags = options.lag == DryRunLag::kOn;
+  run.context_is_given = options.context.has_value();
   if (options.check_values) VRAMWISE_RETURN_IF_ERROR(check_values(options, machine, first.traces, run));
+  const bool ran = run.verdict == DryRunVerdict::kFits || run.verdict == DryRunVerdict::kFitsWithRetries;
+  if (ran && options.lag == DryRunLag::kBoth) VRAMWISE_RETURN_IF_ERROR(measure_with_lag(options, machine, run));
   if (run.verdict == DryRunVerdict::kDoesNotFit && options.measure_beyond)
     VRAMWISE_RETURN_IF_ERROR(measure_beyond(options, machine, run));
   return run;

@@ -32,13 +32,7 @@ std::string coloured(std::string_view text, int colour, TextStyle style) {
   return style.colour ? fmt::format("\x1b[{}m{}\x1b[0m", colour, text) : std::string(text);
 }
 
-std::string where(const DryRunPeak& peak) {
-  if (peak.phase.empty()) return fmt::format("in step {}", peak.step + 1);
-  if (peak.phase == kPhases[0]) return "in load";
-  return fmt::format("in {}, {} {}", peak.phase,
-                     peak.phase == "evaluation" || peak.phase == "checkpoint save" ? "after step" : "step",
-                     peak.phase == "evaluation" || peak.phase == "checkpoint save" ? peak.step : peak.step + 1);
-}
+std::string where(const DryRunPeak& peak) { return "in " + place_text(peak.phase, peak.step); }
 
 std::string peak_line(const char* what, const DryRunPeak& peak) {
   return fmt::format("  {:<10} {}   {}\n", what, size_text(peak.bytes), where(peak));
@@ -95,12 +89,12 @@ std::string largest_table(const DryRunGpu& gpu) {
   return text;
 }
 
-std::string gpu_block(const DryRunGpu& gpu, TextStyle style) {
+std::string gpu_block(const DryRunGpu& gpu, bool context_is_given, TextStyle style) {
   std::string text = fmt::format("GPU {}  {}  {}\n", gpu.index, gpu.name, format_size(gpu.total));
   if (gpu.allocated) text += peak_line("allocated", *gpu.allocated);
   if (gpu.reserved) text += peak_line("reserved", *gpu.reserved);
-  text += fmt::format("  {:<10} {}   with {} of CUDA context\n", "device", size_text(gpu.device_peak),
-                      format_size(gpu.context));
+  text += fmt::format("  {:<10} {}   with {} of CUDA context{}\n", "device", size_text(gpu.device_peak),
+                      format_size(gpu.context), context_is_given ? ", as given" : "");
   text += fmt::format("  {:<10} {}   {}\n", gpu.left() < Bytes(0) ? "missing" : "left",
                       size_text(gpu.left() < Bytes(0) ? -gpu.left() : gpu.left()),
                       coloured(bar(gpu.left(), gpu.total), 32, style));
@@ -221,6 +215,25 @@ std::string beyond_table(const DryRun& run) {
   return text;
 }
 
+std::string lag_text(const DryRun& run) {
+  if (run.lags) return "Work on the cards lagged behind the host (--lag on).\n";
+  if (!run.with_lag) return {};
+  std::string text = "When work on the cards lags behind the host";
+  if (run.with_lag->verdict != run.verdict) text += fmt::format(" (verdict: {})", to_string(run.with_lag->verdict));
+  text += ":\n";
+  for (const DryRunGpu& gpu : run.with_lag->gpus) {
+    const auto before = std::ranges::find(run.gpus, gpu.index, &DryRunGpu::index);
+    const Bytes more = gpu.device_peak - (before == run.gpus.end() ? Bytes(0) : before->device_peak);
+    text += fmt::format("  GPU {} takes {} ({} allocated, {} reserved), {}\n", gpu.index, format_size(gpu.device_peak),
+                        gpu.allocated ? format_size(gpu.allocated->bytes) : "?",
+                        gpu.reserved ? format_size(gpu.reserved->bytes) : "?",
+                        more == Bytes(0)  ? "the same"
+                        : more < Bytes(0) ? format_size(-more) + " less"
+                                          : format_size(more) + " more");
+  }
+  return text;
+}
+
 std::string list(const char* heading, const std::map<std::string, std::int64_t>& counts) {
   if (counts.empty()) return {};
   std::string text = fmt::format("{}\n", heading);
@@ -230,13 +243,19 @@ std::string list(const char* heading, const std::map<std::string, std::int64_t>&
 
 }  // namespace
 
+std::string place_text(const std::string& phase, std::int64_t step) {
+  if (phase == kPhases[0]) return phase;
+  if (phase == "evaluation" || phase == "checkpoint save") return fmt::format("{}, after step {}", phase, step);
+  return phase.empty() ? fmt::format("step {}", step + 1) : fmt::format("{}, step {}", phase, step + 1);
+}
+
 std::string describe(const DryRun& run, TextStyle style) {
   std::string text;
   if (run.rank && run.rank->world_size > 1) {
     text += fmt::format("Rank {} of {}, alone: the others are taken to hold the same data.\n", run.rank->rank,
                         run.rank->world_size);
   }
-  for (const DryRunGpu& gpu : run.gpus) text += gpu_block(gpu, style);
+  for (const DryRunGpu& gpu : run.gpus) text += gpu_block(gpu, run.context_is_given, style);
   if (run.host_peak > Bytes(0)) {
     text += fmt::format("Host memory: {} resident", format_size(run.host_peak));
     if (run.pinned_host_peak > Bytes(0)) text += fmt::format(", {} page-locked", format_size(run.pinned_host_peak));
@@ -251,6 +270,7 @@ std::string describe(const DryRun& run, TextStyle style) {
     text += fmt::format("Not reached: {}.\n", fmt::join(missing, ", "));
   text += values_text(run);
   text += value_check_text(run);
+  text += lag_text(run);
   for (const std::string& note : run.notes) text += fmt::format("Note: {}.\n", note);
   text += list("Not modelled:", run.unmodelled);
   text += list("Assumed:", run.assumed);

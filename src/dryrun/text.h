@@ -1,6 +1,7 @@
 // A dry run as text for people.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "dryrun/ledger.h"
@@ -10,6 +11,9 @@ namespace vramwise {
 struct TextStyle {
   bool colour = false;  ///< escape sequences of terminals
 };
+
+/// "backward, step 3", "evaluation, after step 3". `step`: optimizer steps that were complete by then.
+std::string place_text(const std::string& phase, std::int64_t step);
 
 std::string describe(const DryRun& run, TextStyle style = {});
 

@@ -11,7 +11,9 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <string>
 
+#include "base/json.h"
 #include "base/units.h"
 #include "emulator/state/ledger_json.h"
 
@@ -20,6 +22,7 @@ namespace {
 
 struct Process {
   std::unique_ptr<Machine> machine;
+  std::string ledger_folder;  ///< empty: none. Kept, as programs change their environment.
   bool tried = false;
   bool forked = false;  ///< a child of a process that had a machine: CUDA does not survive a fork
 };
@@ -51,12 +54,19 @@ std::optional<std::uint8_t> fill_of_environment() {
   return static_cast<std::uint8_t>(*byte);
 }
 
+bool is_loaded(const char* library) {
+  void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+  if (handle != nullptr) dlclose(handle);
+  return handle != nullptr;
+}
+
 /// An empty file from the first call on: who finds it without a ledger knows that this process ended without a word,
 /// and its age tells which processes were there at the same time.
 void leave_a_sign() {
   const char* folder = std::getenv("VRAMWISE_LEDGER_DIR");
   if (folder == nullptr || *folder == '\0') return;
-  std::ofstream(std::string(folder) + "/alive." + std::to_string(getpid()));
+  process().ledger_folder = folder;
+  std::ofstream(process().ledger_folder + "/alive." + std::to_string(getpid()));
 }
 
 void start() {
@@ -154,12 +164,14 @@ void* real_symbol(const char* const* library_names, const char* name) {
 
 void write_ledger() {
   const std::lock_guard lock(state_mutex());
-  const char* folder = std::getenv("VRAMWISE_LEDGER_DIR");
   const Machine* machine = machine_or_null();
-  if (folder == nullptr || *folder == '\0' || machine == nullptr) return;
+  const std::string& folder = process().ledger_folder;
+  if (folder.empty() || machine == nullptr) return;
   const int id = getpid();
-  const std::string path = std::string(folder) + "/ledger." + std::to_string(id) + ".json";
-  if (const auto status = write_atomically(path, ledger_json(*machine, id).dump(1) + "\n"); !status.ok()) {
+  Json ledger = ledger_json(*machine, id);
+  ledger["python_torch"] = is_loaded("libtorch_python.so");
+  const std::string path = folder + "/ledger." + std::to_string(id) + ".json";
+  if (const auto status = write_atomically(path, ledger.dump(1) + "\n"); !status.ok()) {
     std::fprintf(stderr, "vramwise: %s\n", status.error().what.c_str());
   }
 }

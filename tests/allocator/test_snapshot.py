@@ -29,7 +29,14 @@ print(json.dumps({name: stats[f"{name}.all.peak"] for name in ("allocated_bytes"
 """
 
 
-@pytest.mark.parametrize("settings", ["", "expandable_segments:True", "roundup_power2_divisions:4"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "roundup_power2_divisions:4",
+        pytest.param("", marks=pytest.mark.sweep),
+        pytest.param("expandable_segments:True", marks=pytest.mark.sweep),
+    ],
+)
 def test_the_replay_reaches_pytorchs_peaks(vramwise, tmp_path, settings):
     pytest.importorskip("torch")
     if machine.emulator() is None:

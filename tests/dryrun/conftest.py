@@ -26,3 +26,18 @@ def emulated(tmp_path_factory):
         return seen[key]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def dryrun():
+    """dryrun(arguments…, torch=True): `vramwise dryrun` with them, finished."""
+    if machine.program() is None:
+        pytest.skip("vramwise is not built beside the emulator")
+    return machine.dryrun
+
+
+@pytest.fixture(scope="session")
+def writes(dryrun):
+    """What to add where this machine can't throw away what a program writes."""
+    refused = "--allow-writes" in dryrun("--gpu", "rtx-3090", "--", "true", torch=False).stderr
+    return ["--allow-writes"] if refused else []

@@ -7,6 +7,8 @@ import signal  # noqa: F401  (for the tests)
 import subprocess
 import sys
 
+import dry_runs
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 GIB = 1 << 30
@@ -56,11 +58,28 @@ class Outcome:
         return json.loads(self.out.strip().splitlines()[-1])
 
 
-def environment(cards, ledgers, env=None, machine=None):
-    """The environment of a program on emulated `cards` (keys of CARDS, or dicts)."""
+def own_environment():
+    """What is not about another run of ours, or other cards."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_", "NCCL_"))}
+
+
+def without_torch(env):
+    """A program with this environment can't import torch."""
+    return env | {"PYTHONPATH": os.pathsep.join([str(dry_runs.WITHOUT_TORCH), env.get("PYTHONPATH", "")]).rstrip(":")}
+
+
+def count(runs=1):
+    """A test starts as many dry runs of PyTorch now."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "before the tests").partition(" ")[0]
+    dry_runs.count(test, runs)
+
+
+def environment(cards, ledgers, env=None, machine=None, torch=True):
+    """The environment of a program on emulated `cards` (keys of CARDS, or dicts). `torch`: whether it imports it."""
+    if torch:
+        count()
     description = {"cards": [CARDS[c] if isinstance(c, str) else c for c in cards], **(machine or {})}
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_", "NCCL_"))}
-    return own | {
+    full = own_environment() | {
         "LD_PRELOAD": str(emulator()),
         "LD_LIBRARY_PATH": f"{emulator().parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
         "TRITON_LIBCUDA_PATH": str(emulator().parent),
@@ -68,16 +87,44 @@ def environment(cards, ledgers, env=None, machine=None):
         "VRAMWISE_LEDGER_DIR": str(ledgers),
         **(env or {}),
     }
+    return full if torch else without_torch(full)
 
 
-def run(command, cards, folder, env=None, machine=None, timeout=600):
-    """Runs `command` (a list, or the name of a script in scripts/) on emulated `cards`."""
+def run(command, cards, folder, env=None, machine=None, timeout=600, torch=True):
+    """Runs `command` (a list, or the name of a script in scripts/) on emulated `cards`; `torch`: it imports torch."""
     if isinstance(command, str):
         command = [PYTHON, str(HERE / "scripts" / command)]
     ledgers = pathlib.Path(folder) / "ledgers"
     ledgers.mkdir(exist_ok=True)
     for old in ledgers.iterdir():
         old.unlink()
-    full = environment(cards, ledgers, env, machine)
+    full = environment(cards, ledgers, env, machine, torch)
     process = subprocess.run(command, env=full, capture_output=True, text=True, timeout=timeout, check=False)
     return Outcome(process, [json.loads(p.read_text()) for p in sorted(ledgers.glob("ledger.*.json"))])
+
+
+def program():
+    """vramwise beside the emulator; None where it is not built."""
+    path = emulator().parents[2] / "bin" / "vramwise"
+    return path if path.exists() else None
+
+
+def dryrun(*arguments, torch=True, cwd=None, env=None, timeout=600):
+    """`vramwise dryrun` with these arguments, finished; `report` is what it printed with --json."""
+    own = own_environment() | (env or {})
+    done = subprocess.run(
+        [program(), "dryrun", *map(str, arguments)],
+        env=own if torch else without_torch(own),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    try:
+        done.report = json.loads(done.stdout)
+    except json.JSONDecodeError:  # text for people, or an error
+        done.report = None
+    if torch:
+        count(dry_runs.runs_in(done.report) if done.report else dry_runs.runs_told_of(done.stderr))
+    return done

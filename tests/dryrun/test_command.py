@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 
 MIB = 1 << 20
 SCRIPT = str(machine.HERE / "scripts" / "loaders.py")
+DRIVER_ONLY = [sys.executable, machine.HERE / "scripts" / "driver_only.py"]
 
 
 def interruptible():
@@ -21,37 +21,10 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def environment():
-    return {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
-
-
-@pytest.fixture(scope="module")
-def vramwise():
-    path = machine.emulator().parents[2] / "bin" / "vramwise"
-    if not path.exists():
-        pytest.skip("vramwise is not built beside the emulator")
-
-    def run(*arguments, cwd=None):
-        return subprocess.run(
-            [path, "dryrun", *arguments],
-            env=environment(),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    run.path = path
-    run.writes = ["--allow-writes"] if "--allow-writes" in run("--gpu", "rtx-3090", "--", "true").stderr else []
-
-    return run
-
-
-def test_a_script_that_fits(vramwise):
-    outcome = vramwise("--json", "--gpu", "rtx-3090", "--steps", "2", *vramwise.writes, "--", sys.executable, SCRIPT)
+def test_a_script_that_fits(dryrun, writes):
+    outcome = dryrun("--json", "--gpu", "rtx-3090", "--steps", "2", *writes, "--", sys.executable, SCRIPT)
     assert outcome.returncode == 0, outcome.stderr
-    result = json.loads(outcome.stdout)
+    result = outcome.report
     assert result["verdict"] == "fits"
     # Two epochs of two steps of two batches, and two batches of evaluation: the script's own output is on stderr.
     assert "batches 8 evaluated 2" in outcome.stderr
@@ -64,19 +37,37 @@ def test_a_script_that_fits(vramwise):
     assert gpu["left_bytes"] == gpu["total_bytes"] - gpu["device_peak_bytes"]
 
 
-def test_a_script_that_does_not_fit(vramwise):
-    outcome = vramwise("--gpu", "rtx-2060:0.6gb", "--", sys.executable, SCRIPT)
+def test_a_program_that_does_not_fit(dryrun, writes):
+    outcome = dryrun("--gpu", "rtx-2060:0.6gb", *writes, "--", *DRIVER_ONLY, "--n", "7", torch=False)
     assert outcome.returncode == 3
     assert "It does not fit" in outcome.stdout
-    assert "torch.OutOfMemoryError: CUDA out of memory" in outcome.stderr
+    assert "cuMemAlloc failed: 2" in outcome.stderr
 
 
-def test_a_script_that_fails_by_itself(vramwise):
-    outcome = vramwise(
-        "--json", "--gpu", "rtx-3090", "--steps", "1", *vramwise.writes, "--", sys.executable, SCRIPT, "7"
-    )
+def test_a_program_that_fails_by_itself(dryrun, writes):
+    outcome = dryrun("--json", "--gpu", "rtx-3090", *writes, "--", *DRIVER_ONLY, "--exit", "7", torch=False)
     assert outcome.returncode == 7
-    assert json.loads(outcome.stdout)["verdict"] == "script failed"
+    assert outcome.report["verdict"] == "script failed"
+
+
+def test_nvidia_smi_shows_the_emulated_cards(dryrun, writes):
+    query = "nvidia-smi --query-gpu=index,name,memory.total,memory.used,power.draw --format=csv,noheader"
+    command = (
+        f"nvidia-smi -L && {query} && {query},nounits -i 1 && nvidia-smi --query-gpu name --format csv; nvidia-smi"
+    )
+    outcome = dryrun("--gpu", "rtx-3090,rtx-2060:8gb", *writes, "--", "sh", "-c", command, torch=False)
+    lines = outcome.stderr.splitlines()
+    assert lines[0].startswith("GPU 0: NVIDIA GeForce RTX 3090 (UUID: GPU-")
+    assert lines[1].startswith("GPU 1: NVIDIA GeForce RTX 2060 (UUID: GPU-")
+    assert lines[2:8] == [
+        "0, NVIDIA GeForce RTX 3090, 24576 MiB, 0 MiB, [N/A]",
+        "1, NVIDIA GeForce RTX 2060, 8192 MiB, 0 MiB, [N/A]",
+        "1, NVIDIA GeForce RTX 2060, 8192, 0, [N/A]",
+        "name",
+        "NVIDIA GeForce RTX 3090",
+        "NVIDIA GeForce RTX 2060",
+    ]
+    assert "answers -L and --query-gpu only" in lines[8]
 
 
 @pytest.mark.parametrize(
@@ -88,39 +79,39 @@ def test_a_script_that_fails_by_itself(vramwise):
         (["--gpu", "rtx-3090", "--allow-writes", "--", "/no/such/program"], 4, "/no/such/program"),
     ],
 )
-def test_how_it_ends_without_an_answer(vramwise, arguments, code, text):
-    outcome = vramwise(*arguments)
+def test_how_it_ends_without_an_answer(dryrun, arguments, code, text):
+    outcome = dryrun(*arguments, torch=False)
     assert outcome.returncode == code
     assert text in outcome.stderr
 
 
 @pytest.fixture(scope="module")
-def _overlays(vramwise):
-    outcome = vramwise("--gpu", "rtx-3090", "--", "true")
-    if "--allow-writes" in outcome.stderr:
+def _overlays(dryrun, writes):
+    if writes:
+        outcome = dryrun("--gpu", "rtx-3090", "--", "true", torch=False)
         assert outcome.returncode == 2
         pytest.skip(outcome.stderr)
 
 
 @pytest.mark.usefixtures("_overlays")
 class TestNoHarm:
-    def test_what_the_program_writes_is_thrown_away(self, vramwise, tmp_path):
+    def test_what_the_program_writes_is_thrown_away(self, dryrun, tmp_path):
         (tmp_path / "model.pt").write_text("good")
         command = "echo bad > model.pt && echo x > new && mkdir more && cat model.pt >&2"
-        outcome = vramwise("--gpu", "rtx-3090", "--", "sh", "-c", command, cwd=tmp_path)
+        outcome = dryrun("--gpu", "rtx-3090", "--", "sh", "-c", command, cwd=tmp_path, torch=False)
         assert "bad" in outcome.stderr
         assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
         assert (tmp_path / "model.pt").read_text() == "good"
 
-    def test_but_not_in_folders_that_keep_it(self, vramwise, tmp_path):
+    def test_but_not_in_folders_that_keep_it(self, dryrun, tmp_path):
         for name in ("kept", "other"):
             (tmp_path / name).mkdir()
         command = ["sh", "-c", "echo x | tee kept/file other/file"]
-        vramwise("--gpu", "rtx-3090", "--keep-writes", "kept", "--", *command, cwd=tmp_path)
+        dryrun("--gpu", "rtx-3090", "--keep-writes", "kept", "--", *command, cwd=tmp_path, torch=False)
         assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["kept", "kept/file", "other"]
 
-    def test_allow_writes(self, vramwise, tmp_path):
-        vramwise("--gpu", "rtx-3090", "--allow-writes", "--", "touch", "new", cwd=tmp_path)
+    def test_allow_writes(self, dryrun, tmp_path):
+        dryrun("--gpu", "rtx-3090", "--allow-writes", "--", "touch", "new", cwd=tmp_path, torch=False)
         assert (tmp_path / "new").exists()
 
 
@@ -145,13 +136,14 @@ def wait_until(holds, seconds=20):
 
 @pytest.mark.parametrize("arguments", [[], ["--allow-writes"]])
 @pytest.mark.parametrize("how", [None, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_is_left_behind(vramwise, tmp_path, how, arguments):
+@pytest.mark.usefixtures("dryrun")
+def test_nothing_is_left_behind(tmp_path, how, arguments):
     seconds = "0" if how is None else "100"
     program = "import subprocess, sys, time; subprocess.Popen(['setsid', 'sleep', '{0}']); time.sleep({0}); sys.exit(3)"
     command = [sys.executable, "-c", program.format(seconds)]
-    marked = {**environment(), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
+    marked = {**machine.without_torch(machine.own_environment()), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
     process = subprocess.Popen(
-        [vramwise.path, "dryrun", "--gpu", "rtx-3090", *arguments, "--", *command],
+        [machine.program(), "dryrun", "--gpu", "rtx-3090", *arguments, "--", *command],
         env=marked,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -166,16 +158,17 @@ def test_nothing_is_left_behind(vramwise, tmp_path, how, arguments):
         assert code == {None: 3, signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
 
 
-def test_runs_four_at_once_leave_nothing(vramwise, tmp_path):
+@pytest.mark.usefixtures("dryrun")
+def test_runs_four_at_once_leave_nothing(writes, tmp_path):
     # tryouts/repeat makes a hundred.
-    marked = {**environment(), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
+    marked = {**machine.without_torch(machine.own_environment()), "TMPDIR": str(tmp_path), "MARK": f"mark-{tmp_path}"}
     command = [
-        vramwise.path,
+        machine.program(),
         "dryrun",
         "--json",
         "--gpu",
         "rtx-3090",
-        *vramwise.writes,
+        *writes,
         "--",
         "sh",
         "-c",
@@ -196,7 +189,8 @@ def test_runs_four_at_once_leave_nothing(vramwise, tmp_path):
     assert sorted(pathlib.Path("/dev/shm").iterdir()) == shared
 
 
-def test_an_interrupted_loop_tells_what_ran(vramwise, tmp_path):
+@pytest.mark.usefixtures("dryrun")
+def test_an_interrupted_loop_tells_what_ran(writes, tmp_path):
     """A loop without data loaders runs as long as it would; Ctrl-C ends it, and what ran is reported."""
     script = tmp_path / "endless.py"
     script.write_text(
@@ -208,9 +202,10 @@ def test_an_interrupted_loop_tells_what_ran(vramwise, tmp_path):
         "    optimizer.step()\n"
         "    print('stepped', flush=True)\n"
     )
+    machine.count()
     process = subprocess.Popen(
-        [vramwise.path, "dryrun", "--json", "--gpu", "rtx-3090", *vramwise.writes, "--", sys.executable, script],
-        env=environment(),
+        [machine.program(), "dryrun", "--json", "--gpu", "rtx-3090", *writes, "--", sys.executable, script],
+        env=machine.own_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

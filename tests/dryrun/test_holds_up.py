@@ -13,10 +13,6 @@ SHARED_MEMORY = pathlib.Path("/dev/shm")
 SCRIPT = str(machine.HERE / "scripts" / "short.py")
 
 
-def run(tmp_path, *arguments, **options):
-    return machine.run([machine.PYTHON, SCRIPT, *arguments], ["ampere"], tmp_path, **options)
-
-
 def start(folder, *arguments):
     """A run that is not waited for, with a folder of its own for whatever it may leave."""
     folder.mkdir()
@@ -47,29 +43,29 @@ def test_four_at_once_and_a_killed_one_leave_nothing(tmp_path):
     assert not any(pid in name for name in new for pid in pids), new
 
 
-def test_a_spawned_child_has_a_ledger_of_its_own(tmp_path):
-    outcome = run(tmp_path, "spawn")
-    assert outcome.result["child"] == outcome.result["peak"]
-    assert len(outcome.ledgers) == 2
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """A program with children and threads that ended while a thread was inside Python: it must not abort."""
+    return machine.run("processes.py", ["ampere"], tmp_path_factory.mktemp("processes"))
 
 
-def test_threads(tmp_path):
-    outcome = run(tmp_path, "threads")
-    assert outcome.code == 0, outcome.err
-    assert outcome.ledger["unmodelled"] == {}
+def test_children_stay_inert_and_a_fork_is_refused(processes):
+    assert processes.result["quiet"] == ["child\n", ""]
+    assert "Cannot re-initialize CUDA in forked subprocess" in processes.result["forked"]
+
+
+def test_a_spawned_child_has_a_ledger_of_its_own(processes):
+    assert processes.result["child"] == processes.result["peak"]
+    assert len(processes.ledgers) == 2
+    assert all(ledger["unmodelled"] == {} for ledger in processes.ledgers)
 
 
 def test_a_program_without_torch(tmp_path):
-    """NVML and the driver through ctypes, and a program that touches neither."""
-    script = (
-        "import ctypes, json; cuda = ctypes.CDLL('libcuda.so.1'); assert cuda.cuInit(0) == 0\n"
-        "n = ctypes.c_int(); cuda.cuDeviceGetCount(ctypes.byref(n)); p = ctypes.c_void_p()\n"
-        "c = ctypes.c_void_p(); cuda.cuDevicePrimaryCtxRetain(ctypes.byref(c), 0); cuda.cuCtxSetCurrent(c)\n"
-        "code = cuda.cuMemAlloc_v2(ctypes.byref(p), ctypes.c_size_t(64 << 20)); print(json.dumps([n.value, code]))"
-    )
-    outcome = machine.run([machine.PYTHON, "-c", script], ["ampere"], tmp_path)
-    assert outcome.result == [1, 0]
-    assert outcome.ledger["devices"][0]["peak_bytes"] == (400 + 64) << 20
-    quiet = machine.run([machine.PYTHON, "-c", "print('\"nothing\"')"], ["ampere"], tmp_path)
+    """The driver through ctypes, and a program that does not touch it."""
+    command = [machine.PYTHON, str(machine.HERE / "scripts" / "driver_only.py")]
+    outcome = machine.run(command, ["ampere"], tmp_path, torch=False)
+    assert outcome.result == {"cards": 1}
+    assert outcome.ledger["devices"][0]["peak_bytes"] == (400 + 100) << 20
+    quiet = machine.run([machine.PYTHON, "-c", "print('\"nothing\"')"], ["ampere"], tmp_path, torch=False)
     assert (quiet.result, quiet.ledgers) == ("nothing", [])
     assert json.dumps(quiet.err) == '""'

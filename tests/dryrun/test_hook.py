@@ -90,8 +90,8 @@ def test_nothing_is_uploaded_and_the_program_gets_its_answers(tmp_path, monkeypa
 
 def limited(batches, limit, grad=True):
     torch = types.SimpleNamespace(is_grad_enabled=lambda: grad)
-    phases = types.SimpleNamespace(steps=0)
-    owner = loaders.Loaders(torch, phases, limit)
+    owner = loaders.Loaders(torch, types.SimpleNamespace(of_this_thread=lambda: owner.training), limit)
+    owner.training = types.SimpleNamespace(steps=0, backwards=0)
 
     class Loader:
         dataset = "data"
@@ -107,8 +107,8 @@ def test_a_loader_ends_after_steps_not_after_batches():
     owner, loader = limited(100, 3)
     seen = 0
     for seen, _ in enumerate(loader(), 1):
-        owner.backwards += 1
-        owner.phases.steps += seen % 4 == 0
+        owner.training.backwards += 1
+        owner.training.steps += seen % 4 == 0
     assert seen == 12
     assert owner.ended == 1
 
@@ -119,8 +119,8 @@ def test_one_step_is_enough_in_later_epochs():
     for _ in range(4):
         count = 0
         for _ in loader():
-            owner.backwards += 1
-            owner.phases.steps += 1
+            owner.training.backwards += 1
+            owner.training.steps += 1
             count += 1
         lengths.append(count)
     assert lengths == [5, 5, 1, 1]
@@ -141,7 +141,7 @@ def test_an_unknown_optimizer_does_not_run_for_ever():
     owner, loader = limited(10_000, 3)
     count = 0
     for _ in loader():
-        owner.backwards += 1
+        owner.training.backwards += 1
         count += 1
     assert count == 256
 

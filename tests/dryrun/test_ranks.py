@@ -1,8 +1,6 @@
 """One rank of many, alone. Expected sizes are computed here from the shapes in scripts/ranks.py."""
 
 import json
-import os
-import subprocess
 import sys
 
 import machine
@@ -15,35 +13,15 @@ BIASES = 4 * 5 * WIDTH * 4
 WHOLE = WEIGHTS + BIASES
 
 
-@pytest.fixture(scope="module")
-def vramwise():
-    path = machine.emulator().parents[2] / "bin" / "vramwise"
-    if not path.exists():
-        pytest.skip("vramwise is not built beside the emulator")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
-
-    def run(*arguments):
-        return subprocess.run(
-            [path, "dryrun", "--json", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-    return run
-
-
 @pytest.fixture(scope="module", params=[0, 3])
-def outcome(request, vramwise):
+def outcome(request, dryrun):
     """(rank, the report, what the script saw)."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "gpu"]
     script = str(machine.HERE / "scripts" / "ranks.py")
-    ended = vramwise("--gpu", f"{WORLD}xh100-80gb", "--rank", str(request.param), "--", *launcher, script)
+    ended = dryrun("--json", "--gpu", f"{WORLD}xh100-80gb", "--rank", str(request.param), "--", *launcher, script)
     assert ended.returncode == 0, ended.stderr
     seen = next(line for line in ended.stderr.splitlines() if line.startswith('{"ranks"'))
-    return request.param, json.loads(ended.stdout), json.loads(seen)
+    return request.param, ended.report, json.loads(seen)
 
 
 def test_only_this_rank_ran_on_its_own_card(outcome):
@@ -52,6 +30,7 @@ def test_only_this_rank_ran_on_its_own_card(outcome):
     assert [gpu["index"] for gpu in report["gpus"] if gpu["device_peak_bytes"]] == [rank]
     assert seen["ranks"]["rank"] == rank
     assert seen["ranks"]["cards"] == WORLD
+    assert report["gpus"][rank]["at_peak"]["parts_bytes"]["outside PyTorch"] > 0  # NCCL's communicators
     assert seen["ranks"]["samples"] == list(range(rank, 24, WORLD))  # as DistributedSampler splits them
 
 
@@ -107,21 +86,21 @@ def test_tensor_parallel_and_a_mesh_of_two_dimensions(outcome):
     assert found["parameters"] == ((WHOLE - row_biases) // 2 + row_biases) // (WORLD // 2)
 
 
-def test_every_rank_of_a_script_that_spawns_them(vramwise):
+def test_every_rank_of_a_script_that_spawns_them(dryrun):
     script = str(machine.HERE / "scripts" / "spawned.py")
-    ended = vramwise("--gpu", "2xrtx-3090", "--rank", "all", "--", sys.executable, script, "2")
+    ended = dryrun("--json", "--gpu", "2xrtx-3090", "--rank", "all", "--", sys.executable, script, "2")
     assert ended.returncode == 0, ended.stderr
-    report = json.loads(ended.stdout)
+    report = ended.report
     assert [run["rank"] for run in report["ranks"]] == [0, 1]
     assert [[gpu["index"] for gpu in run["gpus"] if gpu["device_peak_bytes"]] for run in report["ranks"]] == [[0], [1]]
     assert "rank 0 of 2 is done" in ended.stderr
     assert "rank 1 of 2 is done" in ended.stderr
 
 
-def test_a_rank_that_there_is_not(vramwise):
+def test_a_rank_that_there_is_not(dryrun):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    ended = vramwise("--gpu", "2xrtx-3090", "--rank", "2", "--", *launcher, "script.py")
+    ended = dryrun("--json", "--gpu", "2xrtx-3090", "--rank", "2", "--", *launcher, "script.py")
     assert ended.returncode != 0
     assert "rank 2 was asked for, but there are 2" in ended.stderr
-    ended = vramwise("--gpu", "2xrtx-3090", "--rank", "some", "--", "true")
+    ended = dryrun("--json", "--gpu", "2xrtx-3090", "--rank", "some", "--", "true")
     assert ended.returncode == 2

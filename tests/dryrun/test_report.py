@@ -1,9 +1,7 @@
 """What `vramwise dryrun` reports: phases, parts of the peak, files, a search. Sizes are computed from shapes."""
 
 import json
-import os
 import pickle
-import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -16,43 +14,21 @@ WEIGHTS = 4 * 2 * 1024 * 4096 * 4
 
 
 @pytest.fixture(scope="module")
-def vramwise():
-    path = machine.emulator().parents[2] / "bin" / "vramwise"
-    if not path.exists():
-        pytest.skip("vramwise is not built beside the emulator")
-
-    def run(*arguments):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "PYTORCH_", "VRAMWISE_"))}
-        return subprocess.run(
-            [path, "dryrun", *map(str, arguments)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-
-    outcome = run("--gpu", "rtx-3090", "--", "true")
-    run.writes = ["--allow-writes"] if "--allow-writes" in outcome.stderr else []
-    return run
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("report")
 
 
 @pytest.fixture(scope="module")
-def outcome(vramwise, folder):
+def outcome(dryrun, writes, folder):
     files = ["--snapshot", folder / "snapshot.pickle", "--html", folder / "report.html"]
     command = [sys.executable, SCRIPT, folder / "model.pt"]
-    return vramwise("--json", "--gpu", "rtx-3090", *files, *vramwise.writes, "--", *command)
+    return dryrun("--json", "--gpu", "rtx-3090", *files, *writes, "--", *command)
 
 
 @pytest.fixture(scope="module")
 def report(outcome):
     assert outcome.returncode == 0, outcome.stderr
-    return json.loads(outcome.stdout)
+    return outcome.report
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +87,22 @@ def test_the_snapshot_is_pytorchs(report, folder):
     assert report["verdict"] == "fits"
 
 
+def test_threads_on_cards_of_their_own_have_their_phases(dryrun, writes, tmp_path, report):
+    """Each of two that train at once has the phases, the peaks and the parts of one that trains alone."""
+    command = [sys.executable, SCRIPT, tmp_path / "model.pt", "threads"]
+    outcome = dryrun("--json", "--gpu", "2xrtx-3090", *writes, "--", *command)
+    assert outcome.returncode == 0, outcome.stderr
+    alone = report["gpus"][0]
+    assert [gpu["index"] for gpu in outcome.report["gpus"]] == [0, 1]
+    for gpu in outcome.report["gpus"]:
+        for key in ("phases", "allocated_peak", "reserved_peak", "device_peak_bytes"):
+            assert gpu[key] == alone[key], (gpu["index"], key)
+        assert gpu["at_peak"]["parts_bytes"] == alone["at_peak"]["parts_bytes"]
+        assert gpu["at_peak"]["phase"] == alone["at_peak"]["phase"]
+    assert outcome.report["steps"] == report["steps"]
+    assert "2 threads trained on cards of their own" in outcome.report["notes"][0]
+
+
 class Page(HTMLParser):
     def __init__(self):
         super().__init__()
@@ -144,29 +136,25 @@ def test_the_page_draws_the_timeline(folder):
     assert "NVIDIA GeForce RTX 3090" in page.text
 
 
-def test_what_does_not_fit_is_measured_beyond(vramwise, tmp_path):
+def test_what_does_not_fit_is_measured_beyond(dryrun, writes, tmp_path):
     command = [sys.executable, SCRIPT, tmp_path / "model.pt"]
-    outcome = vramwise("--json", "--gpu", "rtx-2060:0.6gb", *vramwise.writes, "--", *command)
+    outcome = dryrun("--json", "--gpu", "rtx-2060:0.6gb", *writes, "--", *command)
     assert outcome.returncode == 3
-    report = json.loads(outcome.stdout)
+    report = outcome.report
     assert report["verdict"] == "does not fit"
+    assert "torch.OutOfMemoryError: CUDA out of memory" in outcome.stderr
     beyond = report["beyond"][0]
     assert beyond["device_peak_bytes"] > report["gpus"][0]["total_bytes"]
     assert beyond["at_peak"]["parts_bytes"]["weights"] == WEIGHTS
 
 
-def test_fit_finds_the_largest_value(vramwise, tmp_path):
-    """A script that takes 100 MiB a unit, on a card of 2 GB."""
-    script = tmp_path / "units.py"
-    script.write_text(
-        "import sys, torch\n"
-        "n = int(sys.argv[sys.argv.index('--n') + 1])\n"
-        "x = [torch.empty(100 << 20, dtype=torch.uint8, device='cuda') for _ in range(n)]\n"
-    )
-    command = [sys.executable, script, "--n", "3"]
-    outcome = vramwise("--json", "--gpu", "rtx-2060:2gb", "--fit", "--n {1..64}", *vramwise.writes, "--", *command)
+def test_fit_finds_the_largest_value(dryrun, writes):
+    """A program that takes 100 MiB a unit, on a card of 2 GB."""
+    command = [sys.executable, machine.HERE / "scripts" / "driver_only.py", "--n", "3"]
+    arguments = ["--json", "--gpu", "rtx-2060:2gb", "--fit", "--n {1..64}", *writes]
+    outcome = dryrun(*arguments, "--", *command, torch=False)
     assert outcome.returncode == 0, outcome.stderr
-    answer = json.loads(outcome.stdout)
+    answer = outcome.report
     by_value = {trial["value"]: trial for trial in answer["tried"]}
     largest = answer["largest"]
     assert by_value[largest]["verdict"] == "fits"
@@ -177,13 +165,13 @@ def test_fit_finds_the_largest_value(vramwise, tmp_path):
 
 
 @pytest.mark.parametrize("function", [[], pytest.param(["function"], marks=pytest.mark.sweep)])
-def test_compiled_programs_have_phases_and_see_no_hooks(vramwise, function):
+def test_compiled_programs_have_phases_and_see_no_hooks(dryrun, writes, function):
     command = [sys.executable, machine.HERE / "scripts" / "compiled.py", *function]
-    outcome = vramwise("--json", "--gpu", "rtx-3090", *vramwise.writes, "--", *command)
+    outcome = dryrun("--json", "--gpu", "rtx-3090", *writes, "--", *command)
     assert outcome.returncode == 0, outcome.stderr
     assert "hook" not in outcome.stderr
     assert "graphs 2" in outcome.stderr  # one with gradients, one without
-    report = json.loads(outcome.stdout)
+    report = outcome.report
     expected = ["load", "forward", "backward", "optimizer step"] + (["evaluation"] if not function else [])
     assert [phase["name"] for phase in report["gpus"][0]["phases"]] == expected
     parts = report["gpus"][0]["at_peak"]["parts_bytes"]

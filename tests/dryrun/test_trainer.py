@@ -65,7 +65,7 @@ def check_prediction(memory):
 
 
 def test_detection_sees_the_card(vramwise, tmp_path):
-    outcome = machine.run([str(vramwise), "detect"], ["turing"], tmp_path)
+    outcome = machine.run([str(vramwise), "detect"], ["turing"], tmp_path, torch=False)
     assert outcome.code == 0, outcome.err
     assert "GPU 0: Test card 7.5" in outcome.out
     assert "free                 : 8192 MiB" in outcome.out
@@ -74,11 +74,11 @@ def test_detection_sees_the_card(vramwise, tmp_path):
 def test_a_hidden_card_takes_no_part_and_is_named(vramwise, tmp_path):
     """What CUDA_VISIBLE_DEVICES hides, detection says and plans leave out."""
     cards, plan = ["ampere", "ampere"], [str(vramwise), "plan", "--vram_auto"]
-    both = machine.run(plan, cards, tmp_path, env={"CUDA_VISIBLE_DEVICES": "0,1"})
+    both = machine.run(plan, cards, tmp_path, torch=False, env={"CUDA_VISIBLE_DEVICES": "0,1"})
     assert "Detected GPUs: 2" in both.out, both.err
-    one = machine.run(plan, cards, tmp_path, env={"CUDA_VISIBLE_DEVICES": "1"})
+    one = machine.run(plan, cards, tmp_path, torch=False, env={"CUDA_VISIBLE_DEVICES": "1"})
     assert "Detected GPUs: 1" in one.out, one.err
-    shown = machine.run([str(vramwise), "detect"], cards, tmp_path, env={"CUDA_VISIBLE_DEVICES": "1"}).out
+    shown = machine.run([str(vramwise), "detect"], cards, tmp_path, torch=False, env={"CUDA_VISIBLE_DEVICES": "1"}).out
     assert "CUDA_VISIBLE_DEVICES" in shown, shown
 
 
@@ -156,15 +156,8 @@ def test_a_named_size_through_the_command(vramwise, tmp_path, size, card, precis
         "1",
         "--json",
     ]
-    outcome = subprocess.run(
-        [vramwise, "dryrun", "--json", "--gpu", card, "--allow-writes", "--", *command],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    outcome = machine.dryrun("--json", "--gpu", card, "--allow-writes", "--", *command)
     assert outcome.returncode == 0, outcome.stderr
-    report = json.loads(outcome.stdout)
-    assert (report["verdict"], report["unmodelled"]) == ("fits", {})
+    assert (outcome.report["verdict"], outcome.report["unmodelled"]) == ("fits", {})
     trained = json.loads(outcome.stderr[outcome.stderr.index("\n{\n") :])
     check_prediction(trained["memory"][0])

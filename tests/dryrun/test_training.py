@@ -48,6 +48,7 @@ def test_runs(result, case):
     assert result[case]["reserved"] >= result[case]["allocated"]
 
 
+@pytest.mark.sweep
 def test_a_convolution_takes_the_workspace_that_cudnn_asks_for(emulated, result):
     found = result["convolution_scratch"]
     if found["cudnn"] < 90800:
@@ -92,6 +93,7 @@ def test_ledger(outcome):
     assert ledger["skipped"]["kernels"] > 500
 
 
+@pytest.mark.sweep
 def test_the_same_run_twice_is_the_same(emulated, outcome):
     again = emulated("training.py", ["ampere"], again=1)
     assert again.result == outcome.result

@@ -1,4 +1,5 @@
-// ledger_on_card SETTINGS.json: the ledger against PyTorch's own count of a step on the first CUDA card, as JSON.
+// ledger_on_card SETTINGS.json…: the ledger against PyTorch's own count of a step on the first CUDA card, a line of
+// JSON for each of the settings, one after the other from an empty card.
 //
 // SETTINGS: {"model": …, "step": …} as in run.json, and "workspaces_bytes" of cuBLAS. tests/dryrun/test_ledger.py runs
 // it on emulated cards; on a real one it works as well.
@@ -26,11 +27,12 @@ Result<Json> compare(const std::string& path) {
   VRAMWISE_ASSIGN_OR_RETURN(const StepSettings settings, step_settings_from_json(json.value("step", Json())));
   VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t workspaces, json_get<std::int64_t>(json, "workspaces_bytes"));
 
+  auto* const allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(c10::kCUDA));
+  VRAMWISE_CHECK(allocator != nullptr);
+  if (allocator->initialized()) allocator->emptyCache();
   MeasuredRun run(config, settings, torch::Device(torch::kCUDA, 0));
   run.add_optimizer(".");
   run.step(1);
-  auto* const allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(c10::kCUDA));
-  VRAMWISE_CHECK(allocator != nullptr);
   allocator->resetPeakStats(0);
   run.step(1);
   const auto stats = allocator->getDeviceStats(0);
@@ -46,15 +48,17 @@ Result<Json> compare(const std::string& path) {
 }  // namespace vramwise::testing
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "Usage: ledger_on_card SETTINGS.json\n";
+  if (argc < 2) {
+    std::cerr << "Usage: ledger_on_card SETTINGS.json…\n";
     return 2;
   }
-  const vramwise::Result<vramwise::Json> result = vramwise::testing::compare(argv[1]);
-  if (!result.ok()) {
-    std::cerr << result.error().what << "\n";
-    return static_cast<int>(result.error().code);
+  for (int i = 1; i < argc; ++i) {
+    const vramwise::Result<vramwise::Json> result = vramwise::testing::compare(argv[i]);
+    if (!result.ok()) {
+      std::cerr << result.error().what << "\n";
+      return static_cast<int>(result.error().code);
+    }
+    std::cout << result->dump() << "\n";
   }
-  std::cout << result->dump() << "\n";
   return 0;
 }

@@ -15,7 +15,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "dryrun")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "dryrun")]
 
 import cases as drawn  # noqa: E402
 import machine  # noqa: E402
@@ -47,6 +47,7 @@ def values_environment():
 
 
 def from_torch(cases, card, python=sys.executable, env=None, script="torch_side.py"):
+    machine.count()
     facts = {**machine.CARDS[card], "total_bytes": 1 << 40, "nvml_total_bytes": 1 << 40}
     with tempfile.TemporaryDirectory() as folder:
         emulator = machine.emulator()
@@ -99,12 +100,8 @@ def difference(tape, torch):
     return "\n".join(rows)
 
 
-def compare(seed, each, card="ampere", python=sys.executable, only=None, env=None):
-    """(how many cases were equal, those that were not: (kind, case, difference))."""
-    cases = drawn.draw(seed, each, only)
-    programs = [case for _, case in cases]
-    torch = from_torch(programs, card, python, env)
-    tape = from_tape(programs, card)
+def wrong_ones(cases, tape, torch):
+    """Those that were not equal: (kind, case, difference)."""
     wrong = []
     for (kind, case), ours, theirs in zip(cases, tape, torch, strict=True):
         # Single ops are compared event by event. A block that is recomputed ends in an exception, whose frames Python
@@ -113,6 +110,15 @@ def compare(seed, each, card="ampere", python=sys.executable, only=None, env=Non
             ours, theirs = settled(ours), settled(theirs)
         if ours != theirs:
             wrong.append((kind, case, difference(ours, theirs)))
+    return wrong
+
+
+def compare(seed, each, card="ampere", python=sys.executable, only=None, env=None):
+    """(how many cases were equal, those that were not: (kind, case, difference))."""
+    cases = drawn.draw(seed, each, only)
+    programs = [case for _, case in cases]
+    torch = from_torch(programs, card, python, env)
+    wrong = wrong_ones(cases, from_tape(programs, card), torch)
     return len(cases) - len(wrong), wrong
 
 

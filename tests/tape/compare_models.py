@@ -49,8 +49,10 @@ class Difference:
         return f"{json.dumps(self.run)}\n{peaks}\n{compare.difference(ours, theirs)}"
 
 
-def compared(runs, card, python=machine.PYTHON):
-    torch = compare.from_torch(runs, card, python, compare.values_environment(), "model_side.py")
+def compared(runs, card, python=machine.PYTHON, torch=None):
+    """`torch`: what PyTorch did, where that is known already."""
+    if torch is None:
+        torch = compare.from_torch(runs, card, python, compare.values_environment(), "model_side.py")
     return [Difference(*three) for three in zip(runs, from_tape(runs, card), torch, strict=True)]
 
 

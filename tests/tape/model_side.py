@@ -87,12 +87,16 @@ def measure(run, stacks):
     return {"events": ops.numbered(events), **peaks}
 
 
+def measure_all(runs):
+    assert vramwise_values.load(torch) is None
+    stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
+    return [measure(run, stacks == i) for i, run in enumerate(runs)]
+
+
 def main():
     runs = json.load(sys.stdin)
-    assert vramwise_values.load(torch) is None
     ops.warm_up()
-    stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
-    print(json.dumps([measure(run, stacks == i) for i, run in enumerate(runs)]))
+    print(json.dumps(measure_all(runs)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Runs programs of ops in PyTorch on an emulated card and prints their allocations, as tape_ops does (see there).
 
-Read from stdin: the cases. With VRAMWISE_STACKS=n the stacks of the n-th case go to stderr instead, for whoever asks
+Read from stdin: the cases, or {"ops": the cases, "models": the runs of model_side.py} for both from one process,
+printed under the same names. With VRAMWISE_STACKS=n the stacks of the n-th case go to stderr instead, for whoever asks
 which kernel took a temporary.
 """
 
@@ -248,10 +249,8 @@ def warm_up():
     torch.cuda.is_bf16_supported()  # autocast asks this once, by a tensor of one element
 
 
-def main():
-    cases = json.load(sys.stdin)
+def measure(cases):
     gc.disable()
-    warm_up()
     stacks = int(os.environ.get("VRAMWISE_STACKS", "-1"))
     answers = []
     for i, case in enumerate(cases):
@@ -264,6 +263,22 @@ def main():
             answers.append(str(error).splitlines()[0])
         if stacks == i:
             show_stacks(trace())
+    KEPT.clear()
+    gc.enable()
+    return answers
+
+
+def main():
+    asked = json.load(sys.stdin)
+    warm_up()
+    if isinstance(asked, list):
+        print(json.dumps(measure(asked)))
+        return
+    answers = {"ops": measure(asked["ops"])}
+    if asked["models"]:
+        import model_side
+
+        answers["models"] = model_side.measure_all(asked["models"])
     print(json.dumps(answers))
 
 

@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import pathlib
 import sys
@@ -43,3 +44,37 @@ def with_values(tmp_path_factory):
         return seen[key]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def traces_in(tmp_path_factory):
+    return {fill: tmp_path_factory.mktemp(f"fill{fill}") for fill in (0, 1)}
+
+
+@pytest.fixture(scope="session")
+def together(with_values, traces_in):
+    """What each script printed that needs no setting of its own: {name: result}, all in one process."""
+    scripts = [f"traced:{traces_in[0]}", "operations", "control_flow", "collectives"]
+    if importlib.util.find_spec("transformers"):
+        scripts.append("models")
+    return with_values("together.py", "hopper", *scripts, WORLD_SIZE="4", RANK="0", VRAMWISE_FILL="0").result
+
+
+@pytest.fixture(scope="session")
+def otherwise(with_values, traces_in):
+    """Those that settings change: skipped memory reads as ones, the worst routing, little host memory."""
+    settings = {"VRAMWISE_FILL": "1", "VRAMWISE_ROUTING": "worst"}
+    budget = {"resident_budget_bytes": 128 << 20}
+    scripts = [f"traced:{traces_in[1]}", "control_flow"]
+    return with_values("together.py", "hopper", *scripts, machine_options=budget, **settings).result
+
+
+@pytest.fixture(scope="session")
+def of():
+    """One script's result; what went wrong in it is the test's error."""
+
+    def result(results, name):
+        assert "error" not in results[name], results[name]["error"]
+        return results[name]
+
+    return result

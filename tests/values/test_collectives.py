@@ -4,8 +4,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def result(with_values):
-    return with_values("collectives.py", "hopper", WORLD_SIZE="4", RANK="0").result
+def result(together, of):
+    return of(together, "collectives")
 
 
 def test_gathered_tensors_are_this_ranks_often(result):

@@ -8,14 +8,13 @@ SCRIPT = pathlib.Path(__file__).resolve().parent / "scripts" / "control_flow.py"
 
 
 @pytest.fixture(scope="module")
-def balanced(with_values):
-    return with_values("control_flow.py", "hopper").result
+def balanced(together, of):
+    return of(together, "control_flow")
 
 
 @pytest.fixture(scope="module")
-def worst(with_values):
-    budget = {"resident_budget_bytes": 128 << 20}
-    return with_values("control_flow.py", "hopper", machine_options=budget, VRAMWISE_ROUTING="worst").result
+def worst(otherwise, of):
+    return of(otherwise, "control_flow")
 
 
 def test_kernels_take_the_memory_of_the_true_sizes(balanced):
@@ -95,7 +94,6 @@ def test_balanced_routing_gives_each_expert_its_share(balanced):
     assert balanced["grouped_experts"] == {"groups": [4.0], "counts": [192]}
 
 
-@pytest.mark.sweep
 def test_worst_routing_gives_two_experts_everything(worst):
     found = worst["experts"]
     assert found["rows"] == [4096] * 2

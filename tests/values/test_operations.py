@@ -4,8 +4,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def result(with_values):
-    return with_values("operations.py", "hopper").result
+def result(together, of):
+    return of(together, "operations")
 
 
 def test_every_operation_agrees_with_the_cpu(result):

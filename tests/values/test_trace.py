@@ -9,20 +9,19 @@ SCRIPT = machine.ROOT / "tests" / "values" / "scripts" / "traced.py"
 
 
 @pytest.fixture(scope="module")
-def traces(with_values, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("traces")
+def traces(together, otherwise, of, traces_in):
+    """Both traces of a name, as lines."""
+    for fill, results in enumerate((together, otherwise)):
+        assert of(results, "traced")["loss"] == float(fill), "a number that was skipped is the fill"
 
-    def of(hangs):
-        texts = []
-        for fill in ("0", "1"):
-            path = folder / f"{hangs}-{fill}"
-            result = with_values("traced.py", "hopper", str(path), hangs, VRAMWISE_FILL=fill).result
-            assert result["loss"] == float(fill), "a number that was skipped is the fill"
-            texts.append(path.read_text().splitlines())
-            assert sum(line.startswith("event\t") for line in texts[-1]) == result["events"] > 0
+    def both(name):
+        texts = [(traces_in[fill] / name).read_text().splitlines() for fill in (0, 1)]
+        for text, results in zip(texts, (together, otherwise), strict=True):
+            counted = sum(line.startswith("event\t") for line in text)
+            assert counted == of(results, "traced")["events"][name] > 0
         return texts
 
-    return of
+    return both
 
 
 def events(trace):

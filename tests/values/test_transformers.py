@@ -6,8 +6,8 @@ pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module")
-def balanced(with_values):
-    return with_values("models.py", "hopper").result
+def balanced(together, of):
+    return of(together, "models")
 
 
 def test_masks_and_packed_sequences_are_recognized_as_on_the_cpu(balanced):

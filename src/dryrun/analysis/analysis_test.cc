@@ -87,9 +87,10 @@ TEST(History, MemoryOlderThanTheHistoryIsThere) {
 
 TEST(History, PlacesAreThoseOfTheProgram) {
   Snapshot snapshot;
-  snapshot.allocate(4096, 1,
-                    {frame("/env/site-packages/torch/nn/functional.py", 1),
-                     frame("/env/site-packages/peft/lora.py", 2, "forward"), frame("/me/train.py", 3)});
+  snapshot.allocate(
+      4096, 1,
+      {frame("??", 0), frame("/src/ATen/native/Linear.cpp", 9), frame("/env/site-packages/torch/nn/functional.py", 1),
+       frame("/env/site-packages/peft/lora.py", 2, "forward"), frame("/me/train.py", 3)});
   snapshot.allocate(8192, 1, Json::array({frame("/env/site-packages/torch/utils/checkpoint.py", 1)}));
   const MemoryHistory history = snapshot.read();
   const auto place = [&](std::size_t i) { return history.places.at(history.devices[0].blocks[i].place); };
@@ -104,7 +105,20 @@ TEST(History, RefusesAnotherForm) {
   const auto data = parse_plain_json(R"({"segments": []})", "snapshot");
   ASSERT_TRUE(data.ok());
   EXPECT_FALSE(read_memory_history(*data).ok());
-  EXPECT_FALSE(read_observed_run(Json::object()).ok());
+  EXPECT_FALSE(read_observed_run(Json::object(), 0).ok());
+}
+
+TEST(History, AThreadsCardsHaveItsPhases) {
+  const Json json = {
+      {"modules", {"a"}},
+      {"tensors", Json::array()},
+      {"stretches", {{"forward", 0, 1, 9}}},
+      {"calls", {1, 0}},
+      {"threads", {{{"devices", {1, 2}}, {"stretches", {{"backward", 4, 2, 8}}}, {"calls", Json::array()}}}}};
+  EXPECT_EQ(read_observed_run(json, 0)->stretch_at(5)->name, "forward");
+  EXPECT_EQ(read_observed_run(json, 0)->module_at(5), 0);
+  EXPECT_EQ(read_observed_run(json, 2)->stretch_at(5)->name, "backward");
+  EXPECT_EQ(read_observed_run(json, 2)->module_at(5), -1);
 }
 
 /// One step of training: what each block was for shows in when it came and went.

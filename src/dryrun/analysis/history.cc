@@ -23,7 +23,7 @@ bool is_of_torch(std::string_view file) {
   for (const char* part : {"/torch/", "/vramwise_hook/", "/torchinductor", "/vramwise-dryrun."}) {
     if (file.find(part) != std::string_view::npos) return true;
   }
-  return file.starts_with("<") || file.empty();
+  return !file.ends_with(".py");  // none, "<string>", or a frame of C++, where the program asked for those too
 }
 
 bool is_installed(std::string_view file) {
@@ -168,6 +168,15 @@ Status read_calls(const Json& json, std::vector<ModuleCall>& calls) {
   return Done{};
 }
 
+/// The thread's whose cards these are, else the program's.
+Result<Json> training_on(const Json& json, std::int64_t device) {
+  for (const Json& thread : json.value("threads", Json::array())) {
+    VRAMWISE_ASSIGN_OR_RETURN(const auto devices, json_get<std::vector<std::int64_t>>(thread, "devices"));
+    if (std::find(devices.begin(), devices.end(), device) != devices.end()) return thread;
+  }
+  return json;
+}
+
 }  // namespace
 
 Result<MemoryHistory> read_memory_history(const PlainData& snapshot) {
@@ -196,12 +205,13 @@ std::int64_t ObservedRun::module_at(std::int64_t time_us) const {
   return after == calls.begin() ? -1 : std::prev(after)->module;
 }
 
-Result<ObservedRun> read_observed_run(const Json& json) {
+Result<ObservedRun> read_observed_run(const Json& json, std::int64_t device) {
   ObservedRun run;
   VRAMWISE_ASSIGN_OR_RETURN(run.modules, json_get<std::vector<std::string>>(json, "modules"));
-  VRAMWISE_RETURN_IF_ERROR(read_calls(json, run.calls));
+  VRAMWISE_ASSIGN_OR_RETURN(const Json training, training_on(json, device));
+  VRAMWISE_RETURN_IF_ERROR(read_calls(training, run.calls));
   try {
-    for (const Json& row : json.at("stretches")) {
+    for (const Json& row : training.at("stretches")) {
       run.stretches.push_back({.name = row.at(0).get<std::string>(),
                                .step = row.at(1).get<std::int64_t>(),
                                .begin_us = row.at(2).get<std::int64_t>(),

@@ -85,7 +85,8 @@ struct ObservedRun {
   std::int64_t module_at(std::int64_t time_us) const;
 };
 
-/// Reads torch.PID.json. Errors: a key is missing or of another type.
-Result<ObservedRun> read_observed_run(const Json& json);
+/// Reads of torch.PID.json what was seen of the training on one device: threads that trained on cards of their own have
+/// stretches and calls of their own. Errors: a key is missing or of another type.
+Result<ObservedRun> read_observed_run(const Json& json, std::int64_t device);
 
 }  // namespace vramwise

@@ -18,12 +18,15 @@ for i in range(nvml_count.value):
     nvml.nvmlDeviceGetMemoryInfo(handle, memory)
     nvml_cards.append({"name": name.value.decode(), "total": memory[0]})
 
-moved = None
-if count > 1:
-    x = torch.arange(5, device="cuda:0")
-    x.copy_(torch.arange(5))
-    moved = x.to("cuda:1").to("cuda:0").tolist()
-    large = torch.empty(1 << 30, dtype=torch.uint8, device="cuda:1")
+x = torch.arange(5, device="cuda:0")
+x.copy_(torch.arange(5))
+moved = x.to("cuda:1").to("cuda:0").tolist()
+large = torch.empty(1 << 30, dtype=torch.uint8, device="cuda:1")
+try:
+    torch.zeros(3, device="cuda:2") + 1
+    old = "worked"
+except RuntimeError as error:
+    old = str(error)
 print(
     json.dumps(
         {
@@ -33,6 +36,8 @@ print(
             "free": [torch.cuda.mem_get_info(i)[0] for i in range(count)],
             "nvml": nvml_cards,
             "moved": moved,
+            "old": old,
+            "architectures": torch.cuda.get_arch_list(),
         }
     )
 )

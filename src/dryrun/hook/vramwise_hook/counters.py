@@ -4,6 +4,7 @@ A stretch's own peak needs the counters' peaks to be reset when it begins. The p
 is remembered and put back into every answer that it gets.
 """
 
+import threading
 import time
 
 from .harmless import harmless
@@ -14,6 +15,7 @@ _POOLED = ("allocated_bytes", "reserved_bytes")
 class Counters:
     def __init__(self, torch):
         self.torch = torch
+        self.lock = threading.RLock()
         self._before = {}  # (device, name of a counter): the peak that the program would see without our resets
         core = torch._C
         self._read, self._reset = core._cuda_memoryStats, core._cuda_resetPeakMemoryStats
@@ -61,11 +63,11 @@ class Counters:
         cuda = self.torch.cuda
         return range(cuda.device_count()) if cuda.is_initialized() else ()
 
-    def take(self):
-        """{device: (allocated peak, reserved peak, outside, retries, errors)} since the last call; outside is what lies
-        on the card and is not PyTorch's."""
+    def take(self, covers=lambda device: True):
+        """{device: (allocated peak, reserved peak, outside, retries, errors)} since the last call, for the
+        devices that it `covers`; outside is what lies on the card and is not PyTorch's."""
         taken = {}
-        for device in self.devices():
+        for device in filter(covers, self.devices()):
             stats = self._read(device)
             if not stats or not stats["reserved_bytes"]["all"]["peak"]:
                 continue

@@ -9,9 +9,8 @@ _MOST_BACKWARDS = 256
 
 
 class Loaders:
-    def __init__(self, torch, phases, limit):
-        self.torch, self.phases, self.limit = torch, phases, limit
-        self.backwards = 0
+    def __init__(self, torch, trainings, limit):
+        self.torch, self.trainings, self.limit = torch, trainings, limit
         self.ended = 0
         self.epochs = {}  # id of a data set (loaders are made anew): how often it was gone through for training
 
@@ -27,7 +26,8 @@ class _Limited:
         self._owner, self._batches = owner, batches
         self._data = id(getattr(loader, "dataset", loader))
         self._count, self._epoch, self._over = 0, None, False
-        self._steps, self._backwards = owner.phases.steps, owner.backwards
+        self._training = owner.trainings.of_this_thread()
+        self._steps, self._backwards = self._training.steps, self._training.backwards
 
     def __getattr__(self, name):
         return getattr(self._batches, name)
@@ -53,13 +53,15 @@ class _Limited:
         return batch
 
     def _is_enough(self):
-        owner = self._owner
-        if owner.backwards > self._backwards:
+        owner, training = self._owner, self._owner.trainings.of_this_thread()
+        if training is not self._training:  # this thread's own began when there was a batch already
+            self._training, self._steps, self._backwards = training, 0, 0
+        if training.backwards > self._backwards:
             if self._epoch is None:
                 self._epoch = owner.epochs.get(self._data, 0)
                 owner.epochs[self._data] = self._epoch + 1
             limit = owner.limit if self._epoch < _FULL_EPOCHS else 1
-            steps = owner.phases.steps - self._steps
-            return steps >= limit or (steps == 0 and owner.backwards - self._backwards >= _MOST_BACKWARDS)
+            steps = training.steps - self._steps
+            return steps >= limit or (steps == 0 and training.backwards - self._backwards >= _MOST_BACKWARDS)
         ahead = _LOOKAHEAD if owner.torch.is_grad_enabled() else 0
         return self._count >= owner.limit + ahead

@@ -5,22 +5,20 @@ compiles for the first time; from then on the outermost modules that were seen h
 """
 
 import weakref
-from array import array
 
 from .counters import now
 from .harmless import harmless
 from .phases import BACKWARD, EVALUATION, FORWARD, LOAD
+from .threads import cards_of
 
 _MOST_CALLS = 400_000
 
 
 class Modules:
-    def __init__(self, torch, phases, tensors):
-        self.torch, self.phases, self.tensors = torch, phases, tensors
+    def __init__(self, torch, trainings, tensors):
+        self.torch, self.trainings, self.tensors = torch, trainings, tensors
         self.names, self.index = [], {}  # of modules: their names, and id -> index
-        self.calls = array("q")  # pairs: time, index of the module that runs from then on (-1: none)
-        self.stack = []
-        self.roots = weakref.WeakKeyDictionary()  # root: does it train?
+        self.roots = weakref.WeakKeyDictionary()  # root: (does it train?, the cards it lies on)
         self.handles = []
         self.compiling = torch.compiler.is_compiling if hasattr(torch.compiler, "is_compiling") else lambda: False
 
@@ -50,8 +48,8 @@ class Modules:
 
     @harmless
     def _begin_compiled(self, module):
-        if self.phases.here():
-            self._begin_root(module)
+        if training := self.trainings.here(lambda: self._cards(module)):
+            self._begin_root(training, module)
             self.before_compiling()
 
     @harmless
@@ -63,53 +61,71 @@ class Modules:
         compiled = self.torch._dynamo.eval_frame.OptimizedModule
         if not any(isinstance(root, compiled) for root in self.roots):
             # A function is compiled, with the modules in it: their calls can't be followed from here on.
-            self.phases.follows_calls = False
-            if self.phases.name in (None, LOAD):
-                self.phases.begin(FORWARD)
+            for training in self.trainings.all():
+                training.follows_calls = False
+                if training.name in (None, LOAD):
+                    training.begin(FORWARD)
         for root in list(self.roots):
             if not isinstance(root, self.torch.jit.ScriptModule):
                 root.register_forward_pre_hook(self._enter_root)
-        self.stack.clear()
-        self._mark(-1)
+        for training in self.trainings.all():
+            training.stack.clear()
+            self._mark(training, -1)
 
     @harmless
     def _enter_root(self, module, _arguments):
-        if not self.compiling() and self.phases.here():
-            self._begin_root(module)
+        if not self.compiling() and (training := self.trainings.here(lambda: self._cards(module))):
+            self._begin_root(training, module)
 
     @harmless
     def _enter(self, module, _arguments):
-        if self.compiling() or not self.phases.here():
+        # Replicas are called in threads of DataParallel, whose own call is what the phase is of.
+        if self.compiling() or getattr(module, "_is_replica", False):
             return
-        if not self.stack:
-            self._begin_root(module)
+        training = self.trainings.of_this_thread()
+        if not training.stack or not self.trainings.is_in(training):
+            training = self.trainings.here(lambda: self._cards(module))
+        if training is None:
+            return
+        if not training.stack:
+            self._begin_root(training, module)
         index = self.index.get(id(module))
         if index is None:  # made after its root was named
             self._learn(module)
             index = self.index[id(module)]
-        self.stack.append(index)
-        self._mark(index)
+        training.stack.append(index)
+        self._mark(training, index)
 
     @harmless
     def _leave(self, module, _arguments, _output):
-        if self.stack and not self.compiling() and self.phases.here():
-            self.stack.pop()
-            self._mark(self.stack[-1] if self.stack else -1)
-
-    def _mark(self, index):
-        if len(self.calls) < 2 * _MOST_CALLS:
-            self.calls.extend((now(), index))
-
-    def _begin_root(self, module):
-        if self.phases.name == BACKWARD:  # recomputed for a checkpoint
+        if self.compiling() or getattr(module, "_is_replica", False):
             return
-        if module not in self.roots:
-            self.roots[module] = any(p.requires_grad for p in module.parameters())
+        training = self.trainings.of_this_thread()
+        if training.stack and self.trainings.is_in(training):
+            training.stack.pop()
+            self._mark(training, training.stack[-1] if training.stack else -1)
+
+    def _mark(self, training, index):
+        if len(training.calls) < 2 * _MOST_CALLS:
+            training.calls.extend((now(), index))
+
+    def _cards(self, module):
+        """Of the outermost modules; for a new one they are looked up, and again until it has come to a card."""
+        known = self.roots.get(module)
+        return known[1] if known and known[1] else cards_of(list(module.parameters()))
+
+    def _begin_root(self, training, module):
+        if training.name == BACKWARD:  # recomputed for a checkpoint
+            return
+        known = self.roots.get(module)
+        if known is None or not known[1]:
+            self.roots[module] = any(p.requires_grad for p in module.parameters()), self._cards(module)
+        if known is None:
             self._learn(module)
-        evaluates = self.roots[module] and not self.torch.is_grad_enabled()
-        if evaluates or self.phases.name != EVALUATION or self.torch.is_grad_enabled():
-            self.phases.begin(EVALUATION if evaluates else FORWARD)
-        self.tensors.note_modules(module, self.phases.steps)
+        evaluates = self.roots[module][0] and not self.torch.is_grad_enabled()
+        if evaluates or training.name != EVALUATION or self.torch.is_grad_enabled():
+            training.begin(EVALUATION if evaluates else FORWARD)
+        self.tensors.note_modules(module, training.steps)
 
     def _learn(self, root):
         for name, module in root.named_modules():

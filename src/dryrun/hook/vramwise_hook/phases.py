@@ -2,10 +2,11 @@
 
 What happens after a backward pass, an optimizer step or a save belongs to whatever begins next: clipping to the
 optimizer step, the next batch to the next forward pass. What follows a forward pass or an evaluation belongs to it.
+
+A program trains in one thread, whichever that is; `threads.py` tells whose phase a call is.
 """
 
-import os
-import threading
+from array import array
 
 from .counters import now
 from .harmless import harmless
@@ -16,60 +17,86 @@ OPTIMIZER, EVALUATION, SAVE = "optimizer step", "evaluation", "checkpoint save"
 _MOST_STRETCHES = 20_000
 
 
-class Phases:
-    def __init__(self, counters):
-        self.counters = counters
-        counters.before_reset = self.before_reset
-        self.name, self.since, self.steps = LOAD, now(), 0
+class Training:
+    """One training: the phase that it is in, and what was seen of it. `covers(device)`: the card is its own."""
+
+    def __init__(self, counters, covers):
+        self.counters, self.covers = counters, covers
+        self.name, self.since, self.steps, self.backwards = LOAD, now(), 0, 0
+        self.steps_of = {}  # id of an optimizer: its steps. A program with two takes both in one step.
+        self.depth = {BACKWARD: 0, SAVE: 0}
+        self.stack = []  # numbers of the modules that are being called
+        self.calls = array("q")  # pairs: time, number of the module that runs from then on (-1: none)
         self.follows_calls = True  # False: what follows a step is a forward pass, as nothing tells
         self.stretches = []  # [name, step, begin, end]
         self.peaks = {}  # name: {device: {"allocated": (bytes, step), "reserved": …, "device": …}}
         self.totals = {}  # device: (retries, errors)
-        self.process, self.thread = os.getpid(), threading.get_ident()
 
-    def here(self):
-        """Neither in a fork nor in a thread beside the program's own."""
-        return threading.get_ident() == self.thread and os.getpid() == self.process
+    def is_busy(self):
+        """In the middle of something that ends in the same thread."""
+        return bool(self.stack) or any(self.depth.values()) or self.name == OPTIMIZER
 
     @harmless
     def begin(self, name):
         if name == self.name:
             return
         if self.name is not None:
-            self._close()
+            self.close()
         self.name = name
 
     @harmless
     def end(self):
         if self.name is not None:
-            self._close()
+            self.close()
             self.name = None
+
+    def count_step(self, optimizer):
+        self.steps_of[id(optimizer)] = self.steps_of.get(id(optimizer), 0) + 1
+        self.steps = max(self.steps_of.values())
 
     @harmless
     def before_reset(self):
         """The program forgets its peaks; the report keeps them, for the phase that it is in or comes from."""
-        if self.here():
-            name = self.name
-            self.name = name or (self.stretches[-1][0] if self.stretches else LOAD)
-            self._close()
-            self.name = name
+        name = self.name
+        self.name = name or self._last()
+        self.close()
+        self.name = name
 
     @harmless
     def finish(self):
         """The program's end. What came after the last phase belongs to it."""
-        if self.name is None and self.stretches:
-            self.name = self.stretches[-1][0]
+        self.name = self.name or self._last()
         self.end()
+
+    def _last(self):
+        return self.stretches[-1][0] if self.stretches else LOAD
+
+    def close(self):
+        """The stretch ends here, and its peaks are noted."""
+        with self.counters.lock:
+            self._close()
 
     def _close(self):
         end = now()
         if len(self.stretches) < _MOST_STRETCHES:
             self.stretches.append([self.name, self.steps, self.since, end])
         self.since = end
-        seen = self.peaks.setdefault(self.name, {})
-        for device, (allocated, reserved, outside, retries, errors) in self.counters.take().items():
-            best = seen.setdefault(device, {})
-            for key, value in (("allocated", allocated), ("reserved", reserved), ("device", reserved + outside)):
-                if value > best.get(key, (-1, 0))[0]:
-                    best[key] = (value, self.steps)
+        for device, (allocated, reserved, outside, retries, errors) in self.counters.take(self.covers).items():
+            self._note(self.name, device, "allocated", allocated, self.steps)
+            self._note(self.name, device, "reserved", reserved, self.steps)
+            self._note(self.name, device, "device", reserved + outside, self.steps)
             self.totals[device] = (retries, errors)
+
+    def _note(self, name, device, key, size, step):
+        best = self.peaks.setdefault(name, {}).setdefault(device, {})
+        if size > best.get(key, (-1, 0))[0]:
+            best[key] = (size, step)
+
+    def take_over(self, other, devices):
+        """What `other` saw of these cards before they were known to be this one's was their loading."""
+        for seen in other.peaks.values():
+            for device in devices & seen.keys():
+                for key, (size, _) in seen.pop(device).items():
+                    self._note(LOAD, device, key, size, 0)
+        for device in devices & other.totals.keys():
+            self.totals[device] = other.totals.pop(device)

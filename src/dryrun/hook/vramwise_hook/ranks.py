@@ -13,6 +13,7 @@ import sys
 from . import imports
 
 WANTED = int(os.environ.get("VRAMWISE_RANK", "0"))
+_FOLDER = os.environ.get("VRAMWISE_LEDGER_DIR", "")
 _found = {"assumed": {}}
 
 
@@ -39,7 +40,7 @@ def assumed(what):
 
 
 def _write():
-    path = os.path.join(os.environ["VRAMWISE_LEDGER_DIR"], f"ranks.{os.getpid()}.json")
+    path = os.path.join(_FOLDER, f"ranks.{os.getpid()}.json")
     try:
         with open(path + ".part", "w") as file:
             json.dump(_found, file)

@@ -16,6 +16,7 @@ class Tensors:
         self.rows = []  # [device, address, bytes, kind, name, time]
         self.names = {}  # id of a parameter: its name
         self.noted = set()
+        self.has_halves = False  # a module has parameters of 16 bits, of which an optimizer may hold copies of 32
 
     def _is_due(self, what, steps):
         due = steps <= _FIRST_STEPS or steps & (steps - 1) == 0
@@ -30,6 +31,7 @@ class Tensors:
             return
         for name, parameter in root.named_parameters():
             self.names[id(parameter)] = name
+            self.has_halves = self.has_halves or parameter.dtype in (self.torch.float16, self.torch.bfloat16)
             self._note(parameter, "weights", name)
         for name, buffer in root.named_buffers():
             self._note(buffer, "weights", name)
@@ -37,9 +39,9 @@ class Tensors:
     @harmless
     def note_gradients(self, optimizer, steps):
         if self._is_due((id(optimizer), "gradients"), steps):
-            if any(id(parameter) not in self.names for parameter in _parameters(optimizer)):
+            if any(id(parameter) not in self.names for parameter in parameters_of(optimizer)):
                 self._search_modules(steps)
-            for parameter in _parameters(optimizer):
+            for parameter in parameters_of(optimizer):
                 for gradient in (parameter.grad, getattr(parameter, "main_grad", None)):
                     if gradient is not None:
                         self._note(gradient, "gradients", self._name(parameter))
@@ -52,9 +54,12 @@ class Tensors:
             name = self._name(parameter)
             for key, value in state.items() if isinstance(state, dict) else ():
                 self._note(value, "optimizer states", f"{name} ({key})")
-        for parameter in _parameters(optimizer):
-            if id(parameter) not in self.names:  # a copy in full precision that belongs to no module
-                self._note(parameter, "optimizer states", "master weights")
+        for parameter in parameters_of(optimizer):
+            if id(parameter) not in self.names:
+                if self.has_halves and parameter.dtype == self.torch.float32:
+                    self._note(parameter, "optimizer states", "master weights")
+                else:
+                    self._note(parameter, "weights", "a tensor of no module")
 
     def _search_modules(self, steps):
         """Modules whose calls were not seen, in compiled functions for instance. Takes a tenth of a second, once."""
@@ -97,5 +102,5 @@ class Tensors:
                         self._note(item, kind, name, depth + 1)
 
 
-def _parameters(optimizer):
+def parameters_of(optimizer):
     return (parameter for group in optimizer.param_groups for parameter in group["params"])

@@ -11,12 +11,14 @@ from .counters import Counters
 from .harmless import harmless
 from .loaders import Loaders
 from .modules import Modules
-from .phases import BACKWARD, FORWARD, OPTIMIZER, SAVE, Phases
-from .tensors import Tensors
+from .phases import BACKWARD, FORWARD, OPTIMIZER, SAVE
+from .tensors import Tensors, parameters_of
+from .threads import Trainings, cards_of
 
 
 def install(torch):
     watch = Watch(torch, int(os.environ.get("VRAMWISE_STEPS", "0")), os.environ["VRAMWISE_LEDGER_DIR"])
+    watch.leave_a_sign()
     # Each is harmless: with a torch of another shape the others go on.
     for part in (watch.follow_modules, watch.follow_steps, watch.follow_saving, watch.record, watch.end_loaders):
         part()
@@ -26,12 +28,16 @@ def install(torch):
 class Watch:
     def __init__(self, torch, limit, folder):
         self.torch, self.limit, self.folder = torch, limit, folder
-        self.phases = Phases(Counters(torch))
+        self.trainings = Trainings(Counters(torch))
         self.tensors = Tensors(torch)
-        self.modules = Modules(torch, self.phases, self.tensors)
-        self.loaders = Loaders(torch, self.phases, limit)
-        self.steps_of = {}  # id of an optimizer: its steps. A program with two takes both in one step.
-        self.depth = {BACKWARD: 0, SAVE: 0}
+        self.modules = Modules(torch, self.trainings, self.tensors)
+        self.loaders = Loaders(torch, self.trainings, limit)
+
+    @harmless
+    def leave_a_sign(self):
+        """Who finds a process of PyTorch without it knows that this package was not loaded there: python -I."""
+        with open(os.path.join(self.folder, f"hook.{os.getpid()}"), "w"):
+            pass
 
     @harmless
     def follow_modules(self):
@@ -55,7 +61,7 @@ class Watch:
     @harmless
     def follow_saving(self):
         self._follow_calls(self.torch, "save", SAVE)
-        self._follow_calls(self.torch.nn.Module, "state_dict", SAVE, lambda: self.phases.steps > 0)
+        self._follow_calls(self.torch.nn.Module, "state_dict", SAVE, lambda: self.trainings.steps > 0)
         for name in ("save_file", "save_model", "save"):
             imports.after("safetensors.torch", lambda module, name=name: self._follow_calls(module, name, SAVE))
         for name in ("save", "async_save"):
@@ -84,40 +90,42 @@ class Watch:
 
         @functools.wraps(original)
         def followed(*arguments, **options):
-            if self.modules.compiling() or not self.phases.here() or self.depth[phase] or not when():
+            tensors = arguments[0] if phase == BACKWARD and arguments else ()
+            silent = self.modules.compiling() or not when()
+            training = None if silent else self.trainings.here(lambda: cards_of(tensors))
+            if training is None or training.depth[phase]:
                 return original(*arguments, **options)
-            before = self.phases.name
-            self.phases.begin(phase)
-            self.depth[phase] += 1
-            if phase == BACKWARD:
-                self.loaders.backwards += 1
+            before = training.name
+            training.begin(phase)
+            training.depth[phase] += 1
+            training.backwards += phase == BACKWARD
             try:
                 return original(*arguments, **options)
             finally:
-                self.depth[phase] -= 1
+                training.depth[phase] -= 1
                 if before != BACKWARD:
-                    self.phases.end()
+                    training.end()
 
         setattr(owner, name, followed)
 
     def _before_step(self, optimizer):
-        if self.phases.here():
-            self.tensors.note_gradients(optimizer, self.phases.steps)
-            self.phases.begin(OPTIMIZER)
+        if training := self.trainings.here(lambda: cards_of(list(parameters_of(optimizer))), steps=True):
+            self.tensors.note_gradients(optimizer, training.steps)
+            training.begin(OPTIMIZER)
 
     def _after_step(self, optimizer):
-        if self.phases.here():
-            self.tensors.note_states(optimizer, self.phases.steps)
-            self.phases.end()
-            self.steps_of[id(optimizer)] = self.steps_of.get(id(optimizer), 0) + 1
-            self.phases.steps = max(self.steps_of.values())
-            if not self.phases.follows_calls:
-                self.phases.begin(FORWARD)
+        training = self.trainings.of_this_thread()
+        if self.trainings.is_in(training):
+            self.tensors.note_states(optimizer, training.steps)
+            training.end()
+            training.count_step(optimizer)
+            if not training.follows_calls:
+                training.begin(FORWARD)
 
     def write(self):
-        if os.getpid() != self.phases.process:
+        if os.getpid() != self.trainings.process:
             return
-        self.phases.finish()
+        self.trainings.finish()
         # The interpreter's end is where things may break: the ledger is on disk before it.
         write_ledger = getattr(ctypes.CDLL(None), "vramwise_emulator_write_ledger", None)
         if write_ledger:
@@ -130,26 +138,32 @@ class Watch:
         os.replace(path + ".part", path)
 
     def _path(self, kind, suffix):
-        return os.path.join(self.folder, f"{kind}.{self.phases.process}.{suffix}")
+        return os.path.join(self.folder, f"{kind}.{self.trainings.process}.{suffix}")
 
     def _report(self):
-        phases = self.phases
+        trainings = self.trainings
+        others = [each for each in trainings.all() if each is not trainings.first]
         return {
             "torch": str(self.torch.__version__),
-            "steps": phases.steps,
-            "backwards": self.loaders.backwards,
+            "steps": trainings.steps,
+            "backwards": trainings.backwards,
             "loaders_ended": self.loaders.ended,
             "devices": [
                 {"index": device, "retries": retries, "ooms": errors}
-                for device, (retries, errors) in sorted(phases.totals.items())
+                for device, (retries, errors) in sorted(trainings.totals().items())
             ],
             "phases": [
                 {"name": name, "devices": [{"index": device, **best} for device, best in sorted(seen.items())]}
-                for name, seen in phases.peaks.items()
+                for name, seen in trainings.peaks().items()
             ],
-            "stretches": phases.stretches,
+            "stretches": trainings.first.stretches,
+            "calls": trainings.first.calls.tolist(),
+            "threads": [
+                {"devices": sorted(trainings.cards[each]), "stretches": each.stretches, "calls": each.calls.tolist()}
+                for each in others
+            ],
+            "threads_are_mixed": trainings.is_mixed,
             "modules": self.modules.names,
-            "calls": self.modules.calls.tolist(),
             "tensors": self.tensors.rows,
             "values": values.report(),
         }
