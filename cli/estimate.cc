@@ -13,6 +13,7 @@
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
+#include "report/training_html.h"
 #include "report/training_report.h"
 
 namespace vramwise::cli {
@@ -30,6 +31,7 @@ struct EstimateArguments {
   bool no_clip = false;
   bool expandable_segments = false;
   bool as_json = false;
+  std::string html;
 };
 
 struct Configuration {
@@ -148,11 +150,20 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   report.inputs = inputs_of(command, arguments, configuration);
   if (settings.lora.is_on() && !configuration.model.architecture.takes_lora)
-    return incomplete(fmt::format("LoRA on the layers of {} is not modelled", configuration.model.model_type), "`vramwise dryrun` measures it");
+    return incomplete(fmt::format("LoRA on the layers of {} is not modelled", configuration.model.model_type),
+                      "`vramwise dryrun` measures it");
   if (settings.lora.is_on() && report.estimate.trained_parameters == 0)
     return usage_error("--lora_targets names no layer of this model");
-  if (configuration.model.architecture.max_positions > 0 && settings.seq_len > configuration.model.architecture.max_positions)
-    report.notes.push_back(fmt::format("the model is made for at most {} tokens", configuration.model.architecture.max_positions));
+  if (configuration.model.architecture.max_positions > 0 &&
+      settings.seq_len > configuration.model.architecture.max_positions)
+    report.notes.push_back(
+        fmt::format("the model is made for at most {} tokens", configuration.model.architecture.max_positions));
+  if (!arguments.html.empty()) {
+    VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
+                              trace_training(configuration.model, settings, report.hardware.hardware));
+    VRAMWISE_RETURN_IF_ERROR(
+        write_file_atomically(arguments.html, training_html(report, training_timeline(trace, options))));
+  }
   if (arguments.as_json) {
     fmt::print("{}\n", training_json(report).dump(2, ' ', false, Json::error_handler_t::replace));
   } else {
@@ -191,6 +202,7 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   command->add_flag("--expandable_segments", arguments->expandable_segments,
                     "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True");
   command->add_flag("--json", arguments->as_json, "Print JSON (docs/formats.md)");
+  command->add_option("--html", arguments->html, "Write a page with the timeline of memory over the run");
   command->callback([command, arguments, &outcome] { outcome = estimate(*command, *arguments); });
 }
 

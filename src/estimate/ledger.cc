@@ -58,6 +58,23 @@ const char* phase_name(Phase phase) {
   return "";
 }
 
+const char* owner_name(Owner owner) {
+  constexpr const char* kNames[kOwners] = {"weights",         "gradients",   "optimizer states", "activations",
+                                           "logits and loss", "temporaries", "workspaces"};
+  return kNames[static_cast<int>(owner)];
+}
+
+Breakdown Breakdown::of(const BytesByOwner& bytes) {
+  const auto at = [&](Owner owner) { return bytes[static_cast<std::size_t>(owner)]; };
+  return {.weights = at(Owner::kWeights),
+          .gradients = at(Owner::kGradients),
+          .optimizer_states = at(Owner::kOptimizerStates),
+          .activations = at(Owner::kActivations),
+          .loss = at(Owner::kLoss),
+          .temporaries = at(Owner::kTemporaries),
+          .workspaces = at(Owner::kWorkspaces)};
+}
+
 Bytes Breakdown::total() const {
   return weights + gradients + optimizer_states + activations + loss + temporaries + workspaces;
 }

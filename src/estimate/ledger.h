@@ -1,6 +1,7 @@
 // The ledger: what one training step of our decoder takes on one device, at its peak, and what that consists of.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "base/bytes.h"
@@ -28,6 +29,22 @@ struct Target {
   bool holds_optimizer = true;
 };
 
+/// What a block is for; the fields of Breakdown.
+enum class Owner : std::uint8_t {
+  kWeights,
+  kGradients,
+  kOptimizerStates,
+  kActivations,
+  kLoss,
+  kTemporaries,
+  kWorkspaces
+};
+inline constexpr int kOwners = 7;
+const char* owner_name(Owner owner);
+
+/// Bytes of each owner, by its number.
+using BytesByOwner = std::array<Bytes, kOwners>;
+
 /// Live bytes by owner at the moment of the peak; their sum is `allocated`.
 struct Breakdown {
   Bytes weights{};           ///< working weights, in the compute precision
@@ -38,6 +55,7 @@ struct Breakdown {
   Bytes temporaries{};       ///< everything else that lives only within an operator
   Bytes workspaces;
 
+  static Breakdown of(const BytesByOwner& bytes);
   Bytes total() const;
 };
 

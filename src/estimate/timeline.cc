@@ -30,15 +30,4 @@ void Timeline::give_back(const Block& block) {
   if (block.place_ != kNoBlock) allocator_->free(block.place_);
 }
 
-Breakdown Timeline::at_peak() const {
-  const auto of = [&](Owner owner) { return peak_by_owner_[static_cast<std::size_t>(owner)]; };
-  return {.weights = of(Owner::kWeights),
-          .gradients = of(Owner::kGradients),
-          .optimizer_states = of(Owner::kOptimizerStates),
-          .activations = of(Owner::kActivations),
-          .loss = of(Owner::kLoss),
-          .temporaries = of(Owner::kTemporaries),
-          .workspaces = of(Owner::kWorkspaces)};
-}
-
 }  // namespace vramwise

@@ -13,10 +13,6 @@ namespace vramwise {
 
 class CachingAllocator;
 
-/// What a block is for; the fields of Breakdown.
-enum class Owner { kWeights, kGradients, kOptimizerStates, kActivations, kLoss, kTemporaries, kWorkspaces };
-inline constexpr int kOwners = 7;
-
 class Timeline {
  public:
   /// Every block is rounded up to a multiple of `granule` bytes, as the allocator of the device does. `allocator`,
@@ -70,7 +66,7 @@ class Timeline {
   Bytes live() const { return live_; }
   Bytes peak() const { return peak_; }
   Phase peak_phase() const { return peak_phase_; }
-  Breakdown at_peak() const;
+  Breakdown at_peak() const { return Breakdown::of(peak_by_owner_); }
 
  private:
   void give_back(const Block& block);
@@ -79,10 +75,10 @@ class Timeline {
   CachingAllocator* allocator_;
   Phase phase_ = Phase::kForward;
   Bytes live_;
-  std::array<Bytes, kOwners> live_by_owner_{};
+  BytesByOwner live_by_owner_{};
   Bytes peak_;
   Phase peak_phase_ = Phase::kForward;
-  std::array<Bytes, kOwners> peak_by_owner_{};
+  BytesByOwner peak_by_owner_{};
 };
 
 }  // namespace vramwise

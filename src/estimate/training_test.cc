@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "estimate/training_timeline.h"
 #include "models/decoders/llama.h"
 
 namespace vramwise {
@@ -86,6 +89,24 @@ TEST(TrainingEstimate, NamesAndValuesGoThereAndBack) {
     EXPECT_STREQ(training_precision_name(*parse_training_precision(name)), name);
   for (const char* name : {"adamw", "adamw-fused", "adamw-loop", "sgd", "sgd-momentum"})
     EXPECT_STREQ(training_optimizer_name(*parse_training_optimizer(name)), name);
+}
+
+TEST(TrainingTimeline, ItsHighestMomentIsThePeakWithTheSameParts) {
+  const TrainingSettings settings{.micro_batch = 2, .seq_len = 256};
+  const auto trace = trace_training(small_llama(3, 512), settings, ampere().hardware);
+  const auto estimate = estimate_training(small_llama(3, 512), settings, ampere());
+  ASSERT_TRUE(trace.ok() && estimate.ok());
+  const auto total = [](const TrainingMoment& m) { return Breakdown::of(m.by_owner).total(); };
+  for (const std::size_t most : {std::size_t{1}, std::size_t{7}, std::size_t{500}}) {
+    const std::vector<TrainingMoment> moments = training_timeline(*trace, {}, most);
+    EXPECT_EQ(moments.size(), most);
+    const auto highest = std::ranges::max_element(moments, {}, total);
+    EXPECT_EQ(total(*highest), estimate->at_peak.total());
+    EXPECT_EQ(highest->by_owner[0], estimate->at_peak.weights);
+    EXPECT_EQ(highest->phase, estimate->phase);
+    EXPECT_EQ(moments.back().step, settings.steps - 1);
+    EXPECT_LE(moments.back().reserved, estimate->reserved);
+  }
 }
 
 }  // namespace
