@@ -89,7 +89,9 @@ class Run {
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = config.architecture.make(tape, weight_type(settings.precision), options);
     optimizer_ = make_optimizer(settings.optimizer, model_->parameters());
-    inputs_ = model_->inputs({.samples = settings.micro_batch, .tokens = settings.seq_len});
+    inputs_ = model_->inputs({.samples = settings.micro_batch,
+                              .tokens = settings.seq_len,
+                              .image_size = config.architecture.takes.image_size});
     batch_.resize(inputs_.size());
   }
 

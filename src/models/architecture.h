@@ -10,10 +10,18 @@
 
 namespace vramwise {
 
+/// Which sizes of a batch mean something to a model.
+struct BatchKind {
+  bool texts = true;            ///< tokens of a text
+  bool targets = false;         ///< tokens of a text to be written
+  std::int64_t image_size = 0;  ///< of the images that the model is made for; 0: it takes none
+};
+
 struct Architecture {
   int layers = 0;
   std::int64_t max_positions = 0;  ///< tokens that the model is made for; 0: config.json doesn't say
   bool takes_lora = true;          ///< whether the layers that LoRA adapts are torch.nn.Linear
+  BatchKind takes{};
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.
   std::function<std::unique_ptr<Model>(tape::Tape&, DType, const ForwardOptions&)> make;
 };

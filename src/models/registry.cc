@@ -7,6 +7,7 @@
 #include "models/decoders/gpt2.h"
 #include "models/decoders/llama.h"
 #include "models/encoders/bert.h"
+#include "models/vision/vit.h"
 
 namespace vramwise {
 namespace {
@@ -16,10 +17,18 @@ struct Entry {
   ReadArchitecture read;
 };
 
+// clang-format off: one a line
 constexpr Entry kArchitectures[] = {
-    {"bert", read_bert},   {"gpt2", read_gpt2},   {"llama", read_llama},     {"mistral", read_mistral},
-    {"qwen2", read_qwen2}, {"qwen3", read_qwen3}, {"roberta", read_roberta},
+    {"bert", read_bert},
+    {"gpt2", read_gpt2},
+    {"llama", read_llama},
+    {"mistral", read_mistral},
+    {"qwen2", read_qwen2},
+    {"qwen3", read_qwen3},
+    {"roberta", read_roberta},
+    {"vit", read_vit},
 };
+// clang-format on
 
 }  // namespace
 

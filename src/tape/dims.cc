@@ -41,6 +41,18 @@ bool is_channels_last(const Dims& sizes, const Dims& strides) {
   return true;
 }
 
+// c10/core/MemoryFormat.h, is_channels_last_strides_2d_s4: gaps are allowed; what is ambiguous is (N, C, H, W).
+bool suggests_channels_last(const Dims& sizes, const Dims& strides) {
+  if (sizes.size() != 4 || strides[1] == 0) return false;
+  std::int64_t least = 0;
+  for (const int i : {1, 3, 2, 0}) {
+    if (sizes[i] == 0 || strides[i] < least) return false;
+    if (i == 0 && least == strides[1]) return false;
+    least = strides[i] * std::max<std::int64_t>(sizes[i], 1);
+  }
+  return true;
+}
+
 bool is_dense(const Dims& sizes, const Dims& strides) {
   if (is_contiguous(sizes, strides)) return true;
   // By stride, the innermost first; dimensions of one element last.

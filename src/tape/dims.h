@@ -79,6 +79,8 @@ Dims channels_last_strides(const Dims& sizes);
 
 bool is_contiguous(const Dims& sizes, const Dims& strides);
 bool is_channels_last(const Dims& sizes, const Dims& strides);
+/// Whether PyTorch takes a tensor for one stored as (N, H, W, C) by its strides alone (suggest_memory_format).
+bool suggests_channels_last(const Dims& sizes, const Dims& strides);
 /// Whether the elements fill their memory without gaps, in whatever order.
 bool is_dense(const Dims& sizes, const Dims& strides);
 

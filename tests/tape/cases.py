@@ -3,6 +3,7 @@
 import random
 
 import cases_basic as basic
+import cases_images as images
 import cases_network as network
 from maker import Maker
 
@@ -42,6 +43,11 @@ CASES = {
     "layer_norm": network.layer_norms,
     "rms_norm": network.rms_norms,
     "group_norm": network.group_norms,
+    "conv2d": images.convolutions,
+    "batch_norm": images.batch_norms,
+    "max_pool2d": images.max_pools,
+    "average_pool": images.average_pools,
+    "upsample_nearest": images.upsamplings,
     "embedding": network.embeddings,
     "dropout": network.dropouts,
     "where": network.choices,

@@ -51,6 +51,35 @@ def roberta(rng):
     return bert_like(rng, "roberta", "Roberta")
 
 
+@family
+def vit(rng):
+    heads = rng.choice([1, 2, 3, 4])
+    patch = rng.choice([4, 8, 16])
+    dropouts = rng.choice([{}, {}, {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}])
+    return {
+        "model_type": "vit",
+        "architectures": ["ViTForImageClassification"],
+        "image_size": patch * rng.randint(2, 12),
+        "patch_size": patch,
+        "num_channels": rng.choice([1, 3, 3]),
+        "hidden_size": heads * rng.choice([16, 32, 40, 64]),
+        "intermediate_size": rng.choice([100, 256, 777]),
+        "num_hidden_layers": rng.randint(1, 4),
+        "num_attention_heads": heads,
+        "num_labels": rng.choice([2, 10, 1000]),
+        "qkv_bias": rng.random() < 0.8,
+        **dropouts,
+    }
+
+
+@inputs_of("vit")
+def image_inputs(rng, run):
+    size = run["config"]["image_size"]
+    pixels = [run["batch"], run["config"]["num_channels"], size, size]
+    inputs = [tensor("pixel_values", pixels, "float32"), tensor("labels", [run["batch"]])]
+    return {"image_size": size, "inputs": inputs}
+
+
 @inputs_of("bert", "roberta")
 def text_inputs(rng, run):
     texts = [run["batch"], run["length"]]

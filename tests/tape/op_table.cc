@@ -6,10 +6,12 @@
 #include <map>
 
 #include "tape/ops/attention.h"
+#include "tape/ops/convolution.h"
 #include "tape/ops/index.h"
 #include "tape/ops/linear.h"
 #include "tape/ops/norm.h"
 #include "tape/ops/pointwise.h"
+#include "tape/ops/pool.h"
 #include "tape/ops/reduce.h"
 #include "tape/ops/softmax.h"
 #include "tape/ops/views.h"
@@ -149,6 +151,21 @@ void add_norms(std::map<std::string, Run>& ops) {
   };
 }
 
+void add_images(std::map<std::string, Run>& ops) {
+  ops["conv2d"] = [](const Call& c) {
+    return one(conv2d(c[0], c[1], optional_input(c, 2), {.stride = c.number("stride", 1), .padding = c.number("pad")}));
+  };
+  ops["batch_norm"] = [](const Call& c) { return one(batch_norm(c[0], c[1], c[2])); };
+  ops["max_pool2d"] = [](const Call& c) {
+    return one(
+        max_pool2d(c[0], {.kernel = c.number("kernel"), .stride = c.number("stride"), .padding = c.number("pad")}));
+  };
+  ops["average_pool"] = [](const Call& c) { return one(average_pool_to_pixel(c[0])); };
+  ops["upsample_nearest"] = [](const Call& c) {
+    return one(upsample_nearest(c[0], c.number("factor") * c[0].size(2), c.number("factor") * c[0].size(3)));
+  };
+}
+
 void add_lookups(std::map<std::string, Run>& ops) {
   ops["embedding"] = [](const Call& c) { return one(embedding(c[0], c[1])); };
   ops["dropout"] = [](const Call& c) { return one(dropout(c[0], c.real("p"))); };
@@ -184,6 +201,7 @@ const std::map<std::string, Run>& table() {
     add_losses(made);
     add_norms(made);
     add_lookups(made);
+    add_images(made);
     return made;
   }();
   return ops;

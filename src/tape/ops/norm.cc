@@ -1,4 +1,5 @@
-// Layer, RMS and group normalisation (ATen/native/cuda/layer_norm_kernel.cu, group_norm_kernel.cu).
+// Layer, RMS, batch and group normalisation (ATen/native/cuda/layer_norm_kernel.cu, group_norm_kernel.cu, cudnn/
+// BatchNorm.cpp).
 
 #include "tape/ops/norm.h"
 
@@ -117,6 +118,31 @@ Tensor rms_norm(Tensor x, Tensor weight) {
     pass.give(0, std::move(dx));
     pass.give(1, std::move(dgamma));
   });
+}
+
+// Operands are those of networks: contiguous. What cuDNN saves of its own between the passes has no public size and is
+// taken to be nothing.
+Tensor batch_norm(Tensor x, Tensor weight, Tensor bias) {
+  const Drop drop(x, weight, bias);
+  Tape& tape = x.tape();
+  const DType kind = accumulate_type(x.type());
+  Tensor out = tape.empty(x.sizes(), x.type());
+  Tensor mean = tape.empty({x.size(1)}, kind);
+  Tensor rstd = tape.empty({x.size(1)}, kind);
+  tape.count_kernel(2 * x.bytes() + out.bytes());
+  out = record(std::move(out), {&x, &weight, &bias}, {&x, &weight, &mean, &rstd}, [](Backward& pass) {
+    const Tensor x = pass.saved(0);
+    const Tensor weight = pass.saved(1);
+    // cuDNN, which wants float32 weights, computes the input's gradient in any case.
+    const bool by_cudnn = weight.type() == DType::kFloat32;
+    Tensor dx = pass.needs(0) || by_cudnn ? pass.tape().empty(x.sizes(), x.type()) : Tensor();
+    pass.give(1, empty_like(weight));
+    pass.give(2, empty_like(weight));
+    pass.tape().count_kernel(5 * x.bytes());
+    if (pass.needs(0)) pass.give(0, std::move(dx));
+  });
+  release_in_order(mean, rstd);
+  return out;
 }
 
 Tensor group_norm(Tensor x, int groups, Tensor weight, Tensor bias) {
