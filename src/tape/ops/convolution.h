@@ -13,7 +13,8 @@ struct ConvolutionOptions {
   std::int64_t padding = 0;
 };
 
-/// torch.nn.functional.conv2d of one group. x: (n, c, h, w); weight: (out, c, height, width). An undefined bias is none.
+/// torch.nn.functional.conv2d of one group. x: (n, c, h, w); weight: (out, c, height, width). An undefined bias is
+/// none.
 Tensor conv2d(Tensor x, Tensor weight, Tensor bias = {}, const ConvolutionOptions& options = {});
 
 namespace internal {
