@@ -46,7 +46,7 @@ Status run(const std::string& path) {
   const Times traced = timed([&] { return trace_training(model, settings, card.hardware).ok(); });
   fmt::print(R"({{"config": "{}", "layers": {}, "events": {}, "ms": {:.3f}, "least_ms": {:.3f}, "trace_ms": {:.3f}}})"
              "\n",
-             path, layers_of(model), trace.events.size(), whole.median, whole.least, traced.median);
+             path, model.architecture.layers, trace.events.size(), whole.median, whole.least, traced.median);
   return Done{};
 }
 

@@ -113,23 +113,26 @@ class Pass {
       accumulate(*node->leaf, Tensor::adopt(std::exchange(node->arrived[0], nullptr)));
       return;
     }
-    Tensor few[kFew];
-    std::vector<Tensor> many(node->edge_count > kFew ? node->edge_count : 0);
-    Tensor* results = many.empty() ? few : many.data();
+    Tensor* results = room(results_, node->edge_count);
     call(node, results);
     if (!retain_graph_) node->release_saved();
     for (int i = 0; i < node->edge_count; ++i) hand_on(node->edges[i], results[i]);
     for (int i = 0; i < node->edge_count; ++i) results[i].reset();
   }
 
+  // Undefined tensors, at least `count`: every node leaves them so.
+  static Tensor* room(std::vector<Tensor>& tensors, std::size_t count) {
+    if (tensors.size() < count) tensors.resize(count);
+    return tensors.data();
+  }
+
   void call(Node* node, Tensor* results) {
-    Tensor few[kFew];
-    std::vector<Tensor> many(node->input_count > kFew ? node->input_count : 0);
-    Tensor* gradients = many.empty() ? few : many.data();
+    Tensor* gradients = room(gradients_, node->input_count);
+    bool any = false;
     for (int i = 0; i < node->input_count; ++i) {
       gradients[i] = Tensor::adopt(std::exchange(node->arrived[i], nullptr));
+      any = any || gradients[i].defined();
     }
-    const bool any = std::any_of(gradients, gradients + node->input_count, [](auto& g) { return g.defined(); });
     if (any) apply(node, gradients, results);
     for (int i = 0; i < node->edge_count; ++i) {
       const Edge& edge = node->edges[i];
@@ -160,12 +163,12 @@ class Pass {
     if (--edge.node->dependencies == 0) push(edge.node);
   }
 
-  static constexpr int kFew = 8;
-
   Tape& tape_;
   bool retain_graph_;
   std::vector<Node*> ready_;
   std::vector<Node*> visited_;
+  std::vector<Tensor> results_;
+  std::vector<Tensor> gradients_;
 };
 
 }  // namespace
