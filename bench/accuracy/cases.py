@@ -1,9 +1,14 @@
 """Draws training runs: an architecture in its real size, and what people vary. A run is described as in
 tests/tape/model_side.py; `flags` is the same run as arguments of `vramwise estimate`."""
 
+import pathlib
 import random
+import sys
 
 from shapes import SHAPES
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "tests" / "tape"))
+import encoder_cases
 
 # A card of each compute capability; its memory is taken as without end, so that both peaks can be compared.
 CARDS = ["t4", "a100-80gb", "rtx-3090", "rtx-4090", "h100-80gb", "rtx-5090"]
@@ -16,15 +21,17 @@ PRECISIONS = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
 MOST_TOKENS = 32768
 
 
-def _shape(rng, largest):
-    """A checkpoint's shape; now and then other depths and odd widths of it, as people make them for their own."""
-    name, fields = rng.choice([shape for shape in SHAPES if _parameters(shape[1]) <= largest])
+def _shape(rng, largest, only):
+    """A family, and a checkpoint's shape of it; now and then other depths and vocabularies, as people make them."""
+    possible = [shape for shape in SHAPES if _parameters(shape[1]) <= largest]
+    family = rng.choice(sorted(only or {fields["model_type"] for _, fields in possible}))
+    name, fields = rng.choice([shape for shape in possible if shape[1]["model_type"] == family])
     fields = dict(fields)
     depth = "n_layer" if fields["model_type"] == "gpt2" else "num_hidden_layers"
     if rng.random() < 0.3:
         fields[depth] = rng.randint(2, fields[depth])
         name += f", {fields[depth]} layers"
-    if rng.random() < 0.2:
+    if "vocab_size" in fields and rng.random() < 0.2:
         fields["vocab_size"] = rng.randint(5000, 160000)
         name += f", vocabulary {fields['vocab_size']}"
     return name, fields
@@ -35,14 +42,16 @@ def _parameters(fields):
     if fields["model_type"] == "gpt2":
         return 12 * fields["n_layer"] * fields["n_embd"] ** 2 + 50257 * fields["n_embd"]
     hidden, inner = fields["hidden_size"], fields["intermediate_size"]
-    return fields["num_hidden_layers"] * (4 * hidden * hidden + 3 * hidden * inner) + fields["vocab_size"] * hidden
+    return (
+        fields["num_hidden_layers"] * (4 * hidden * hidden + 3 * hidden * inner) + fields.get("vocab_size", 0) * hidden
+    )
 
 
-def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS):
-    name, config = _shape(rng, largest)
+def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
+    name, config = _shape(rng, largest, only)
     precision = rng.choice(["bf16", "bf16", "fp32", "bf16-mixed", "fp16"])
     length = rng.choice([128, 256, 512, 512, 1024, 1024, 2048, 2048, 4096, 8192, rng.randint(100, 4000)])
-    length = min(length, most_tokens)
+    length = min(length, most_tokens, config.get("max_position_embeddings", most_tokens) - 2)
     run = {
         "name": name,
         "config": config,
@@ -68,7 +77,10 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS):
     }
     if precision == "bf16-mixed":
         run["autocast"] = "bfloat16"
-    if config["model_type"] != "gpt2" and rng.random() < 0.3:
+    kind = config["model_type"]
+    if kind in encoder_cases.FAMILIES:
+        run |= encoder_cases.INPUTS[kind](rng, run)
+    elif kind != "gpt2" and rng.random() < 0.3:
         targets = rng.choice(sorted(LORA_TARGETS))
         dropout = rng.choice([0.0, 0.05])
         run["lora"] = {"rank": rng.choice([8, 16, 64]), "dropout": dropout, "targets": LORA_TARGETS[targets]}

@@ -24,6 +24,32 @@ def gpt2(name, hidden, layers, heads):
     return name, {"model_type": "gpt2", "n_embd": hidden, "n_layer": layers, "n_head": heads, "n_positions": 8192}
 
 
+def encoder(name, kind, head, hidden, layers, heads, **more):
+    return name, {
+        "model_type": kind,
+        "architectures": [head],
+        "hidden_size": hidden,
+        "intermediate_size": 4 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        **more,
+    }
+
+
+def bert(name, head, hidden, layers, heads):
+    return encoder(name, "bert", f"Bert{head}", hidden, layers, heads, vocab_size=30522, max_position_embeddings=512)
+
+
+def roberta(name, head, hidden, layers, heads):
+    more = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
+    return encoder(name, "roberta", f"Roberta{head}", hidden, layers, heads, **more)
+
+
+def vit(name, hidden, layers, heads, patch):
+    head = {"image_size": 224, "patch_size": patch, "num_channels": 3, "num_labels": 1000}
+    return encoder(name, "vit", "ViTForImageClassification", hidden, layers, heads, **head)
+
+
 TIED = {"tie_word_embeddings": True}
 
 SHAPES = [
@@ -51,4 +77,12 @@ SHAPES = [
     gpt2("GPT-2 medium", 1024, 24, 16),
     gpt2("GPT-2 large", 1280, 36, 20),
     gpt2("GPT-2 XL", 1600, 48, 25),
+    bert("BERT base", "ForMaskedLM", 768, 12, 12),
+    bert("BERT large", "ForMaskedLM", 1024, 24, 16),
+    bert("BERT large, classes", "ForSequenceClassification", 1024, 24, 16),
+    roberta("RoBERTa base", "ForMaskedLM", 768, 12, 12),
+    roberta("RoBERTa large, classes", "ForSequenceClassification", 1024, 24, 16),
+    vit("ViT base", 768, 12, 12, 16),
+    vit("ViT large", 1024, 24, 16, 16),
+    vit("ViT huge", 1280, 32, 16, 14),
 ]
