@@ -64,7 +64,7 @@ const char* owner_name(Owner owner) {
   return kNames[static_cast<int>(owner)];
 }
 
-Breakdown Breakdown::of(const BytesByOwner& bytes) {
+Breakdown Breakdown::of(const PartBytes& bytes) {
   const auto at = [&](Owner owner) { return bytes[static_cast<std::size_t>(owner)]; };
   return {.weights = at(Owner::kWeights),
           .gradients = at(Owner::kGradients),

@@ -43,7 +43,7 @@ inline constexpr int kOwners = 7;
 const char* owner_name(Owner owner);
 
 /// Bytes of each owner, by its number.
-using BytesByOwner = std::array<Bytes, kOwners>;
+using PartBytes = std::array<Bytes, kOwners>;
 
 /// Live bytes by owner at the moment of the peak; their sum is `allocated`.
 struct Breakdown {
@@ -55,7 +55,7 @@ struct Breakdown {
   Bytes temporaries{};       ///< everything else that lives only within an operator
   Bytes workspaces;
 
-  static Breakdown of(const BytesByOwner& bytes);
+  static Breakdown of(const PartBytes& bytes);
   Bytes total() const;
 };
 

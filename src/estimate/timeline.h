@@ -75,10 +75,10 @@ class Timeline {
   CachingAllocator* allocator_;
   Phase phase_ = Phase::kForward;
   Bytes live_;
-  BytesByOwner live_by_owner_{};
+  PartBytes live_by_owner_{};
   Bytes peak_;
   Phase peak_phase_ = Phase::kForward;
-  BytesByOwner peak_by_owner_{};
+  PartBytes peak_by_owner_{};
 };
 
 }  // namespace vramwise

@@ -14,7 +14,7 @@ namespace {
 Breakdown breakdown_after(const TrainingTrace& trace, std::size_t last, const AllocatorOptions& options) {
   const std::vector<Owner> owners = owners_of(trace);
   std::vector<std::size_t> births;
-  BytesByOwner sum{};
+  PartBytes sum{};
   for (std::size_t i = 0; i <= last && i < trace.events.size(); ++i) {
     const AllocationEvent& event = trace.events[i];
     if (event.kind != EventKind::kAllocate && event.kind != EventKind::kFree) continue;

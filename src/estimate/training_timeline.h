@@ -11,7 +11,7 @@ namespace vramwise {
 
 /// The moment of a piece of the run at which most was allocated.
 struct TrainingMoment {
-  BytesByOwner by_owner{};  ///< in the allocator's granules
+  PartBytes by_owner{};  ///< in the allocator's granules
   Bytes reserved{};
   TrainingPhase phase = TrainingPhase::kLoad;
   int step = 0;  ///< from 0
