@@ -14,6 +14,7 @@
 namespace vramwise {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -137,6 +138,7 @@ TEST(DryRun, WhatWasNotSeenIsTold) {
   EXPECT_THAT(notes({}), ElementsAre(HasSubstr("of a process with PyTorch only the device memory was measured")));
   EXPECT_THAT(notes({{"hook.1", ""}, {"outside.7", ""}, {"outside.8", ""}}),
               ElementsAre(HasSubstr("2 processes with PyTorch ran beside the emulated cards")));
+  EXPECT_THAT(notes({{"hook.1", ""}, {"note.jax.1", "of JAX"}, {"note.jax.2", "of JAX"}}), ElementsAre("of JAX"));
 }
 
 TEST(DryRun, ThreadsAreTold) {
@@ -145,6 +147,21 @@ TEST(DryRun, ThreadsAreTold) {
   const DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", counters}}, 0);
   EXPECT_THAT(run.notes, ElementsAre(HasSubstr("2 threads trained on cards of their own"),
                                      HasSubstr("several threads took optimizer steps on one card")));
+}
+
+TEST(DryRun, LagAndTheGivenContextAreInTheReport) {
+  DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
+  EXPECT_THAT(describe(run), AllOf(Not(HasSubstr("lag")), Not(HasSubstr("as given"))));
+  run.context_is_given = true;
+  run.with_lag = LaggingRun{.verdict = DryRunVerdict::kFitsWithRetries, .gpus = run.gpus};
+  run.with_lag->gpus[0].device_peak += Bytes::mib(3);
+  EXPECT_THAT(describe(run),
+              AllOf(HasSubstr("of CUDA context, as given"),
+                    HasSubstr("When work on the cards lags behind the host (verdict: fits with retries)"),
+                    HasSubstr("3.0 MiB more")));
+  EXPECT_EQ(to_json(run)["with_lag"]["verdict"], "fits with retries");
+  run.lags = true;
+  EXPECT_THAT(describe(run), HasSubstr("(--lag on)"));
 }
 
 TEST(DryRun, Verdicts) {

@@ -324,6 +324,16 @@ void add_notes_on_blind_spots(DryRun& run, const std::vector<std::string>& names
   }
 }
 
+/// What the hook has to say, once for all processes: note.*.
+Status add_notes_of_hook(DryRun& run, const std::string& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (!name.starts_with("note.")) continue;
+    VRAMWISE_ASSIGN_OR_RETURN(auto text, read_file(join_path(folder, name)));
+    if (std::ranges::find(run.notes, text) == run.notes.end()) run.notes.push_back(std::move(text));
+  }
+  return Done{};
+}
+
 /// "torch.7.json" → FOLDER/history.7.pickle
 std::string history_of(const std::string& folder, const std::string& name) {
   const std::size_t from = name.find('.'), to = name.rfind('.');
@@ -358,6 +368,7 @@ Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const st
   }
   std::sort(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& a, const DryRunGpu& b) { return a.index < b.index; });
   add_notes_on_blind_spots(run, names, unhooked);
+  VRAMWISE_RETURN_IF_ERROR(add_notes_of_hook(run, folder, names));
   run.verdict = verdict_of(run);
   return run;
 }

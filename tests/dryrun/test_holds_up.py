@@ -69,3 +69,18 @@ def test_a_program_without_torch(tmp_path):
     quiet = machine.run([machine.PYTHON, "-c", "print('\"nothing\"')"], ["ampere"], tmp_path, torch=False)
     assert (quiet.result, quiet.ledgers) == ("nothing", [])
     assert json.dumps(quiet.err) == '""'
+
+
+def test_what_the_report_is_blind_to_is_told(dryrun, writes):
+    """Python that looks at no PYTHONPATH, and a child that is not on the emulated cards."""
+    command = [machine.PYTHON, "-I", machine.HERE / "scripts" / "isolated.py"]
+    outcome = dryrun("--json", "--gpu", "rtx-3090", "--steps", "1", *writes, "--", *command)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "batches 8 child" in outcome.stderr, "the loader ran to its end"
+    report = outcome.report
+    assert report["verdict"] == "fits"
+    assert report["gpus"][0]["device_peak_bytes"] > report["gpus"][0]["context_bytes"] > 0
+    assert report["gpus"][0]["allocated_peak"] is None
+    isolated, outside = report["notes"]
+    assert isolated.startswith("of a process with PyTorch only the device memory was measured")
+    assert outside.startswith("a process with PyTorch ran beside the emulated cards")

@@ -2,13 +2,14 @@
 
 import importlib
 import sys
+import threading
 import types
 
 import machine
 import pytest
 
 sys.path.insert(0, str(machine.ROOT / "src" / "dryrun" / "hook"))
-from vramwise_hook import imports, loaders, trainers, uploads
+from vramwise_hook import imports, jax, loaders, threads, trainers, uploads
 
 HUB = """
 import concurrent.futures
@@ -156,3 +157,90 @@ def test_a_trainer_evaluates_saves_and_stops():
     assert end(2, eval_strategy="steps", save_strategy="steps") == (False, False, False)
     assert end(3, eval_strategy=steps, save_strategy=steps) == (True, True, True)
     assert end(3, evaluation_strategy="epoch", save_strategy="no") == (True, False, True)
+
+
+@pytest.mark.usefixtures("_listening")
+def test_jax_is_told_that_there_is_no_gpu_and_the_report_says_so(tmp_path, monkeypatch):
+    """A stand-in for JAX's module that looks for /dev/nvidia0."""
+    for name in ("jax", "jax._src", "jax._src.hardware_utils"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "jax" / "_src").mkdir(parents=True)
+    for package in ("jax", "jax/_src"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "jax" / "_src" / "hardware_utils.py").write_text("def has_visible_nvidia_gpu():\n    return True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("VRAMWISE_LEDGER_DIR", str(tmp_path))
+    jax.install()
+    hardware = importlib.import_module("jax._src.hardware_utils")
+    assert hardware.has_visible_nvidia_gpu() is False
+    assert list(tmp_path.glob("note.*")) == [], "without its plugin for CUDA it would be on the CPU anyway"
+    monkeypatch.setitem(sys.modules, "jax_plugins.xla_cuda12", types.ModuleType("jax_plugins.xla_cuda12"))
+    assert hardware.has_visible_nvidia_gpu() is False
+    (note,) = tmp_path.glob("note.jax.*")
+    assert "computed on the CPU" in note.read_text()
+    for name in ("jax", "jax._src", "jax._src.hardware_utils"):
+        del sys.modules[name]
+
+
+class Peaks:
+    """Counters of two cards that give each peak once."""
+
+    def __init__(self):
+        self.lock, self.now = threading.RLock(), {}
+
+    def take(self, covers):
+        return {device: (self.now.pop(device), 0, 0, 0, 0) for device in list(self.now) if covers(device)}
+
+
+def elsewhere(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def test_a_training_goes_on_in_another_thread_when_it_is_at_rest():
+    trainings = threads.Trainings(Peaks())
+    first = trainings.here(lambda: {0})
+    first.begin("backward")
+    first.depth["backward"] += 1
+    seen = []
+    elsewhere(lambda: seen.append(trainings.here(lambda: {0})))
+    assert seen == [None], "it is in the middle of a backward pass in its own thread"
+    first.depth["backward"] -= 1
+    elsewhere(lambda: seen.append(trainings.here(lambda: {0})))
+    assert seen[1] is first
+    assert trainings.here(lambda: {0}) is first
+    assert trainings.here() is first
+    assert not trainings.is_mixed
+
+
+def test_another_card_in_another_thread_is_a_training_of_its_own():
+    peaks = Peaks()
+    trainings = threads.Trainings(peaks)
+    first = trainings.here(lambda: {0})
+    peaks.now = {0: 10, 1: 20}  # the other one's weights come to the card
+    first.begin("forward")
+    peaks.now = {0: 30, 1: 40}
+
+    def other():
+        training = trainings.here(lambda: {1})
+        training.begin("forward")
+        peaks.now[1] = 50
+        training.begin("backward")
+
+    elsewhere(other)
+    peaks.now[0] = 60
+    first.begin("backward")
+    trainings.finish()
+    assert len(trainings.all()) == 2
+    found = {
+        name: {card: best["allocated"][0] for card, best in seen.items()} for name, seen in trainings.peaks().items()
+    }
+    assert found == {"load": {0: 10, 1: 40}, "forward": {0: 60, 1: 50}}
+
+
+def test_steps_of_two_threads_on_one_card_are_told():
+    trainings = threads.Trainings(Peaks())
+    trainings.here(lambda: {0}, steps=True)
+    elsewhere(lambda: trainings.here(lambda: {0}, steps=True))
+    assert trainings.is_mixed

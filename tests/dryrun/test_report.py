@@ -164,6 +164,22 @@ def test_fit_finds_the_largest_value(dryrun, writes):
     assert len(by_value) <= 8
 
 
+def test_lag_and_the_context_are_the_users_choice(dryrun, writes):
+    """Blocks that another stream used come back later when work lags, so more is reserved (scripts/lag.py)."""
+    arguments = ["--json", "--gpu", "rtx-3090", "--lag", "both", "--context_mb", "123", *writes]
+    outcome = dryrun(*arguments, "--", sys.executable, machine.HERE / "scripts" / "lag.py")
+    assert outcome.returncode == 0, outcome.stderr
+    (at_once,), second = outcome.report["gpus"], outcome.report["with_lag"]
+    (lagging,) = second["gpus"]
+    assert (outcome.report["lag"], second["verdict"]) == (False, "fits")
+    assert at_once["reserved_peak"]["bytes"] == 32 * MIB
+    assert lagging["reserved_peak"]["bytes"] > 64 * MIB
+    assert outcome.report["context_is_given"]
+    for gpu in (at_once, lagging):
+        assert gpu["context_bytes"] == 123 * MIB
+        assert gpu["device_peak_bytes"] == gpu["reserved_peak"]["bytes"] + 123 * MIB
+
+
 @pytest.mark.parametrize("function", [[], pytest.param(["function"], marks=pytest.mark.sweep)])
 def test_compiled_programs_have_phases_and_see_no_hooks(dryrun, writes, function):
     command = [sys.executable, machine.HERE / "scripts" / "compiled.py", *function]

@@ -3,12 +3,13 @@
 Nothing here may change what the program does, and nothing may end it: a module that fails says so and is left out.
 """
 
-from . import imports, ranks, uploads, watch, weights
+from . import imports, jax, ranks, uploads, watch, weights
 
 
 def install():
     imports.after("torch", watch.install)
     ranks.install()
     uploads.install()
+    jax.install()
     weights.install()
     imports.listen()
