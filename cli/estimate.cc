@@ -28,6 +28,7 @@ struct EstimateArguments {
   std::string precision;
   std::string optimizer = "adamw";
   std::string attention = "sdpa";
+  std::string quantize;
   bool no_clip = false;
   bool expandable_segments = false;
   bool as_json = false;
@@ -124,6 +125,11 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                s.lora.targets.empty() ? "all linear" : fmt::format("{}", fmt::join(s.lora.targets, ", ")),
                "--lora_targets");
     inputs.add("LoRA dropout", fmt::format("{}", s.lora.dropout), "--lora_dropout");
+    inputs.add("DoRA", s.lora.uses_dora ? "on" : "off", "--lora_use_dora");
+    inputs.add("modules trained whole",
+               s.lora.modules_to_save.empty() ? "none" : fmt::format("{}", fmt::join(s.lora.modules_to_save, ", ")),
+               "--lora_modules_to_save");
+    inputs.add("4-bit weights", arguments.quantize.empty() ? "off" : arguments.quantize, "--quantize");
   }
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
@@ -141,6 +147,8 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   VRAMWISE_ASSIGN_OR_RETURN(settings.optimizer, parse_training_optimizer(arguments.optimizer));
   settings.attention = arguments.attention == "eager" ? Attention::kEager : Attention::kSdpa;
   settings.clips_gradients = !arguments.no_clip;
+  if (!arguments.quantize.empty())
+    settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
   VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_card(arguments.gpu));
   AllocatorOptions options;
   options.expandable_segments = arguments.expandable_segments;
@@ -149,11 +157,13 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   report.inputs = inputs_of(command, arguments, configuration);
-  if (settings.lora.is_on() && !configuration.model.architecture.takes_lora)
-    return incomplete(fmt::format("LoRA on the layers of {} is not modelled", configuration.model.model_type),
-                      "`vramwise dryrun` measures it");
   if (settings.lora.is_on() && report.estimate.trained_parameters == 0)
     return usage_error("--lora_targets names no layer of this model");
+  constexpr std::int64_t kFusedKernelRows = 1536;
+  if (settings.quantization != Quantization::kNone && settings.micro_batch * settings.seq_len <= kFusedKernelRows)
+    report.notes.push_back(fmt::format(
+        "for up to {} tokens bitsandbytes may multiply 4-bit weights as they are; the estimate dequantizes them first",
+        kFusedKernelRows));
   if (configuration.model.architecture.max_positions > 0 &&
       settings.seq_len > configuration.model.architecture.max_positions)
     report.notes.push_back(
@@ -184,10 +194,9 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   command->add_option("--seq_len", settings.seq_len, "Tokens a sequence")->capture_default_str();
   command->add_option("--gradient_accumulation_steps", settings.gradient_accumulation_steps)->capture_default_str();
   command->add_option("--precision", arguments->precision,
-                      "fp32, bf16, fp16: weights and all; bf16-mixed: fp32 weights under autocast (default: the "
-                      "checkpoint's dtype)");
-  command->add_option("--optimizer", arguments->optimizer, "adamw, adamw-fused, adamw-loop, sgd, sgd-momentum")
-      ->capture_default_str();
+                      "fp32, bf16, fp16: weights and all; bf16-mixed, fp16-mixed: fp32 weights under autocast "
+                      "(default: the checkpoint's dtype)");
+  command->add_option("--optimizer", arguments->optimizer, training_optimizer_names())->capture_default_str();
   command->add_option("--attention", arguments->attention, "What attn_implementation is: sdpa or eager")
       ->check(CLI::IsMember({"sdpa", "eager"}))
       ->capture_default_str();
@@ -198,6 +207,16 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
       ->add_option("--lora_targets", settings.lora.targets,
                    "Layers that get factors: q_proj,v_proj (default: every linear layer but the head)")
       ->delimiter(',');
+  command->add_flag("--lora_use_dora", settings.lora.uses_dora, "PEFT's use_dora: DoRA");
+  command
+      ->add_option("--lora_modules_to_save", settings.lora.modules_to_save,
+                   "Modules that are trained whole beside the factors: lm_head,embed_tokens")
+      ->delimiter(',');
+  command
+      ->add_option(
+          "--quantize", arguments->quantize,
+          "Frozen weights in 4 bits under LoRA (QLoRA, bitsandbytes): nf4, or nf4-double with quantized scales")
+      ->check(CLI::IsMember({"nf4", "nf4-double"}));
   command->add_flag("--no_clip", arguments->no_clip, "Gradients are not clipped");
   command->add_flag("--expandable_segments", arguments->expandable_segments,
                     "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True");

@@ -9,9 +9,10 @@
 #include <memory>
 #include <utility>
 
+#include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
 #include "tape/engine.h"
-#include "tape/optim/optimizer.h"
+#include "tape/optim/grad_scaler.h"
 #include "tape/transforms/autocast.h"
 
 namespace vramwise {
@@ -23,16 +24,11 @@ using tape::Tensor;
 template <typename T, std::size_t N>
 using Names = std::array<std::pair<T, const char*>, N>;
 
-constexpr Names<TrainingPrecision, 4> kPrecisions = {{{TrainingPrecision::kFp32, "fp32"},
+constexpr Names<TrainingPrecision, 5> kPrecisions = {{{TrainingPrecision::kFp32, "fp32"},
                                                       {TrainingPrecision::kBf16, "bf16"},
                                                       {TrainingPrecision::kFp16, "fp16"},
-                                                      {TrainingPrecision::kBf16Mixed, "bf16-mixed"}}};
-constexpr Names<TrainingOptimizer, 5> kOptimizers = {{{TrainingOptimizer::kAdamW, "adamw"},
-                                                      {TrainingOptimizer::kAdamWFused, "adamw-fused"},
-                                                      {TrainingOptimizer::kAdamWLoop, "adamw-loop"},
-                                                      {TrainingOptimizer::kSgd, "sgd"},
-                                                      {TrainingOptimizer::kSgdMomentum, "sgd-momentum"}}};
-
+                                                      {TrainingPrecision::kBf16Mixed, "bf16-mixed"},
+                                                      {TrainingPrecision::kFp16Mixed, "fp16-mixed"}}};
 template <typename T, std::size_t N>
 const char* name_of(const Names<T, N>& names, T value) {
   for (const auto& [each, name] : names)
@@ -50,33 +46,23 @@ Result<T> value_of(const Names<T, N>& names, const std::string& wanted, const ch
   return usage_error(fmt::format("{} {} is not known", what, wanted), fmt::format("known are {}", known));
 }
 
-DType weight_type(TrainingPrecision precision) {
-  switch (precision) {
-    case TrainingPrecision::kBf16:
-      return DType::kBFloat16;
-    case TrainingPrecision::kFp16:
-      return DType::kFloat16;
-    case TrainingPrecision::kFp32:
-    case TrainingPrecision::kBf16Mixed:
-      break;
-  }
-  return DType::kFloat32;
+std::optional<DType> autocast_type(TrainingPrecision precision) {
+  if (precision == TrainingPrecision::kBf16Mixed) return DType::kBFloat16;
+  if (precision == TrainingPrecision::kFp16Mixed) return DType::kFloat16;
+  return std::nullopt;
 }
 
-std::unique_ptr<tape::Optimizer> make_optimizer(TrainingOptimizer kind, std::vector<Tensor> parameters) {
-  switch (kind) {
-    case TrainingOptimizer::kAdamW:
-      return tape::adamw(std::move(parameters), tape::StepKind::kForeach);
-    case TrainingOptimizer::kAdamWFused:
-      return tape::adamw(std::move(parameters), tape::StepKind::kFused);
-    case TrainingOptimizer::kAdamWLoop:
-      return tape::adamw(std::move(parameters), tape::StepKind::kLoop);
-    case TrainingOptimizer::kSgd:
-      return tape::sgd(std::move(parameters), {});
-    case TrainingOptimizer::kSgdMomentum:
-      break;
-  }
-  return tape::sgd(std::move(parameters), {.momentum = 0.9});
+// Weights as they come onto the card. Those that will be quantized come in the type that is computed in.
+DType weight_type(const TrainingSettings& settings) {
+  if (settings.precision == TrainingPrecision::kBf16) return DType::kBFloat16;
+  if (settings.precision == TrainingPrecision::kFp16) return DType::kFloat16;
+  const bool is_quantized = settings.quantization != Quantization::kNone;
+  return is_quantized ? autocast_type(settings.precision).value_or(DType::kFloat32) : DType::kFloat32;
+}
+
+// Two elements of a quantized weight share a byte.
+std::int64_t numbers_in(const Tensor& parameter) {
+  return parameter.type() == DType::kUInt8 ? 2 * parameter.numel() : parameter.numel();
 }
 
 class Run {
@@ -86,9 +72,10 @@ class Run {
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpoints_layers = settings.checkpoints_layers,
                                  .lora = settings.lora,
+                                 .quantization = settings.quantization,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
-    model_ = config.architecture.make(tape, weight_type(settings.precision), options);
-    optimizer_ = make_optimizer(settings.optimizer, model_->parameters());
+    model_ = config.architecture.make(tape, weight_type(settings), options);
+    optimizer_ = make_optimizer(settings.optimizer, model_->named_parameters());
     inputs_ = model_->inputs({.samples = settings.micro_batch,
                               .tokens = settings.seq_len,
                               .image_size = config.architecture.takes.image_size});
@@ -97,7 +84,7 @@ class Run {
 
   void count_parameters(TrainingTrace& trace) const {
     for (const Tensor& parameter : model_->parameters()) {
-      trace.parameters += parameter.numel();
+      trace.parameters += numbers_in(parameter);
       if (parameter.requires_grad()) trace.trained_parameters += parameter.numel();
     }
   }
@@ -105,8 +92,16 @@ class Run {
   void step() {
     for (std::int64_t i = 0; i < settings_.gradient_accumulation_steps; ++i) pass();
     begin(TrainingPhase::kOptimizerStep);
-    if (settings_.clips_gradients) tape::clip_grad_norm(model_->parameters());
-    optimizer_->step();
+    if (settings_.clips_gradients) {
+      if (scales_loss()) scaler_.unscale(*optimizer_);
+      tape::clip_grad_norm(model_->parameters());
+    }
+    if (scales_loss()) {
+      scaler_.step(*optimizer_);
+      scaler_.update();
+    } else {
+      optimizer_->step();
+    }
     optimizer_->zero_grad();
   }
 
@@ -117,41 +112,24 @@ class Run {
     Tensor loss;
     {
       std::optional<tape::Autocast> autocast;
-      if (settings_.precision == TrainingPrecision::kBf16Mixed) autocast.emplace(tape_, DType::kBFloat16);
+      if (const auto type = autocast_type(settings_.precision)) autocast.emplace(tape_, *type);
       loss = model_->loss(batch_);
     }
     begin(TrainingPhase::kBackward);
-    tape::backward(loss);
+    tape::backward(scales_loss() ? scaler_.scale(loss) : loss);
   }
+  /// fp16 gradients need a GradScaler.
+  bool scales_loss() const { return settings_.precision == TrainingPrecision::kFp16Mixed; }
   void begin(TrainingPhase phase) { tape_.mark(static_cast<std::uint32_t>(phase)); }
 
   Tape& tape_;
   const TrainingSettings& settings_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<tape::Optimizer> optimizer_;
+  tape::GradScaler scaler_;
   std::vector<BatchTensor> inputs_;
   Batch batch_;
 };
-
-Status check(const TrainingSettings& settings) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 24;
-  const std::pair<const char*, std::int64_t> positive[] = {
-      {"the micro-batch", settings.micro_batch},
-      {"the sequence length", settings.seq_len},
-      {"gradient accumulation", settings.gradient_accumulation_steps},
-      {"the number of steps", settings.steps},
-  };
-  for (const auto& [name, value] : positive)
-    if (value < 1 || value > kMost)
-      return usage_error(fmt::format("{} is {}; it must be from 1 to {}", name, value, kMost));
-  constexpr std::int64_t kMostTokens = std::int64_t{1} << 28;
-  if (settings.lora.rank < 0 || settings.lora.rank > kMost || settings.lora.dropout < 0 || settings.lora.dropout >= 1)
-    return usage_error("the rank of LoRA must be from 1 on, its dropout from 0 to below 1");
-  if (settings.micro_batch * settings.seq_len > kMostTokens)
-    return usage_error(
-        fmt::format("{} x {} tokens are more than an estimate takes at once", settings.micro_batch, settings.seq_len));
-  return Done{};
-}
 
 tape::Work difference(const tape::Work& a, const tape::Work& b) {
   return {.matmul_flops = a.matmul_flops - b.matmul_flops,
@@ -165,11 +143,6 @@ const char* training_precision_name(TrainingPrecision precision) { return name_o
 Result<TrainingPrecision> parse_training_precision(const std::string& name) {
   return value_of(kPrecisions, name, "the precision");
 }
-const char* training_optimizer_name(TrainingOptimizer optimizer) { return name_of(kOptimizers, optimizer); }
-Result<TrainingOptimizer> parse_training_optimizer(const std::string& name) {
-  return value_of(kOptimizers, name, "the optimizer");
-}
-
 const char* training_phase_name(TrainingPhase phase) {
   constexpr const char* kNames[kTrainingPhases] = {"load", "forward", "loss", "backward", "optimizer step"};
   return kNames[static_cast<int>(phase)];
@@ -177,7 +150,7 @@ const char* training_phase_name(TrainingPhase phase) {
 
 Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSettings& settings,
                                      const tape::Hardware& hardware) {
-  VRAMWISE_RETURN_IF_ERROR(check(settings));
+  VRAMWISE_RETURN_IF_ERROR(check_training(model, settings));
   TrainingTrace trace;
   Tape tape(hardware);
   Run run(tape, model, settings);
@@ -188,6 +161,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     run.step();
   }
   trace.step_work = difference(tape.work(), before);
+  trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.workspaces = tape.cublas_workspaces();
   trace.events = tape.take_events();
   return trace;

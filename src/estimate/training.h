@@ -11,20 +11,17 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "estimate/ledger.h"
+#include "estimate/optimizer_choice.h"
 #include "models/config.h"
 #include "tape/tape.h"
 
 namespace vramwise {
 
 /// What weights are and what is computed in. Mixed: float32 weights under torch.autocast.
-enum class TrainingPrecision : std::uint8_t { kFp32, kBf16, kFp16, kBf16Mixed };
-const char* training_precision_name(TrainingPrecision precision);  ///< "fp32", "bf16", "fp16", "bf16-mixed"
+/// With fp16 that comes with a GradScaler.
+enum class TrainingPrecision : std::uint8_t { kFp32, kBf16, kFp16, kBf16Mixed, kFp16Mixed };
+const char* training_precision_name(TrainingPrecision precision);  ///< "fp32", "bf16", "fp16", "bf16-mixed", …
 Result<TrainingPrecision> parse_training_precision(const std::string& name);
-
-/// As torch.optim has them; AdamW in its three ways of running a step.
-enum class TrainingOptimizer : std::uint8_t { kAdamW, kAdamWFused, kAdamWLoop, kSgd, kSgdMomentum };
-const char* training_optimizer_name(TrainingOptimizer optimizer);  ///< "adamw", "adamw-fused", "adamw-loop", "sgd", …
-Result<TrainingOptimizer> parse_training_optimizer(const std::string& name);
 
 struct TrainingSettings {
   std::int64_t micro_batch = 1;  ///< sequences a forward pass
@@ -35,8 +32,9 @@ struct TrainingSettings {
   Attention attention = Attention::kSdpa;
   bool checkpoints_layers = false;
   bool clips_gradients = true;
-  LoraOptions lora{};  ///< off: every parameter is trained
-  int steps = 2;       ///< optimizer's states are there from the first step's end on: peaks come in the second
+  Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
+  LoraOptions lora{};                               ///< off: every parameter is trained
+  int steps = 2;  ///< optimizer's states are there from the first step's end on: peaks come in the second
 };
 
 enum class TrainingPhase : std::uint8_t { kLoad, kForward, kLoss, kBackward, kOptimizerStep };
@@ -49,6 +47,7 @@ struct TrainingTrace {
   std::vector<AllocationId> workspaces;  ///< those of cuBLAS
   std::int64_t parameters = 0;           ///< numbers in the model's parameters, tied ones once
   std::int64_t trained_parameters = 0;   ///< of those that want a gradient
+  std::int64_t host_managed_bytes = 0;   ///< memory of the host that CUDA pages in: states of paged optimizers
   tape::Work step_work;                  ///< of one optimizer step
 };
 
@@ -69,7 +68,8 @@ struct TrainingEstimate {
   Bytes phase_allocated[kTrainingPhases] = {};    ///< the peak of each phase
   std::int64_t parameters = 0;
   std::int64_t trained_parameters = 0;
-  int steps = 0;  ///< that were run
+  int steps = 0;         ///< that were run
+  Bytes host_managed{};  ///< memory of the host that CUDA pages in: states of paged optimizers
   tape::Work step_work;
 
   bool fits = true;  ///< on the card; true where its size isn't known

@@ -44,6 +44,7 @@ TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& o
   estimate.parameters = trace.parameters;
   estimate.trained_parameters = trace.trained_parameters;
   estimate.step_work = trace.step_work;
+  estimate.host_managed = Bytes(trace.host_managed_bytes);
   for (const ReplayPhase& phase : replayed.phases) {
     Bytes& most = estimate.phase_allocated[phase.number];
     most = std::max(most, Bytes(phase.allocated_bytes));

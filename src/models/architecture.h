@@ -21,6 +21,7 @@ struct Architecture {
   int layers = 0;
   std::int64_t max_positions = 0;  ///< tokens that the model is made for; 0: config.json doesn't say
   bool takes_lora = true;          ///< whether the layers that LoRA adapts are torch.nn.Linear
+  bool takes_4bit = false;         ///< whether `quantization` is known to its layers
   BatchKind takes{};
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.
   std::function<std::unique_ptr<Model>(tape::Tape&, DType, const ForwardOptions&)> make;

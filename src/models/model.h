@@ -18,6 +18,7 @@ struct ForwardOptions {
   bool checkpoints_layers = false;  ///< gradient_checkpointing_enable(): every layer
   bool uses_cache = true;           ///< use_cache of the configuration; off under checkpointing
   LoraOptions lora{};
+  Quantization quantization = Quantization::kNone;
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 };
 
@@ -48,6 +49,7 @@ class Model {
   /// only.
   virtual Tensor loss(const Batch& batch) = 0;
   virtual const std::vector<Tensor>& parameters() const = 0;
+  virtual const std::vector<NamedParameter>& named_parameters() const = 0;
 };
 
 }  // namespace vramwise

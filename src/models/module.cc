@@ -5,34 +5,84 @@
 #include <algorithm>
 
 #include "tape/ops/pointwise.h"
+#include "tape/ops/views.h"
 
 namespace vramwise {
 
-Tensor ParameterMaker::parameter(const char* name, const tape::Dims& sizes) {
-  Tensor tensor = tape_.parameter(sizes, type_);
-  if (lora_.is_on()) tensor->requires_grad = false;
+Tensor ParameterMaker::one(const char* name, const tape::Dims& sizes, DType type, bool is_trained) {
+  Tensor tensor = tape_.parameter(sizes, type);
+  tensor->requires_grad = is_trained;
   made_.push_back({name, layer_, tensor});
   return tensor;
+}
+
+Tensor ParameterMaker::parameter(const char* name, const tape::Dims& sizes) {
+  Tensor tensor = one(name, sizes, type_, !lora_.is_on());
+  // modules_to_save: the module stays, frozen, beside its copy.
+  if (!lora_.trains_copy_of(name)) return tensor;
+  if (quantization_ == Quantization::kNone) return one(name, sizes, type_, true);
+  Tensor copy = tape_.on_host(sizes, DType::kFloat32);
+  copy->requires_grad = true;
+  made_.push_back({name, layer_, copy});
+  pending_copies_.push_back(copy);
+  return copy;
 }
 
 Tensor ParameterMaker::parameter_listed_at(std::size_t index, const char* name, const tape::Dims& sizes) {
   Tensor tensor = parameter(name, sizes);
   const auto place = made_.begin() + static_cast<std::ptrdiff_t>(index);
   std::rotate(place, made_.end() - 1, made_.end());
+  for (Pending& pending : pending_)
+    if (pending.at >= index) ++pending.at;
   return tensor;
 }
 
-Tensor ParameterMaker::adapter(const char* name, const tape::Dims& sizes) {
-  Tensor tensor = tape_.parameter(sizes, DType::kFloat32);
-  made_.push_back({name, layer_, tensor});
-  return tensor;
+std::shared_ptr<LoraFactors> ParameterMaker::factors(const char* name, std::int64_t in, std::int64_t out) {
+  if (!lora_.adapts(name)) return nullptr;
+  const Pending pending{made_.size(), std::make_shared<LoraFactors>(), in, out};
+  pending.factors->dropout = lora_.dropout;
+  for (int i = 0; i < (lora_.uses_dora ? 3 : 2); ++i) made_.push_back({name, layer_, Tensor()});
+  if (quantization_ == Quantization::kNone) {
+    make_factors(pending, DType::kFloat32);
+  } else {
+    pending_.push_back(pending);
+  }
+  return pending.factors;
 }
 
-bool LoraOptions::adapts(std::string_view layer_name) const {
-  if (!is_on()) return false;
-  const std::string_view last = layer_name.substr(layer_name.rfind('.') + 1);
-  if (targets.empty()) return last != "lm_head";
-  return std::find(targets.begin(), targets.end(), last) != targets.end();
+void ParameterMaker::make_factors(const Pending& pending, DType type) {
+  LoraFactors& factors = *pending.factors;
+  factors.a = made_[pending.at].tensor = tape_.parameter({lora_.rank, pending.in}, type);
+  factors.b = made_[pending.at + 1].tensor = tape_.parameter({pending.out, lora_.rank}, type);
+  if (!lora_.uses_dora) return;
+  factors.magnitude = made_[pending.at + 2].tensor = tape_.parameter({pending.out}, type);
+}
+
+std::shared_ptr<tape::Weight4bit> ParameterMaker::quantized(const char* name, const tape::Dims& sizes) {
+  if (quantization_ == Quantization::kNone || std::string_view(name) == "lm_head") return nullptr;
+  const bool is_nested = quantization_ == Quantization::kNf4Double;
+  auto weight =
+      std::make_shared<tape::Weight4bit>(tape::quantize_4bit(tape_, sizes, type_, is_nested, quantization_map_));
+  made_.push_back({name, layer_, weight->packed});
+  return weight;
+}
+
+void ParameterMaker::finish() {
+  if (quantization_ == Quantization::kNone) return;
+  for (const NamedParameter& parameter : made_) {
+    const Tensor& tensor = parameter.tensor;
+    if (tensor.defined() && tape::is_half(tensor.type())) tape::set_data(tensor, DType::kFloat32);
+  }
+  tape_.empty_cache();
+  for (const Pending& pending : pending_) make_factors(pending, type_);
+  for (const Tensor& copy : pending_copies_) tape::move_to_device(copy);
+  // autocast_adapter_dtype
+  for (const Pending& pending : pending_) {
+    tape::set_data(pending.factors->a, DType::kFloat32);
+    tape::set_data(pending.factors->b, DType::kFloat32);
+  }
+  pending_.clear();
+  pending_copies_.clear();
 }
 
 Tensor ParameterMaker::buffer(const tape::Dims& sizes, DType type) { return tape_.empty(sizes, type); }
@@ -45,21 +95,37 @@ std::vector<Tensor> ParameterMaker::tensors() const {
 }
 
 Linear::Linear(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out, bool has_bias)
-    : weight(maker.parameter(name, {out, in})), bias(has_bias ? maker.parameter(name, {out}) : Tensor()) {
-  const LoraOptions& lora = maker.lora();
-  if (!lora.adapts(name)) return;
-  lora_a = maker.adapter(name, {lora.rank, in});
-  lora_b = maker.adapter(name, {out, lora.rank});
-  lora_dropout = lora.dropout;
+    : quantized(maker.quantized(name, {out, in})) {
+  if (quantized == nullptr) weight = maker.parameter(name, {out, in});
+  if (has_bias) bias = maker.parameter(name, {out});
+  lora = maker.factors(name, in, out);
 }
 
-Tensor Linear::adapted(const Tensor& x) const {
-  Tensor result = tape::linear(x, weight, bias);
-  const DType before = result.type();
-  const Tensor input = tape::to(x, lora_a.type());
-  result = result + tape::linear(tape::linear(tape::dropout(input, lora_dropout), lora_a, {}), lora_b, {}) * 2.0;
-  result = tape::to(result, before);
-  return result;
+// Linear4bit.forward: in the type that came first, or 16-bit autocast's.
+Tensor Linear::from_4bit(Tensor x) const {
+  const DType before = x.type();
+  x = tape::to(std::move(x), quantized->type);
+  if (bias.defined() && bias.type() != x.type()) tape::set_data(bias, x.type());
+  return tape::to(tape::linear_4bit(x, *quantized, bias), before);
+}
+
+Tensor Linear::changed(const Tensor& x) const {
+  Tensor result = quantized != nullptr ? from_4bit(x) : tape::linear(x, weight, bias);
+  if (lora == nullptr) return result;
+  if (quantized != nullptr) return lora->added_to_4bit(std::move(result), x);
+  return lora->added(std::move(result), x, {weight, bias});
+}
+
+Conv1d::Conv1d(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out)
+    : weight(maker.parameter(name, {in, out})),
+      bias(maker.parameter(name, {out})),
+      lora(maker.factors(name, in, out)) {}
+
+Tensor Conv1d::operator()(const Tensor& x) const {
+  tape::Dims sizes = x.sizes();
+  sizes[sizes.size() - 1] = weight.size(1);
+  Tensor result = tape::view(tape::addmm(bias, tape::view(x, {-1, x.size(-1)}), weight), sizes);
+  return lora == nullptr ? result : lora->added(std::move(result), x, {weight, bias, true});
 }
 
 Embedding::Embedding(ParameterMaker& maker, const char* name, std::int64_t rows, std::int64_t width)

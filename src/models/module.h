@@ -7,13 +7,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "models/lora.h"
 #include "tape/ops/index.h"
 #include "tape/ops/linear.h"
+#include "tape/ops/linear_4bit.h"
 #include "tape/ops/norm.h"
 #include "tape/tape.h"
 
@@ -29,22 +32,18 @@ struct NamedParameter {
   Tensor tensor;
 };
 
-/// LoRA as PEFT has it (tuners/lora/layer.py): everything is frozen, and the linear layers of these names get two
-/// factors each, in float32. A transform of a model's parameters: no architecture knows of it.
-struct LoraOptions {
-  std::int64_t rank = 0;  ///< 0: no LoRA
-  double dropout = 0;
-  std::vector<std::string> targets;  ///< "q_proj", …; empty: all linear layers but the head
-
-  bool is_on() const { return rank > 0; }
-  bool adapts(std::string_view layer_name) const;
+/// How the weights of linear layers are kept.
+enum class Quantization : std::uint8_t {
+  kNone,
+  kNf4,       ///< bitsandbytes' NF4
+  kNf4Double  ///< with double quantization: the scales are quantized too
 };
 
 /// Makes the parameters of a model in the order in which they come onto the device.
 class ParameterMaker {
  public:
-  ParameterMaker(tape::Tape& tape, DType type, LoraOptions lora = {})
-      : tape_(tape), type_(type), lora_(std::move(lora)) {}
+  ParameterMaker(tape::Tape& tape, DType type, LoraOptions lora = {}, Quantization quantization = Quantization::kNone)
+      : tape_(tape), type_(type), lora_(std::move(lora)), quantization_(quantization) {}
 
   tape::Tape& tape() const { return tape_; }
   DType type() const { return type_; }
@@ -57,35 +56,66 @@ class ParameterMaker {
   std::size_t count() const { return made_.size(); }
   Tensor buffer(const tape::Dims& sizes, DType type);
   const LoraOptions& lora() const { return lora_; }
-  /// A parameter that LoRA adds.
-  Tensor adapter(const char* name, const tape::Dims& sizes);
+  /// The factors of a layer that LoRA adapts; null for others. Over quantized weights they come with finish().
+  std::shared_ptr<LoraFactors> factors(const char* name, std::int64_t in, std::int64_t out);
+  /// The 4-bit weight of a linear layer; null where it isn't quantized.
+  std::shared_ptr<tape::Weight4bit> quantized(const char* name, const tape::Dims& sizes);
+  /// What follows once the model is on the device: a quantized one is prepared for training as PEFT does
+  /// (prepare_model_for_kbit_training), then gets its factors.
+  void finish();
 
   const std::vector<NamedParameter>& made() const { return made_; }
   /// The tensors alone, as model.parameters() lists them.
   std::vector<Tensor> tensors() const;
 
  private:
+  struct Pending {
+    std::size_t at = 0;  ///< the place of the first factor in made_
+    std::shared_ptr<LoraFactors> factors;
+    std::int64_t in = 0;
+    std::int64_t out = 0;
+  };
+  Tensor one(const char* name, const tape::Dims& sizes, DType type, bool is_trained);
+  void make_factors(const Pending& pending, DType type);
+
   tape::Tape& tape_;
   DType type_;
   LoraOptions lora_;
+  Quantization quantization_;
   int layer_ = -1;
   std::vector<NamedParameter> made_;
+  std::vector<Pending> pending_;
+  std::vector<Tensor> pending_copies_;
+  Tensor quantization_map_;
 };
 
-/// torch.nn.Linear. weight: (out, in). With LoRA the two factors: (rank, in) and (out, rank).
+/// torch.nn.Linear. weight: (out, in).
 struct Linear {
-  Tensor weight;
+  Tensor weight;  ///< undefined where it is quantized
   Tensor bias;
-  Tensor lora_a;
-  Tensor lora_b;
-  double lora_dropout = 0;
+  std::shared_ptr<tape::Weight4bit> quantized;
+  std::shared_ptr<LoraFactors> lora;
 
   Linear() = default;
   Linear(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out, bool has_bias);
-  Tensor operator()(Tensor x) const { return lora_a.defined() ? adapted(x) : tape::linear(std::move(x), weight, bias); }
+  Tensor operator()(Tensor x) const {
+    if (quantized == nullptr && lora == nullptr) return tape::linear(std::move(x), weight, bias);
+    return changed(x);
+  }
 
  private:
-  Tensor adapted(const Tensor& x) const;
+  Tensor changed(const Tensor& x) const;
+  Tensor from_4bit(Tensor x) const;
+};
+
+/// Conv1D of transformers: a linear layer with its weight the other way round, (in, out).
+struct Conv1d {
+  Tensor weight;
+  Tensor bias;
+  std::shared_ptr<LoraFactors> lora;
+
+  Conv1d(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out);
+  Tensor operator()(const Tensor& x) const;
 };
 
 /// torch.nn.Embedding.

@@ -101,6 +101,9 @@ std::string training_text(const TrainingReport& report) {
   text += fmt::format("  {:<17}{:>11}  what PyTorch's allocator comes to hold\n", "reserved", format_size(e.reserved));
   text += fmt::format("  {:<17}{:>11}  with {} for CUDA's context\n", "device", format_size(e.device),
                       format_size(report.hardware.context));
+  if (e.host_managed > Bytes(0))
+    text += fmt::format("  {:<17}{:>11}  states of the paged optimizer (cudaMallocManaged)\n", "on the host",
+                        format_size(e.host_managed));
   text += "\nAlive at the allocated peak\n";
   for (const auto& [name, bytes] : parts_of(e)) append_row(text, name, bytes, e.allocated);
   text += "\nAllocated peak of each phase\n";
@@ -134,6 +137,7 @@ Json training_json(const TrainingReport& report) {
           {"allocated_bytes", e.allocated.count()},
           {"reserved_bytes", e.reserved.count()},
           {"device_bytes", e.device.count()},
+          {"host_managed_bytes", e.host_managed.count()},
           {"phase", training_phase_name(e.phase)},
           {"at_peak", parts},
           {"phases", phases},

@@ -131,6 +131,21 @@ Tensor Tape::view(const Tensor& x, const Dims& sizes, const Dims& strides, std::
   return seen;
 }
 
+void set_data(const Tensor& x, DType type) {
+  if (x.type() == type) return;
+  Tape& tape = x.tape();
+  Storage* old = std::exchange(x->storage, tape.new_storage(x.numel() * size_of(type)));
+  tape.count_kernel(x.bytes() + x.numel() * size_of(type));
+  x->type = type;
+  tape.drop(old);
+}
+
+void move_to_device(const Tensor& x) {
+  Storage* old = std::exchange(x->storage, x.tape().new_storage(x.bytes()));
+  x->on_host = false;
+  x.tape().drop(old);
+}
+
 // As TensorImpl::release_resources: what autograd holds goes first, the memory last.
 void Tensor::destroy(TensorData* data) {
   if (data->base != nullptr) adopt(std::exchange(data->base, nullptr)).reset();

@@ -34,6 +34,9 @@ struct Work {
 /// The threads of PyTorch that call CUDA. Each has its own handle of cuBLAS, with a workspace of its own.
 enum class Thread : std::uint8_t { kMain, kBackward };
 
+/// Memory of the host that a run takes on the card's behalf: for paged states, and for what is offloaded.
+enum class HostMemory : std::uint8_t { kManaged, kPinned };
+
 class Tape {
  public:
   explicit Tape(const Hardware& hardware);
@@ -59,6 +62,9 @@ class Tape {
   /// What a view op makes of `x`. It keeps the tensor alive that is at the bottom of all views: so the memory of a
   /// gradient that went through a view has a second user, and is not added to in place.
   Tensor view(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset);
+
+  /// torch.cuda.empty_cache().
+  void empty_cache() { events_.push_back(AllocationEvent::empty_cache()); }
 
   bool grad_enabled() const { return grad_enabled_; }
   void set_grad_enabled(bool enabled) { grad_enabled_ = enabled; }
@@ -86,6 +92,9 @@ class Tape {
   }
   const Work& work() const { return work_; }
 
+  void take_host_memory(HostMemory kind, std::int64_t bytes) { host_bytes_[static_cast<int>(kind)] += bytes; }
+  std::int64_t host_bytes(HostMemory kind) const { return host_bytes_[static_cast<int>(kind)]; }
+
   // For tensors, storages and nodes.
   Pool& pool() { return pool_; }
   Storage* new_storage(std::int64_t bytes);
@@ -107,10 +116,17 @@ class Tape {
   bool grad_enabled_ = true;
   Thread thread_ = Thread::kMain;
   Work work_;
+  std::int64_t host_bytes_[2] = {};
   SavedHooks* saved_hooks_ = nullptr;
   Autocast* autocast_ = nullptr;
   Storage* cublas_workspaces_[2] = {};
 };
+
+/// x.data = x.data.to(type): a leaf gets other memory. Handles of it see the change.
+void set_data(const Tensor& x, DType type);
+
+/// A tensor of on_host() gets memory of the device.
+void move_to_device(const Tensor& x);
 
 /// Memory that one kernel needs for itself, released at the end of the scope.
 class Scratch {

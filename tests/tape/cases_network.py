@@ -1,7 +1,16 @@
 """What networks add: norms, losses, look-ups, attention; several ops in a row, optimizers, checkpointed blocks."""
 
+import importlib.util
+
 from cases_basic import binary
 from maker import FLOATS, broadcastable
+
+# The optimizers of bitsandbytes, where it is installed.
+BITSANDBYTES = (
+    ["adamw-8bit", "paged-adamw-8bit", "paged-adamw", "lion", "lion-8bit", "paged-lion", "paged-lion-8bit"]
+    if importlib.util.find_spec("bitsandbytes")
+    else []
+)
 
 
 def softmaxes(op):
@@ -172,12 +181,16 @@ def attentions(m):
 
 def optimizing(m):
     m.dtype = m.rng.choice(FLOATS)
-    kind = m.rng.choice(["adamw", "adamw", "sgd", "muon"])
+    kind = m.rng.choice(["adamw", "adamw", "sgd", "muon", "adafactor", "adafactor-transformers", *BITSANDBYTES])
     for _ in range(m.rng.randint(1, 6)):
         shape = m.shape(2, 300) if kind == "muon" else m.shape(m.rng.randint(1, 3), 200)
         dtype = m.rng.choice(FLOATS) if m.rng.random() < 0.2 else m.dtype
         m.tensor(shape, dtype=dtype, grad=True, plain=True)
+    if kind in BITSANDBYTES and m.rng.random() < 0.5:  # some have so many elements that their states are paged
+        m.tensor([m.rng.randint(300, 500), m.rng.randint(190, 500)], grad=True, plain=True)
     described = {"name": kind, "steps": m.rng.randint(1, 3), "how": m.rng.choice(["foreach", "loop", "fused"])}
+    if kind == "adafactor":
+        described["how"] = m.rng.choice(["foreach", "loop"])
     if kind == "sgd":
         described |= m.rng.choice([{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
         described |= m.rng.choice([{}, {"weight_decay": 0.1}])

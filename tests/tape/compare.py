@@ -40,7 +40,8 @@ def from_tape(cases, card):
 
 def values_environment():
     """Small tensors hold what a real card's would: models look at masks and positions."""
-    environment = {"PYTHONPATH": str(ROOT / "src" / "values"), "HF_HUB_OFFLINE": "1"}
+    paths = [str(ROOT / "src" / "values"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
     if built := sorted(ROOT.glob("build/*/lib/values/*.so"), key=lambda path: path.stat().st_mtime):
         environment["VRAMWISE_VALUES_DIR"] = str(built[-1].parent)
     return environment

@@ -3,6 +3,7 @@
 import random
 
 import encoder_cases
+from cases_network import BITSANDBYTES
 
 FAMILIES = dict(encoder_cases.FAMILIES)
 
@@ -82,11 +83,36 @@ def gpt2(rng):
 
 
 def optimizer(rng):
-    kind = rng.choice(["adamw", "adamw", "adamw", "sgd"])
+    kind = rng.choice(["adamw"] * 6 + ["sgd"] * 2 + ["muon", "adafactor", "adafactor-transformers", *BITSANDBYTES])
     described = {"name": kind, "how": rng.choice(["foreach", "fused", "loop"])}
+    if kind == "adafactor":
+        described["how"] = "loop"
     if kind == "sgd":
         described |= rng.choice([{}, {"momentum": 0.9}])
     return described
+
+
+def lora(rng, config):
+    if config["model_type"] == "gpt2":
+        targets = rng.choice([["c_attn"], ["c_attn", "c_proj", "c_fc"]])
+    else:
+        some = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]
+        targets = rng.choice([["q_proj", "v_proj"], some])
+    described = {"rank": rng.choice([4, 8, 13]), "dropout": rng.choice([0.0, 0.1]), "targets": targets}
+    if rng.random() < 0.3:
+        described["dora"] = True
+    if not config.get("tie_word_embeddings", config["model_type"] == "gpt2") and rng.random() < 0.3:
+        described["save"] = rng.choice([["lm_head"], ["lm_head", "embed_tokens"]])
+    return described
+
+
+def qlora(rng, run, precision):
+    """So many tokens that bitsandbytes dequantizes weights: for fewer it has a fused kernel, which isn't modelled."""
+    run |= {"dtype": "bfloat16", "quantize": rng.choice(["nf4", "nf4-double"])}
+    run["batch"], run["length"] = rng.choice([(4, 512), (8, 256), (7, 300)])
+    if precision == "autocast":
+        run["autocast"] = "bfloat16"
+    return run
 
 
 def draw_run(rng, families=None):
@@ -106,11 +132,14 @@ def draw_run(rng, families=None):
     }
     if name in encoder_cases.FAMILIES:
         run |= encoder_cases.INPUTS[name](rng, run)
-    elif name != "gpt2" and rng.random() < 0.3:
-        targets = rng.choice([["q_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]])
-        run["lora"] = {"rank": rng.choice([4, 8, 13]), "dropout": rng.choice([0.0, 0.1]), "targets": targets}
+    elif rng.random() < 0.35:
+        run["lora"] = lora(rng, run["config"])
+    takes_4bit = BITSANDBYTES and name in ("llama", "mistral", "qwen2", "qwen3") and precision != "float32"
+    if takes_4bit and "dora" not in run.get("lora", {"dora": True}) and rng.random() < 0.4:
+        return qlora(rng, run, precision)
     if precision == "autocast":
-        run["autocast"] = rng.choice(["bfloat16", "bfloat16", "float16"])
+        run["autocast"] = rng.choice(["bfloat16", "float16"])
+        run["scaler"] = run["autocast"] == "float16" and run["optimizer"]["name"] != "muon" and rng.random() < 0.7
     return run
 
 

@@ -1,14 +1,17 @@
 """Trains models of transformers on an emulated card and prints the allocations of the first steps, as tape_models does.
 
 Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype", "batch", "length", "steps", "attention",
-"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool, "autocast": type?, "optimizer": {…}, "clip": bool,
-"accumulate": n}. Without "inputs" a batch is input_ids and labels of "batch" x "length". Printed: for each run its
+"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool, "autocast": type?, "scaler": bool?, "optimizer": {…},
+"clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize": "nf4" |
+"nf4-double"?}. Without "inputs" a batch is input_ids and labels of "batch" x "length". Printed: for each run its
 events (see tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
 """
 
 import gc
+import importlib.util
 import json
 import os
+import re
 import sys
 
 import peft
@@ -17,6 +20,9 @@ import torch_side as ops
 import transformers
 import vramwise_values
 from transformers import AutoConfig
+
+if importlib.util.find_spec("bitsandbytes"):
+    import bitsandbytes  # noqa: F401
 
 transformers.logging.set_verbosity_error()
 
@@ -36,11 +42,76 @@ def make_model(run):
         model = model_class(config)._from_config(config, dtype=ops.dtype(run["dtype"]))
     model.to_empty(device="cpu")  # nobody looks at the numbers
     model.tie_weights()
-    if "lora" in run:
-        lora = run["lora"]
-        described = {"r": lora["rank"], "lora_dropout": lora["dropout"], "target_modules": lora["targets"]}
-        model = peft.get_peft_model(model, peft.LoraConfig(**described))
-    return model
+    if "quantize" in run:
+        return quantized(model, run)
+    return with_lora(model, run).to(ops.CUDA)
+
+
+def with_lora(model, run):
+    if "lora" not in run:
+        return model
+    lora = run["lora"]
+    config = peft.LoraConfig(
+        r=lora["rank"],
+        lora_dropout=lora["dropout"],
+        target_modules=lora["targets"],
+        use_dora=lora.get("dora", False),
+        modules_to_save=lora.get("save"),
+        fan_in_fan_out=run["config"]["model_type"] == "gpt2",
+    )
+    return peft.get_peft_model(model, config)
+
+
+def quantized(model, run):
+    """As from_pretrained with a BitsAndBytesConfig leaves it, but quantized on the way from the CPU."""
+    bnb = sys.modules["bitsandbytes"]
+    for name, module in list(model.named_modules()):
+        if not isinstance(module, torch.nn.Linear) or name == "lm_head":
+            continue
+        layer = bnb.nn.Linear4bit(
+            module.in_features,
+            module.out_features,
+            module.bias is not None,
+            compute_dtype=ops.dtype(run["dtype"]),
+            device="meta",
+        )
+        layer.weight = bnb.nn.Params4bit(
+            module.weight.data,
+            requires_grad=False,
+            compress_statistics=run["quantize"] == "nf4-double",
+            quant_type="nf4",
+            module=layer,
+        )
+        layer.bias = module.bias
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, layer)
+    model.is_loaded_in_4bit = True
+    model = peft.prepare_model_for_kbit_training(
+        model.to(ops.CUDA), use_gradient_checkpointing=bool(run.get("checkpoint"))
+    )
+    return with_lora(model, run)
+
+
+class Both:
+    """Muon for the matrices of the layers, AdamW for the rest."""
+
+    def __init__(self, model):
+        named = list(model.named_parameters())
+        matrices = [p for name, p in named if p.dim() == 2 and re.search(r"\.(layers?|h)\.", name)]
+        others = [p for _, p in named if not any(p is matrix for matrix in matrices)]
+        self.optimizers = [torch.optim.Muon(matrices), torch.optim.AdamW(others, foreach=True)]
+
+    def step(self):
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self):
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+
+def make_optimizer(described, model):
+    return Both(model) if described["name"] == "muon" else ops.make_optimizer(described, list(model.parameters()))
 
 
 def loss_of(model, batch):
@@ -48,11 +119,12 @@ def loss_of(model, batch):
 
 
 def train(run):
-    model = make_model(run).to(ops.CUDA)
+    model = make_model(run)
     model.train()
     if run.get("checkpoint"):
         model.gradient_checkpointing_enable()
-    optimizer = ops.make_optimizer(run["optimizer"], list(model.parameters()))
+    optimizer = make_optimizer(run["optimizer"], model)
+    scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))
     ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
     inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])
     batch = {}
@@ -65,24 +137,30 @@ def train(run):
                     loss = loss_of(model, batch)
             else:
                 loss = loss_of(model, batch)
-            loss.backward()
+            scaler.scale(loss).backward()
             del loss
         if run.get("clip"):
+            scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad()
+    return model, optimizer, scaler, batch
 
 
 def measure(run, stacks):
+    if "quantize" in run:
+        sys.modules["bitsandbytes"].functional.name2qmap.clear()
     torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     ops.record(stacks)
-    train(run)
+    kept = train(run)
     events = ops.trace()
     peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
     if stacks:
         ops.show_stacks(events)
+    del kept
     gc.collect()
     return {"events": ops.numbered(events), **peaks}
 

@@ -13,6 +13,15 @@ std::unique_ptr<Optimizer> make_optimizer(const Json& described, std::vector<Ten
   const StepKind kind = how == "loop" ? StepKind::kLoop : (how == "fused" ? StepKind::kFused : StepKind::kForeach);
   if (name == "adamw") return adamw(std::move(parameters), kind);
   if (name == "muon") return muon(std::move(parameters));
+  if (name == "adafactor") return adafactor(std::move(parameters), kind);
+  if (name == "adafactor-transformers") return transformers_adafactor(std::move(parameters));
+  const auto has = [&name](const char* part) { return name.find(part) != std::string::npos; };
+  if (has("lion") || has("8bit") || has("paged")) {
+    return bitsandbytes(std::move(parameters),
+                        {.kind = has("lion") ? BitsandbytesKind::kLion : BitsandbytesKind::kAdamW,
+                         .is_8bit = has("8bit"),
+                         .is_paged = has("paged")});
+  }
   const SgdOptions options{.momentum = described.value("momentum", 0.0),
                            .weight_decay = described.value("weight_decay", 0.0),
                            .nesterov = described.value("nesterov", false)};

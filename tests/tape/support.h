@@ -10,7 +10,8 @@
 
 namespace vramwise::tape {
 
-/// {"name": "adamw" | "sgd" | "muon", "how": "foreach" | "loop" | "fused", …}
+/// {"name": "adamw" | "sgd" | "muon" | "adafactor" | "adafactor-transformers" | "paged-lion-8bit" …, "how": "foreach" |
+/// "loop" | "fused", …}
 std::unique_ptr<Optimizer> make_optimizer(const Json& described, std::vector<Tensor> parameters);
 
 /// [bytes] for an allocation, [-1, n] for the release of the n-th one (n = -1: made before the list began).

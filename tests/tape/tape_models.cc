@@ -8,10 +8,12 @@
 #include <optional>
 
 #include "allocator/replay.h"
+#include "estimate/optimizer_choice.h"
 #include "models/config.h"
 #include "op_table.h"
 #include "support.h"
 #include "tape/engine.h"
+#include "tape/optim/grad_scaler.h"
 #include "tape/transforms/autocast.h"
 
 namespace vramwise::tape {
@@ -45,7 +47,8 @@ std::vector<BatchTensor> inputs_of(const Model& model, const Json& run) {
 }
 
 // The names of a training loop, here in `batch`, keep their tensors until they get the next ones.
-void run_step(Tape& tape, Model& model, const Json& run, const std::vector<BatchTensor>& inputs, Batch& batch) {
+void run_passes(Tape& tape, Model& model, const Json& run, const std::vector<BatchTensor>& inputs, Batch& batch,
+                GradScaler* scaler) {
   for (int pass = 0; pass < run.value("accumulate", 1); ++pass) {
     for (std::size_t i = 0; i < inputs.size(); ++i) batch[i] = tape.empty(inputs[i].sizes, inputs[i].type);
     Tensor loss;
@@ -54,32 +57,54 @@ void run_step(Tape& tape, Model& model, const Json& run, const std::vector<Batch
       if (run.contains("autocast")) autocast.emplace(tape, dtype_named(run.at("autocast")));
       loss = model.loss(batch);
     }
-    backward(loss);
+    backward(scaler != nullptr ? scaler->scale(loss) : loss);
   }
 }
 
-void train(Tape& tape, const Json& run) {
+std::unique_ptr<Optimizer> optimizer_of(const Json& described, const Model& model) {
+  if (described.at("name") == "muon")
+    return vramwise::make_optimizer(TrainingOptimizer::kMuon, model.named_parameters());
+  return make_optimizer(described, model.parameters());
+}
+
+Quantization quantization_named(const std::string& name) {
+  if (name == "nf4") return Quantization::kNf4;
+  return name == "nf4-double" ? Quantization::kNf4Double : Quantization::kNone;
+}
+
+// The allocations up to the end of the last step, while model and optimizer are still there.
+EventList train(Tape& tape, const Json& run) {
   LoraOptions lora;
   if (run.contains("lora")) {
     lora.rank = run.at("lora").at("rank").get<std::int64_t>();
     lora.dropout = run.at("lora").value("dropout", 0.0);
     lora.targets = run.at("lora").at("targets").get<std::vector<std::string>>();
+    lora.uses_dora = run.at("lora").value("dora", false);
+    lora.modules_to_save = run.at("lora").value("save", std::vector<std::string>());
   }
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
       .checkpoints_layers = run.value("checkpoint", false),
       .lora = lora,
+      .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};
   const std::unique_ptr<Model> model = config_of(run).architecture.make(tape, dtype_named(run.at("dtype")), options);
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
+  const std::unique_ptr<Optimizer> optimizer = optimizer_of(run.at("optimizer"), *model);
+  GradScaler scaler;
+  const bool scales = run.value("scaler", false);
   const std::vector<BatchTensor> inputs = inputs_of(*model, run);
   Batch batch(inputs.size());
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {
-    run_step(tape, *model, run, inputs, batch);
-    if (run.value("clip", false)) clip_grad_norm(model->parameters());
-    optimizer->step();
+    run_passes(tape, *model, run, inputs, batch, scales ? &scaler : nullptr);
+    if (run.value("clip", false)) {
+      if (scales) scaler.unscale(*optimizer);
+      clip_grad_norm(model->parameters());
+    }
+    scales ? scaler.step(*optimizer) : optimizer->step();
+    if (scales) scaler.update();
     optimizer->zero_grad();
   }
+  return tape.take_events();
 }
 
 }  // namespace
@@ -96,8 +121,7 @@ int main(int argc, char** argv) {
   const char* separator = "";
   for (const auto& run : Json::parse(std::cin)) {
     Tape tape(Hardware::of(std::stoi(argv[1]), std::stoi(argv[2])));
-    train(tape, run);
-    const EventList events = tape.take_events();
+    const EventList events = train(tape, run);
     const Replay peaks = replay(events);
     const Json result = {
         {"events", numbered(events)}, {"allocated", peaks.allocated.bytes}, {"reserved", peaks.reserved.bytes}};

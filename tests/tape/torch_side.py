@@ -141,11 +141,29 @@ def statement(names, outputs, op, inputs, args=None):
         names[name] = value
 
 
+BITSANDBYTES = ["adamw-8bit", "paged-adamw-8bit", "paged-adamw", "lion", "lion-8bit", "paged-lion", "paged-lion-8bit"]
+
 KEPT = []  # what a case leaves alive until the next one
+
+
+def from_bitsandbytes(name, parameters):
+    """ "paged-lion-8bit" is bitsandbytes.optim.PagedLion8bit."""
+    import bitsandbytes
+
+    spelled = {"paged": "Paged", "adamw": "AdamW", "lion": "Lion", "8bit": "8bit"}
+    return getattr(bitsandbytes.optim, "".join(spelled[word] for word in name.split("-")))(parameters)
 
 
 def make_optimizer(described, parameters):
     how = described.get("how", "foreach")
+    if described["name"] in BITSANDBYTES:
+        return from_bitsandbytes(described["name"], parameters)
+    if described["name"] == "adafactor":
+        return torch.optim.Adafactor(parameters, foreach=how == "foreach")
+    if described["name"] == "adafactor-transformers":
+        from transformers import Adafactor
+
+        return Adafactor(parameters, lr=1e-3, scale_parameter=False, relative_step=False)
     flags = {"foreach": how == "foreach", "fused": how == "fused"}
     if described["name"] == "adamw":
         return torch.optim.AdamW(parameters, **flags)

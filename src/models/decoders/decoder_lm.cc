@@ -20,6 +20,7 @@ void DecoderLm::make_head(const Tensor& embeddings, bool ties_embeddings, std::i
   } else {
     head_ = Linear(maker_, "lm_head", width, vocab_size, false);
   }
+  maker_.finish();
   parameters_ = maker_.tensors();
 }
 

@@ -17,11 +17,12 @@ void mark_embeddings(const Tensor& embedded, const ForwardOptions& options);
 class DecoderLm : public CausalLm {
  public:
   const std::vector<Tensor>& parameters() const override { return parameters_; }
+  const std::vector<NamedParameter>& named_parameters() const override { return maker_.made(); }
 
  protected:
   Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
-      : options_(options), maker_(tape, type, options.lora) {}
+      : options_(options), maker_(tape, type, options.lora, options.quantization) {}
 
   /// The last thing that a constructor does.
   void make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size);

@@ -19,20 +19,6 @@ namespace {
 
 using namespace tape;  // the model reads as in PyTorch
 
-struct Conv1d {
-  Tensor weight;
-  Tensor bias;
-
-  Conv1d(ParameterMaker& m, const char* name, std::int64_t in, std::int64_t out)
-      : weight(m.parameter(name, {in, out})), bias(m.parameter(name, {out})) {}
-
-  Tensor operator()(const Tensor& x) const {
-    Dims sizes = x.sizes();
-    sizes[sizes.size() - 1] = weight.size(1);
-    return view(addmm(bias, view(x, {-1, x.size(-1)}), weight), sizes);
-  }
-};
-
 // NewGELUActivation of transformers/activations.py.
 Tensor gelu_new(const Tensor& x) {
   const Tensor half = 0.5 * x;

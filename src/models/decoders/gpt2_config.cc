@@ -33,7 +33,6 @@ Architecture read_gpt2(ConfigReader& reader) {
   const Gpt2Config c = gpt2_config(reader);
   return {.layers = c.layers,
           .max_positions = c.max_positions,
-          .takes_lora = false,
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return gpt2(tape, c, type, options);
           }};

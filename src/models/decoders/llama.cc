@@ -185,6 +185,7 @@ std::unique_ptr<CausalLm> llama(tape::Tape& tape, const LlamaConfig& config, DTy
 Architecture llama_architecture(const LlamaConfig& config) {
   return {.layers = config.layers,
           .max_positions = config.max_positions,
+          .takes_4bit = true,
           .make = [config](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return llama(tape, config, type, options);
           }};

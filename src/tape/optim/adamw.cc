@@ -13,6 +13,8 @@ class AdamW final : public Optimizer {
   AdamW(std::vector<Tensor> parameters, StepKind kind)
       : Optimizer(std::move(parameters)), kind_(kind), states_(parameters_.size()) {}
 
+  bool handles_grad_scale() const override { return kind_ == StepKind::kFused; }
+
   void step() override {
     if (parameters_.empty()) return;
     const GradMode no_grad(parameters_.front().tape(), false);

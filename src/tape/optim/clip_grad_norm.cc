@@ -30,6 +30,7 @@ Tensor total_norm(const std::vector<Tensor>& gradients) {
   for (const Tensor& gradient : gradients) {
     if (std::find(types.begin(), types.end(), gradient.type()) == types.end()) types.push_back(gradient.type());
   }
+  std::reverse(types.begin(), types.end());  // as in Optimizer::by_type
   std::vector<Tensor> norms;
   for (const DType type : types) {
     std::vector<Tensor> group;

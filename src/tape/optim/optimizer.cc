@@ -6,6 +6,30 @@
 
 namespace vramwise::tape {
 
+namespace {
+
+class OneAfterAnother final : public Optimizer {
+ public:
+  OneAfterAnother(std::vector<std::unique_ptr<Optimizer>> optimizers, std::vector<Tensor> parameters)
+      : Optimizer(std::move(parameters)), optimizers_(std::move(optimizers)) {}
+
+  void step() override {
+    for (const auto& optimizer : optimizers_) optimizer->step();
+  }
+
+ private:
+  std::vector<std::unique_ptr<Optimizer>> optimizers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> one_after_another(std::vector<std::unique_ptr<Optimizer>> optimizers) {
+  std::vector<Tensor> all;
+  for (const auto& optimizer : optimizers)
+    all.insert(all.end(), optimizer->parameters().begin(), optimizer->parameters().end());
+  return std::make_unique<OneAfterAnother>(std::move(optimizers), std::move(all));
+}
+
 void Optimizer::zero_grad(bool set_to_none) {
   if (!set_to_none) return;  // filled with zeros in place
   for (const Tensor& parameter : parameters_) parameter.set_grad({});

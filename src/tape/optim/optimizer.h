@@ -16,6 +16,9 @@ class Optimizer {
   /// Parameters without a gradient are left alone; states appear with the first step.
   virtual void step() = 0;
   void zero_grad(bool set_to_none = true);
+  const std::vector<Tensor>& parameters() const { return parameters_; }
+  /// Whether the step itself takes the scale off the gradients (_step_supports_amp_scaling): fused kernels do.
+  virtual bool handles_grad_scale() const { return false; }
 
  protected:
   explicit Optimizer(std::vector<Tensor> parameters) : parameters_(std::move(parameters)) {}
@@ -42,6 +45,23 @@ std::unique_ptr<Optimizer> sgd(std::vector<Tensor> parameters, const SgdOptions&
 
 /// torch.optim.Muon; all parameters are matrices.
 std::unique_ptr<Optimizer> muon(std::vector<Tensor> parameters);
+
+/// torch.optim.Adafactor. By default PyTorch runs it as a loop; there is no fused kernel.
+std::unique_ptr<Optimizer> adafactor(std::vector<Tensor> parameters, StepKind kind = StepKind::kLoop);
+/// transformers.Adafactor with scale_parameter and relative_step off, as the Trainer makes it.
+std::unique_ptr<Optimizer> transformers_adafactor(std::vector<Tensor> parameters);
+
+enum class BitsandbytesKind : std::uint8_t { kAdamW, kLion };
+struct BitsandbytesOptions {
+  BitsandbytesKind kind = BitsandbytesKind::kAdamW;
+  bool is_8bit = true;
+  bool is_paged = false;
+};
+/// bitsandbytes.optim: AdamW, AdamW8bit, PagedAdamW, PagedAdamW8bit, and the same of Lion.
+std::unique_ptr<Optimizer> bitsandbytes(std::vector<Tensor> parameters, const BitsandbytesOptions& options = {});
+
+/// Optimizers of a run that has several, which are stepped in this order.
+std::unique_ptr<Optimizer> one_after_another(std::vector<std::unique_ptr<Optimizer>> optimizers);
 
 /// torch.nn.utils.clip_grad_norm_ over all gradients.
 void clip_grad_norm(const std::vector<Tensor>& parameters);

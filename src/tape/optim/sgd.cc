@@ -12,6 +12,8 @@ class Sgd final : public Optimizer {
   Sgd(std::vector<Tensor> parameters, const SgdOptions& options, StepKind kind)
       : Optimizer(std::move(parameters)), options_(options), kind_(kind), momenta_(parameters_.size()) {}
 
+  bool handles_grad_scale() const override { return kind_ == StepKind::kFused; }
+
   void step() override {
     if (parameters_.empty()) return;
     const GradMode no_grad(parameters_.front().tape(), false);

@@ -1,0 +1,58 @@
+// Sizes first, then what goes together: what is refused here has been compared with nothing.
+
+#include "estimate/training_check.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace vramwise {
+namespace {
+
+Status check_sizes(const TrainingSettings& settings) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;
+  const std::pair<const char*, std::int64_t> positive[] = {
+      {"the micro-batch", settings.micro_batch},
+      {"the sequence length", settings.seq_len},
+      {"gradient accumulation", settings.gradient_accumulation_steps},
+      {"the number of steps", settings.steps},
+  };
+  for (const auto& [name, value] : positive)
+    if (value < 1 || value > kMost)
+      return usage_error(fmt::format("{} is {}; it must be from 1 to {}", name, value, kMost));
+  constexpr std::int64_t kMostTokens = std::int64_t{1} << 28;
+  if (settings.lora.rank < 0 || settings.lora.rank > kMost || settings.lora.dropout < 0 || settings.lora.dropout >= 1)
+    return usage_error("the rank of LoRA must be from 1 on, its dropout from 0 to below 1");
+  if (settings.micro_batch * settings.seq_len > kMostTokens)
+    return usage_error(
+        fmt::format("{} x {} tokens are more than an estimate takes at once", settings.micro_batch, settings.seq_len));
+  return Done{};
+}
+
+Error not_modelled(std::string what) { return incomplete(std::move(what), "`vramwise dryrun` measures it"); }
+
+Status check_lora(const ModelConfig& model, const TrainingSettings& settings) {
+  const LoraOptions& lora = settings.lora;
+  if (lora.is_on() && !model.architecture.takes_lora)
+    return not_modelled(fmt::format("LoRA on the layers of {} is not modelled", model.model_type));
+  if (!lora.is_on() && (lora.uses_dora || !lora.modules_to_save.empty()))
+    return usage_error("DoRA and modules that are trained whole belong to LoRA", "give its rank");
+  if (settings.quantization == Quantization::kNone) return Done{};
+  if (!lora.is_on()) return usage_error("4-bit weights are frozen: they are trained with LoRA only", "give its rank");
+  if (!model.architecture.takes_4bit)
+    return not_modelled(fmt::format("4-bit weights of {} are not modelled", model.model_type));
+  if (lora.uses_dora) return not_modelled("DoRA over 4-bit weights is not modelled");
+  return Done{};
+}
+
+}  // namespace
+
+Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
+  VRAMWISE_RETURN_IF_ERROR(check_sizes(settings));
+  VRAMWISE_RETURN_IF_ERROR(check_lora(model, settings));
+  if (settings.optimizer == TrainingOptimizer::kMuon && settings.precision == TrainingPrecision::kFp16Mixed)
+    return not_modelled("Muon with a GradScaler is not modelled");
+  return Done{};
+}
+
+}  // namespace vramwise

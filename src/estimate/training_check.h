@@ -1,0 +1,11 @@
+// Whether settings can be estimated, and together.
+#pragma once
+
+#include "estimate/training.h"
+
+namespace vramwise {
+
+/// Errors: settings that are none, whose products leave 64 bits, or whose combination is not modelled.
+Status check_training(const ModelConfig& model, const TrainingSettings& settings);
+
+}  // namespace vramwise
