@@ -21,6 +21,7 @@ def interruptible():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.sweep
 def test_a_script_that_fits(dryrun, writes):
     outcome = dryrun("--json", "--gpu", "rtx-3090", "--steps", "2", *writes, "--", sys.executable, SCRIPT)
     assert outcome.returncode == 0, outcome.stderr
@@ -218,4 +219,6 @@ def test_an_interrupted_loop_tells_what_ran(writes, tmp_path):
     assert process.returncode == report["script_exit"] == 130
     assert report["verdict"] == "interrupted"
     assert report["steps"] >= 1
-    assert report["gpus"][0]["allocated_peak"]["bytes"] >= 8 << 20
+    gpu = report["gpus"][0]
+    assert gpu["allocated_peak"]["bytes"] >= 8 << 20
+    assert gpu["at_peak"]["parts_bytes"]["weights"] == 4 << 20, "a tensor that is optimized, though of no module"

@@ -40,6 +40,7 @@ def seen(outcome):
 def test_loaders_end_sooner_after_two_epochs(seen, report):
     assert seen["steps"] == report["steps"] == 3 + 3 + 18
     assert seen["batches"] == 3
+    assert report["loaders_ended_early"] == 20 + 1
 
 
 def test_every_phase_has_its_own_peak(seen, report):
@@ -69,6 +70,8 @@ def test_the_parts_of_the_peak_add_up(report):
     assert parts["gradients"] == WEIGHTS
     assert parts["optimizer states"] == pytest.approx(2 * WEIGHTS, abs=MIB)
     assert parts["CUDA context"] == gpu["context_bytes"]
+    # PyTorch's counters and its memory history tell of one moment.
+    assert all(gpu["at_peak"][key] == gpu["allocated_peak"][key] for key in ("phase", "step"))
 
 
 def test_tensors_have_names_and_lines(report):

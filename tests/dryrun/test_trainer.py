@@ -129,13 +129,10 @@ def test_out_of_memory_in_a_step_halves_the_micro_batch(train):
     assert outcome.ledger["devices"][0]["out_of_memory"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("size", "card", "precision"),
-    [
-        ("small", "rtx-3090", "bf16"),
-        pytest.param("medium", "rtx-4090", "fp32", marks=pytest.mark.sweep),
-        pytest.param("medium", "h100-80gb-pcie", "bf16", marks=pytest.mark.sweep),
-    ],
+    [("small", "rtx-3090", "bf16"), ("medium", "rtx-4090", "fp32"), ("medium", "h100-80gb-pcie", "bf16")],
 )
 def test_a_named_size_through_the_command(vramwise, tmp_path, size, card, precision):
     data, out = tmp_path / "data", tmp_path / "out"

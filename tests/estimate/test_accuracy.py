@@ -23,6 +23,9 @@ def bench():
     pytest.importorskip("transformers")
     pytest.importorskip("peft")
     sys.path.insert(0, str(FOLDER))
+    # Other tests have modules of the same names (cases, report).
+    names = [path.stem for path in FOLDER.glob("*.py")]
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     loader = importlib.machinery.SourceFileLoader("accuracy_run", str(FOLDER / "run"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     loader.exec_module(module)
@@ -30,6 +33,9 @@ def bench():
         pytest.skip("vramwise is not built")
     yield module
     sys.path.remove(str(FOLDER))
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(others)
 
 
 def row(number, estimated, measured):
