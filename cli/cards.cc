@@ -16,33 +16,10 @@
 #include "gpus/catalogue.h"
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
+#include "plan/catalogue_card.h"
 
 namespace vramwise::cli {
 namespace {
-
-// What a card that nobody named is taken for: Ampere's consumer cards have the largest share of those that people train
-// on.
-constexpr ComputeCapability kAssumedCapability{8, 6};
-constexpr ComputeCapability kFirstWithBf16{8, 0};
-// The forward and the backward thread have a cuBLAS handle each, and each handle its workspace (torch 2.14,
-// CublasHandlePool.cpp).
-constexpr std::int64_t kCublasHandles = 2;
-
-/// `units`: multiprocessors, where the catalogue knows them.
-Target cuda_target(std::optional<ComputeCapability> capability, std::optional<int> units = std::nullopt) {
-  const ComputeCapability known = capability.value_or(kAssumedCapability);
-  return {.backend = Backend::kCuda,
-          .context = cuda_context(known, kWheelCudaMajor, units).bytes,
-          .workspaces = cublas_workspace(known).bytes * kCublasHandles};
-}
-
-/// Cards are compared by 16-bit matrix rate, else fp32 rate, else bandwidth; unknown cards count as equal.
-double speed_of(const GpuModel* model) {
-  if (model == nullptr) return 1.0;
-  if (model->tflops.fp16) return *model->tflops.fp16;
-  if (model->tflops.fp32) return *model->tflops.fp32;
-  return model->bandwidth_gb_s.value_or(1.0);
-}
 
 // Speeds of different kinds (TFLOP/s, GB/s, none) do not compare: unless all cards are known, all count as equal.
 void equalize_unless_known(std::vector<Card>& cards, const std::vector<const GpuModel*>& models) {
@@ -71,7 +48,8 @@ Card card_of(const CudaDevice& device, Bytes budget) {
           .budget = budget,
           .has_bf16 = device.capability.value_or(kAssumedCapability) >= kFirstWithBf16,
           .relative_speed = speed_of(model),
-          .target = cuda_target(device.capability, model != nullptr ? model->units : std::nullopt)};
+          .target = cuda_target(device.capability, model != nullptr ? model->units : std::nullopt),
+          .rates = model != nullptr ? device_rates(*model) : DeviceRates()};
 }
 
 /// Unified memory has no total of its own: what the host may still give is what the card may take.
@@ -175,15 +153,7 @@ Result<CardSet> chosen_cards(const std::string& gpu_spec) {
           fmt::format("{} shares the host's memory, so the catalogue cannot know what it has", model.name),
           fmt::format("Say how much: --gpu {}:64gb.", model.id));
     }
-    const bool bf16 =
-        model.vendor != GpuVendor::kNvidia || model.compute_capability.value_or(kAssumedCapability) >= kFirstWithBf16;
-    set.cards.push_back({.name = model.name,
-                         .device = fmt::format("cuda:{}", set.cards.size()),
-                         .shown_total = model.nvml_total.value_or(*model.cuda_total),
-                         .budget = *model.cuda_total,
-                         .has_bf16 = bf16,
-                         .relative_speed = speed_of(&model),
-                         .target = cuda_target(model.compute_capability, model.units)});
+    set.cards.push_back(catalogue_card(model, set.cards.size()));
     known.push_back(&model);
     if (model.compute_capability && !default_torch_build().runs_on(*model.compute_capability)) {
       const TorchBuild* other = torch_build_for(*model.compute_capability, std::nullopt);
@@ -225,7 +195,8 @@ Result<CardSet> host_card(const Machine& machine) {
                        .device = "cpu",
                        .shown_total = machine.host.total.value_or(*budget),
                        .budget = *budget,
-                       .target = {.backend = Backend::kCpu, .threads = compute_threads()}});
+                       .target = {.backend = Backend::kCpu, .threads = compute_threads()},
+                       .rates = cpu_rates(compute_threads())});
   return set;
 }
 

@@ -20,6 +20,7 @@ using Outcome = Result<int>;
 void add_detect_command(CLI::App& app, Outcome& outcome);
 void add_doctor_command(CLI::App& app, Outcome& outcome);
 void add_dryrun_command(CLI::App& app, Outcome& outcome);
+void add_explain_command(CLI::App& app, Outcome& outcome);
 void add_gpus_command(CLI::App& app, Outcome& outcome);
 void add_estimate_command(CLI::App& app, Outcome& outcome);
 void add_plan_command(CLI::App& app, Outcome& outcome);

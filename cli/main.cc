@@ -36,6 +36,7 @@ int run(int argc, const char* const* argv) {
   Outcome outcome = kExitDone;
   add_detect_command(app, outcome);
   add_plan_command(app, outcome);
+  add_explain_command(app, outcome);
   add_estimate_command(app, outcome);
   add_dryrun_command(app, outcome);
   add_train_command(app, outcome);

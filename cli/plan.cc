@@ -10,10 +10,17 @@
 #include "cli/cards.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/plan_compare.h"
+#include "cli/plan_file.h"
 #include "cli/plan_options.h"
+#include "cli/plan_training.h"
+#include "cli/plan_verify.h"
+#include "cli/terminal.h"
 #include "device/machine.h"
 #include "device/system.h"
+#include "plan/alternatives.h"
 #include "report/plan_json.h"
+#include "report/plan_search_text.h"
 #include "report/plan_text.h"
 
 namespace vramwise::cli {
@@ -22,12 +29,17 @@ namespace {
 struct Options {
   ModelOptions model;
   PlanOptions plan;
+  CompareOptions compare;
+  TrainerChoice trainer;
+  std::string save;
+  bool verify = false;
   bool as_json = false;
 };
 
 /// plan keeps --vram whatever the machine has: where the machine has no card, that amount is one.
 Result<CardSet> cards_for(const Options& options, const VramTarget& target) {
   if (!options.plan.gpu.empty()) return chosen_cards(options.plan.gpu);
+  if (options.compare.is_asked()) return assumed_card(Bytes::gib(24));  // each row has cards of its own
   RealSystem system;
   VRAMWISE_ASSIGN_OR_RETURN(const Machine machine, probe(system));
   VRAMWISE_ASSIGN_OR_RETURN(CardSet set, detected_cards(machine));
@@ -35,8 +47,14 @@ Result<CardSet> cards_for(const Options& options, const VramTarget& target) {
   return set;
 }
 
-Outcome plan(const Options& options) {
+struct Question {
   PlanRequest request;
+  std::vector<std::string> notes;
+};
+
+Result<Question> question_of(const Options& options) {
+  Question question;
+  PlanRequest& request = question.request;
   VRAMWISE_ASSIGN_OR_RETURN(request.target, options.plan.target());
   VRAMWISE_ASSIGN_OR_RETURN(request.safety_margin, options.plan.margin());
   VRAMWISE_ASSIGN_OR_RETURN(request.model, options.model.resolve(std::nullopt));
@@ -53,15 +71,79 @@ Outcome plan(const Options& options) {
   if (set.origin == CardOrigin::kDetected) leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;
+  VRAMWISE_RETURN_IF_ERROR(options.plan.apply_search(request));
+  question.notes = std::move(set.notes);
+  return question;
+}
 
-  VRAMWISE_ASSIGN_OR_RETURN(Plan plan, make_plan(request));
-  plan.notes.insert(plan.notes.begin(), set.notes.begin(), set.notes.end());
+/// What would fit instead, beside why this does not.
+Outcome explain_refusal(const Options& options, const PlanRequest& request, const Error& why) {
+  const std::vector<Alternative> changes = changes_that_fit(request);
+  const std::vector<const GpuModel*> cards =
+      request.cards.front().backend == Backend::kCuda ? cards_that_fit(request) : std::vector<const GpuModel*>();
   if (options.as_json) {
-    fmt::print("{}\n", plan_json(plan).dump(2));
+    Json json = changes_json(changes, cards);
+    json["schema"] = "vramwise.plan";
+    json["schema_version"] = 1;
+    json["fits"] = false;
+    json["message"] = why.what;
+    fmt::print("{}\n", json.dump(2));
   } else {
-    fmt::print("{}", plan_text(plan));
+    fmt::print("{}", alternatives_text(changes, cards, terminal_style()));
   }
-  return kExitDone;
+  return why;
+}
+
+std::string verify_text(const Plan& plan, const Verification& run) {
+  std::string text = fmt::format("Verified on emulated cards: {}\n", run.verdict);
+  for (std::size_t i = 0; i < plan.cards.size(); ++i) {
+    const Bytes predicted = plan.cards[i].ledger.device, measured = run.device_peaks[i];
+    text += fmt::format("  GPU {}: {} measured, {} predicted ({:+.2f} %)\n", i, format_size(measured),
+                        format_size(predicted), 100 * (predicted.in_mib() / measured.in_mib() - 1));
+  }
+  return text;
+}
+
+Json verify_json(const Plan& plan, const Verification& run) {
+  Json cards = Json::array();
+  for (std::size_t i = 0; i < plan.cards.size(); ++i) {
+    cards.push_back({{"index", i},
+                     {"measured_bytes", run.device_peaks[i].count()},
+                     {"predicted_bytes", plan.cards[i].ledger.device.count()}});
+  }
+  return {{"verdict", run.verdict}, {"cards", cards}};
+}
+
+Outcome plan(const Options& options) {
+  if (asks_for_other(options.trainer)) return plan_for_other(options.trainer, options.plan, options.as_json);
+  VRAMWISE_ASSIGN_OR_RETURN(Question question, question_of(options));
+  if (options.compare.is_asked()) {
+    CompareOptions compare = options.compare;
+    compare.as_json = options.as_json;
+    // Without a word on the strategy, cards are compared by what they can do.
+    if (options.plan.strategy.empty()) question.request.strategy = Strategy::kFastest;
+    return compare_cards(question.request, compare);
+  }
+  Result<Plan> made = make_plan(question.request);
+  if (!made.ok() && made.error().code == ErrorCode::kDoesNotFit)
+    return explain_refusal(options, question.request, made.error());
+  VRAMWISE_ASSIGN_OR_RETURN(Plan plan, std::move(made));
+  plan.notes.insert(plan.notes.begin(), question.notes.begin(), question.notes.end());
+  if (plan.request.strategy == Strategy::kGuide) plan.gain = gain_of_fastest(plan);
+  if (!options.save.empty()) VRAMWISE_RETURN_IF_ERROR(save_plan(plan, options.save));
+
+  std::optional<Verification> run;
+  if (options.verify) {
+    VRAMWISE_ASSIGN_OR_RETURN(run, verify(plan_json(plan).dump(), plan.step.seq_len, options.plan.gpu));
+  }
+  if (options.as_json) {
+    Json json = plan_json(plan);
+    if (run) json["verified"] = verify_json(plan, *run);
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    fmt::print("{}{}", plan_text(plan, terminal_style()), run ? verify_text(plan, *run) : "");
+  }
+  return run ? run->exit_code : kExitDone;
 }
 
 }  // namespace
@@ -71,6 +153,26 @@ void add_plan_command(CLI::App& app, Outcome& outcome) {
   auto options = std::make_shared<Options>();
   options->plan.add_to(*command);
   options->model.add_to(*command);
+  constexpr const char* kQuestions = "Questions";
+  command->add_option("--compare", options->compare.compare, "A row for each: rtx-4090,a100-40gb,2xrtx-3090")
+      ->group(kQuestions);
+  command->add_flag("--recommend", options->compare.recommend, "The smallest card of the catalogue that holds it")
+      ->group(kQuestions);
+  command
+      ->add_option("--prices", options->compare.prices,
+                   "JSON of prices an hour, {\"l4\": 0.7}: the cheapest card for a token comes first")
+      ->group(kQuestions);
+  command
+      ->add_option("--for", options->trainer.trainer,
+                   "Who trains: trainer (vramwise train), transformers; accelerate, fsdp2, deepspeed and torchtune are "
+                   "not searched yet")
+      ->check(CLI::IsMember({"trainer", "transformers", "accelerate", "fsdp2", "deepspeed", "torchtune"}))
+      ->capture_default_str()
+      ->group(kQuestions);
+  command->add_option("--model", options->trainer.model, "A Hugging Face model's config.json, with --for transformers")
+      ->group(kQuestions);
+  command->add_option("--save", options->save, "Write the plan here, for `vramwise train --plan` and `explain`");
+  command->add_flag("--verify", options->verify, "Train two steps by it on emulated cards (--gpu)");
   command->add_flag("--json", options->as_json, "Print JSON (docs/formats.md)");
   command->callback([options, &outcome] { outcome = plan(*options); });
 }

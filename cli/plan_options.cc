@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include "base/units.h"
+#include "cli/plan_file.h"
+#include "cost/calibration.h"
 
 namespace vramwise::cli {
 namespace {
@@ -59,6 +61,10 @@ void PlanOptions::add_to(CLI::App& command) {
   command.add_option("--seq_len,--max_seq_len", seq_len, "Tokens a sequence")->group(kFixed);
   command.add_option("--gradient_accumulation_steps", gradient_accumulation_steps, "Micro-batches an optimizer step")
       ->group(kFixed);
+  command
+      .add_option("--effective_batch", effective_batch,
+                  "Sequences an optimizer step, over all cards (default: the table's row)")
+      ->group(kFixed);
   command.add_option("--precision", precision, "fp32, bf16 or fp16")->group(kFixed);
   command
       .add_option("--gradient_checkpointing", gradient_checkpointing, "none, all, or how many blocks from the first on")
@@ -66,6 +72,40 @@ void PlanOptions::add_to(CLI::App& command) {
   command.add_option("--cpu_offload", cpu_offload, "on: optimizer states leave the device; off: they don't")
       ->group(kFixed);
   command.add_option("--loss_chunk_tokens", loss_chunk_tokens, "Tokens whose logits exist at a time")->group(kFixed);
+
+  constexpr const char* kSearch = "Search";
+  command
+      .add_option("--strategy", strategy,
+                  "guide: the table's row, shrunk until it fits (the default); fastest: the most tokens/s that fit; "
+                  "safest: the most memory left at 90 % of that")
+      ->group(kSearch);
+  command.add_option("--allow", allow, "What a search may change too: seq_len, precision")
+      ->delimiter(',')
+      ->group(kSearch);
+  command.add_option("--calibration", calibration, "JSON of rates measured on your cards (docs/formats.md)")
+      ->group(kSearch);
+}
+
+Status PlanOptions::apply_search(PlanRequest& request) const {
+  if (!strategy.empty()) {
+    VRAMWISE_ASSIGN_OR_RETURN(request.strategy, parse_strategy(strategy));
+  }
+  for (const std::string& what : allow) {
+    if (what == "seq_len") {
+      request.allowed.seq_len = true;
+    } else if (what == "precision") {
+      request.allowed.precision = true;
+    } else {
+      return usage_error(fmt::format("--allow {}: vramwise train has no such knob", what),
+                         "Known: seq_len, precision.");
+    }
+  }
+  if (calibration.empty()) return Done{};
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_json_file(calibration));
+  for (Card& card : request.cards) {
+    VRAMWISE_ASSIGN_OR_RETURN(card.rates, calibrated(card.rates, json));
+  }
+  return Done{};
 }
 
 Result<VramTarget> PlanOptions::target() const {
@@ -84,9 +124,15 @@ Result<Overrides> PlanOptions::overrides(std::int64_t n_layers) const {
   VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--seq_len", seq_len));
   VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--gradient_accumulation_steps", gradient_accumulation_steps));
   VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--loss_chunk_tokens", loss_chunk_tokens));
+  VRAMWISE_RETURN_IF_ERROR(require_at_least_one("--effective_batch", effective_batch));
+  if (effective_batch && batch_size && gradient_accumulation_steps) {
+    return usage_error("--effective_batch beside --batch_size and --gradient_accumulation_steps",
+                       "Two of them say the third.");
+  }
   Overrides fixed{
       .micro_batch = batch_size, .seq_len = seq_len, .gradient_accumulation_steps = gradient_accumulation_steps};
   fixed.loss_chunk_tokens = loss_chunk_tokens;
+  fixed.effective_batch = effective_batch;
   if (!precision.empty()) {
     VRAMWISE_ASSIGN_OR_RETURN(fixed.precision, parse_precision(precision));
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "plan/plan.h"
@@ -19,10 +20,14 @@ struct PlanOptions {
   std::optional<std::int64_t> batch_size;
   std::optional<std::int64_t> seq_len;
   std::optional<std::int64_t> gradient_accumulation_steps;
+  std::optional<std::int64_t> effective_batch;
   std::string precision;
   std::string gradient_checkpointing;  ///< "none", "all" or a number of blocks
   std::string cpu_offload;             ///< "on", "off"
   std::optional<std::int64_t> loss_chunk_tokens;
+  std::string strategy;            ///< empty: guide
+  std::vector<std::string> allow;  ///< what a search may change beyond what only costs time
+  std::string calibration;         ///< a file of measured rates
 
   void add_to(CLI::App& command);
 
@@ -31,6 +36,8 @@ struct PlanOptions {
   Result<Bytes> margin() const;
   /// `n_layers`: what "all" means, and the most blocks that can be asked for.
   Result<Overrides> overrides(std::int64_t n_layers) const;
+  /// Strategy, --allow and --calibration into a request that has its cards.
+  Status apply_search(PlanRequest& request) const;
 };
 
 }  // namespace vramwise::cli

@@ -18,9 +18,11 @@
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "cli/output_folder.h"
+#include "cli/plan_file.h"
 #include "cli/plan_options.h"
 #include "cli/resume.h"
 #include "cli/run_options.h"
+#include "cli/terminal.h"
 #include "cli/trainer_process.h"
 #include "data/dataset.h"
 #include "device/machine.h"
@@ -30,6 +32,7 @@
 #include "plan/plan.h"
 #include "report/plan_json.h"
 #include "report/plan_text.h"
+#include "report/saved_plan.h"
 #include "run/checkpoint_state.h"
 #include "run/output_names.h"
 #include "run/run_spec.h"
@@ -44,6 +47,7 @@ struct Options {
   std::string device = "auto";
   bool trust_vram = false;
   bool plan_only = false;
+  std::string plan_file;
   bool as_json = false;
 };
 
@@ -148,7 +152,8 @@ Status require_disk_for_offload(const PlanRequest& request) {
       "Name an --out_dir with more room, or leave --cpu_offload out.");
 }
 
-Result<Plan> plan_for(const Options& options, const DecoderConfig& model, const std::optional<EarlierRun>& earlier) {
+Result<Plan> plan_for(const Options& options, const DecoderConfig& model, const std::optional<EarlierRun>& earlier,
+                      const std::optional<SavedPlan>& saved) {
   PlanRequest request;
   request.model = model;
   request.model_name = earlier ? name_of_model(model) : options.model.name();
@@ -163,6 +168,8 @@ Result<Plan> plan_for(const Options& options, const DecoderConfig& model, const 
   leave_out_full_cards(set, request.safety_margin);
   request.cards = std::move(set.cards);
   request.origin = set.origin;
+  VRAMWISE_RETURN_IF_ERROR(options.plan.apply_search(request));
+  if (saved) VRAMWISE_RETURN_IF_ERROR(apply(*saved, request));
   VRAMWISE_ASSIGN_OR_RETURN(request.offload_tier, offload_tier(options, request, machine));
   VRAMWISE_RETURN_IF_ERROR(require_disk_for_offload(request));
   Result<Plan> planned = make_plan(request);
@@ -171,6 +178,7 @@ Result<Plan> plan_for(const Options& options, const DecoderConfig& model, const 
   VRAMWISE_ASSIGN_OR_RETURN(Plan plan, std::move(planned));
   VRAMWISE_RETURN_IF_ERROR(count_states_in_memory(options, plan));
   plan.notes.insert(plan.notes.begin(), set.notes.begin(), set.notes.end());
+  if (plan.request.strategy == Strategy::kGuide && !saved) plan.gain = gain_of_fastest(plan);
   return plan;
 }
 
@@ -179,8 +187,11 @@ Result<RunSpec> run_spec_for(const Options& options, const Plan& plan) {
   spec.model = plan.request.model;
   spec.step = plan.step;
   for (const CardPlan& card : plan.cards) {
-    spec.replicas.push_back(
-        {card.card.device, card.micro_batch, card.ledger.device - card.card.target.context, card.usable});
+    spec.replicas.push_back({.device = card.card.device,
+                             .micro_batch = card.micro_batch,
+                             .sequences = plan.request.sequences.empty() ? 0 : card.sequences,
+                             .predicted_peak = card.ledger.device - card.card.target.context,
+                             .budget = card.usable});
   }
   // The trainer's first replica is the one with the optimizer.
   std::swap(spec.replicas.front(), spec.replicas[plan.optimizer_card()]);
@@ -195,6 +206,21 @@ Result<std::optional<EarlierRun>> earlier_run(const Options& options) {
   if (!options.run.resume) return std::optional<EarlierRun>();
   VRAMWISE_ASSIGN_OR_RETURN(EarlierRun earlier, find_earlier_run(options.run.out_dir));
   return std::optional<EarlierRun>(std::move(earlier));
+}
+
+/// The plan of --plan, if it was given: it says everything that flags would.
+Result<std::optional<SavedPlan>> saved_plan(const Options& options, const CLI::App& command) {
+  if (options.plan_file.empty()) return std::optional<SavedPlan>();
+  if (options.run.resume) return usage_error("--plan and --resume contradict each other", "A run goes on by its own.");
+  constexpr std::int64_t kAnyModel = 1 << 20;
+  VRAMWISE_ASSIGN_OR_RETURN(const Overrides fixed, options.plan.overrides(kAnyModel));
+  if (options.model.is_given(command) || fixes_anything(fixed) || !options.plan.strategy.empty()) {
+    return usage_error("--plan says model and configuration already",
+                       "Leave out the flags beside it, or plan anew with them.");
+  }
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_json_file(options.plan_file));
+  VRAMWISE_ASSIGN_OR_RETURN(SavedPlan plan, saved_plan_from_json(json));
+  return std::optional<SavedPlan>(std::move(plan));
 }
 
 Result<DecoderConfig> model_for(const Options& options, const std::optional<EarlierRun>& earlier, const Dataset& data,
@@ -224,8 +250,10 @@ Outcome train(Options options, const CLI::App& command) {
   if (earlier) take_over(*earlier, command, options.run);
   VRAMWISE_ASSIGN_OR_RETURN(const Dataset data, open_data(options.run));
   for (const std::string& warning : data.warnings) fmt::print(stderr, "vramwise: {}\n", warning);
-  VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model, model_for(options, earlier, data, command));
-  VRAMWISE_ASSIGN_OR_RETURN(const Plan plan, plan_for(options, model, earlier));
+  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<SavedPlan> saved, saved_plan(options, command));
+  VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model,
+                            saved ? Result<DecoderConfig>(saved->model) : model_for(options, earlier, data, command));
+  VRAMWISE_ASSIGN_OR_RETURN(const Plan plan, plan_for(options, model, earlier, saved));
   VRAMWISE_RETURN_IF_ERROR(validate_for_training(data, plan.step.seq_len, model.vocab_size));
   VRAMWISE_ASSIGN_OR_RETURN(const RunSpec spec, run_spec_for(options, plan));
   if (earlier) VRAMWISE_RETURN_IF_ERROR(say_what_changes(*earlier, spec));
@@ -235,7 +263,8 @@ Outcome train(Options options, const CLI::App& command) {
     return kExitDone;
   }
   // With --json the only document on stdout is the trainer's outcome.
-  fmt::print(options.as_json ? stderr : stdout, "{}Data: {}\n", plan_text(plan), data.description);
+  fmt::print(options.as_json ? stderr : stdout, "{}Data: {}\n",
+             plan_text(plan, options.as_json ? TextStyle() : terminal_style()), data.description);
   std::fflush(nullptr);
   if (options.plan_only) return kExitDone;
   if (!lock) {
@@ -259,6 +288,7 @@ void add_train_command(CLI::App& app, Outcome& outcome) {
       ->group("Memory");
   options->run.add_to(*command);
   options->model.add_to(*command);
+  command->add_option("--plan", options->plan_file, "Train by this plan (vramwise plan --save)")->group("Memory");
   command->add_flag("--plan_only", options->plan_only, "Print the plan and stop");
   command->add_flag("--json", options->as_json,
                     "Print the outcome (with --plan_only: the plan) as JSON (docs/formats.md)");

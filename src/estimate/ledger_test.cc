@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
+#include "estimate/lower_bound.h"
 #include "estimate/timeline.h"
 
 namespace vramwise {
@@ -168,6 +171,42 @@ TEST(Ledger, AbsurdSizesAreOnlyLarge) {
 TEST(Ledger, PhasesHaveNames) {
   for (const Phase phase : {Phase::kForward, Phase::kBackward, Phase::kOptimizerStep, Phase::kEvaluation})
     EXPECT_STRNE(phase_name(phase), "");
+}
+
+// The search trusts the bound to throw candidates away.
+TEST(LowerBound, IsBelowTheEstimateAndNotFarBelow) {
+  const unsigned seed = std::random_device()();
+  std::mt19937 random(seed);
+  const auto pick = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+  };
+  double worst = 1;
+  for (int i = 0; i < 400; ++i) {
+    DecoderConfig config{.vocab_size = pick(2, 5000), .hidden_size = pick(1, 300), .n_layers = pick(1, 6)};
+    config.n_kv_heads = pick(1, 3);
+    config.n_heads = config.n_kv_heads * pick(1, 3);
+    config.head_dim = 2 * pick(1, 40);
+    config.intermediate_size = pick(1, 900);
+    config.tie_embeddings = pick(0, 1) == 1;
+    StepSettings settings{.micro_batch = pick(1, 9), .seq_len = pick(1, 600)};
+    settings.precision = static_cast<Precision>(pick(0, 2));
+    settings.checkpointed_blocks = pick(0, config.n_layers);
+    settings.loss_chunk_tokens = pick(1, 6000);
+    settings.offload_optimizer = pick(0, 1) == 1;
+    Target target = pick(0, 1) == 1 ? kCpu : kCuda;
+    target.holds_optimizer = pick(0, 1) == 1;
+    const Bytes bound = least_device_bytes(config, settings, target);
+    const Ledger ledger = estimate_step(config, settings, target);
+    ASSERT_LE(bound, ledger.allocated + target.context) << "seed " << seed << ", case " << i;
+  }
+  const StepSettings settings{.micro_batch = 8, .seq_len = 1024, .precision = Precision::kBf16};
+  for (const std::int64_t blocks : {0, 4, 12}) {
+    StepSettings some = settings;
+    some.checkpointed_blocks = blocks;
+    const Bytes exact = estimate_step(medium(), some, kCuda).device;
+    worst = std::min(worst, least_device_bytes(medium(), some, kCuda).in_mib() / exact.in_mib());
+  }
+  EXPECT_GT(worst, 0.9);
 }
 
 }  // namespace

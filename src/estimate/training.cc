@@ -133,6 +133,7 @@ class Run {
 
 tape::Work difference(const tape::Work& a, const tape::Work& b) {
   return {.matmul_flops = a.matmul_flops - b.matmul_flops,
+          .attention_flops = a.attention_flops - b.attention_flops,
           .bytes_moved = a.bytes_moved - b.bytes_moved,
           .kernels = a.kernels - b.kernels};
 }

@@ -126,10 +126,12 @@ std::vector<ParameterShape> parameters(const DecoderConfig& c) {
   return all;
 }
 
-std::int64_t parameter_count(const DecoderConfig& config) {
-  std::int64_t total = 0;
-  for (const ParameterShape& parameter : parameters(config)) total += parameter.count();
-  return total;
+// As parameters() lists them; a search counts them thousands of times.
+std::int64_t parameter_count(const DecoderConfig& c) {
+  const std::int64_t q = c.n_heads * c.head_dim;
+  const std::int64_t kv = c.n_kv_heads * c.head_dim;
+  const std::int64_t block = c.hidden_size * (2 + 2 * q + 2 * kv + 3 * c.intermediate_size);
+  return c.n_layers * block + c.hidden_size + c.vocab_size * c.hidden_size * (c.tie_embeddings ? 1 : 2);
 }
 
 Json to_hugging_face_config(const DecoderConfig& c, std::int64_t max_seq_len, const std::string& dtype) {

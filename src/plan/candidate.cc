@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "cost/decoder_step.h"
+
 namespace vramwise {
 
 std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, const std::vector<CardPlan>& cards) {
@@ -21,6 +23,46 @@ std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, 
 std::int64_t accumulation_for(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches) {
   const std::int64_t together = std::accumulate(micro_batches.begin(), micro_batches.end(), std::int64_t{0});
   return (sequences + together - 1) / together;
+}
+
+std::vector<std::int64_t> share_sequences(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches) {
+  const std::int64_t together = std::accumulate(micro_batches.begin(), micro_batches.end(), std::int64_t{0});
+  std::vector<std::int64_t> shares;
+  std::int64_t weight = 0;
+  std::int64_t begin = 0;
+  for (const std::int64_t micro_batch : micro_batches) {
+    weight += micro_batch;
+    const std::int64_t end = sequences * weight / together;
+    shares.push_back(end - begin);
+    begin = end;
+  }
+  return shares;
+}
+
+std::string batches_text(const std::vector<CardPlan>& cards) {
+  std::string text;
+  for (const CardPlan& card : cards) {
+    const std::int64_t passes = (card.sequences + card.micro_batch - 1) / card.micro_batch;
+    text += (text.empty() ? "" : " + ") + std::to_string(card.micro_batch) + " x " + std::to_string(passes);
+  }
+  return text;
+}
+
+double step_seconds(const DecoderConfig& model, const StepSettings& step, const std::vector<CardPlan>& cards) {
+  double slowest = 0;
+  std::vector<DeviceRates> others;
+  const CardPlan* holder = &cards.front();
+  for (const CardPlan& card : cards) {
+    const DecoderPass pass(model, step, card.card.backend, card.card.rates);
+    const std::int64_t passes = (card.sequences + card.micro_batch - 1) / card.micro_batch;
+    slowest = std::max(slowest, seconds_of(pass, {.sequences = card.sequences, .passes = passes}));
+    if (card.holds_optimizer) {
+      holder = &card;
+    } else {
+      others.push_back(card.card.rates);
+    }
+  }
+  return slowest + update_seconds(model, step, holder->card.rates, others);
 }
 
 Bytes offloaded_bytes(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards) {

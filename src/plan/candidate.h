@@ -21,6 +21,15 @@ std::vector<std::int64_t> share_micro_batch(std::int64_t reference_micro_batch, 
 /// Accumulation steps in which these micro-batches hold `sequences`.
 std::int64_t accumulation_for(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches);
 
+/// What becomes of a step's sequences: the trainer shares them out in proportion to the micro-batches.
+std::vector<std::int64_t> share_sequences(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches);
+
+/// "8 x 2", "15 x 1 + 7 x 2": micro-batch x passes of each card.
+std::string batches_text(const std::vector<CardPlan>& cards);
+
+/// Predicted seconds of an optimizer step.
+double step_seconds(const DecoderConfig& model, const StepSettings& step, const std::vector<CardPlan>& cards);
+
 /// Optimizer states that leave the devices.
 Bytes offloaded_bytes(const DecoderConfig& model, const Candidate& candidate, const std::vector<CardPlan>& cards);
 

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "cost/device_rates.h"
 #include "estimate/ledger.h"
 #include "estimate/step.h"
 #include "models/decoder.h"
@@ -26,6 +27,21 @@ struct Card {
   bool has_bf16 = true;         ///< compute capability 8.0 or later
   double relative_speed = 1.0;  ///< against the other cards: micro-batches are shared out in this proportion
   Target target = {};           ///< context and workspaces, for the estimate
+  DeviceRates rates = {};       ///< for the prediction of time
+};
+
+enum class Strategy {
+  kGuide,    ///< the table's row, shrunk until it fits
+  kFastest,  ///< the most tokens a second that fit, at the same effective batch
+  kSafest,   ///< the most memory left over at no less than 90 % of that
+};
+const char* strategy_name(Strategy strategy);  ///< "guide", "fastest", "safest"
+Result<Strategy> parse_strategy(const std::string& name);
+
+/// What a search may change beyond what only costs time.
+struct Allowed {
+  bool seq_len = false;    ///< a shorter sequence, where nothing fits otherwise
+  bool precision = false;  ///< fp32, and 16 bits where the card has units for them
 };
 
 /// Where the cards of a plan come from.
@@ -67,6 +83,11 @@ struct PlanRequest {
   Bytes safety_margin = kDefaultSafetyMargin;
   Overrides overrides;
   std::optional<OffloadTier> offload_tier = {};  ///< absent: not known, and taken for large enough
+  Strategy strategy = Strategy::kGuide;
+  Allowed allowed = {};
+  /// A saved plan's: one for each card, then nothing of it is chosen anew.
+  std::vector<std::int64_t> micro_batches = {};
+  std::vector<std::int64_t> sequences = {};  ///< of an optimizer step, for each card
 };
 
 /// One replica of the plan.
@@ -78,6 +99,7 @@ struct CardPlan {
   /// weights.
   bool holds_optimizer = false;
   std::int64_t micro_batch = 1;
+  std::int64_t sequences = 1;  ///< of an optimizer step, computed in as few passes as micro_batch allows
   Ledger ledger = {};
 
   /// Weights, gradients and the optimizer's states that this card holds.
@@ -89,30 +111,52 @@ struct Decision {
   std::string knob = {};    ///< "micro_batch", "activation_checkpointing", …
   std::string change = {};  ///< "4 → 2"
   std::string reason = {};
+  /// Against the same configuration without it, on the fullest card; absent where that was not worked out.
+  std::optional<Bytes> saved = {};
+  std::optional<double> slowdown = {};  ///< part of the step's time: 0.25 is a quarter longer
+};
+
+/// A configuration that was not chosen: nothing faster takes less memory.
+struct RunnerUp {
+  StepSettings step = {};    ///< micro_batch and accumulation are those of the first card
+  std::string batches = {};  ///< micro-batch x passes of each card: "8 x 2", "15 x 1 + 7 x 2"
+  Bytes device = {};         ///< predicted on the fullest card
+  double fullness = 0;       ///< as part of what that card may use
+  double tokens_per_s = 0;
 };
 
 struct Plan {
   PlanRequest request;
   StepSettings step;  ///< micro_batch is that of the first card
   std::vector<CardPlan> cards;
-  Bytes total_target = {};          ///< the sum over cards of their targets
-  Bytes model_memory = {};          ///< weights, gradients and optimizer states on the device that holds them all
-  std::vector<Decision> decisions;  ///< empty: the table's row stands as it is
-  std::vector<std::string> notes;   ///< things the user should know, one sentence each
-  std::string description = {};     ///< "Auto-optimized for 16.0GB VRAM"
+  Bytes total_target = {};                ///< the sum over cards of their targets
+  Bytes model_memory = {};                ///< weights, gradients and optimizer states on the device that holds them all
+  std::vector<Decision> decisions;        ///< empty: the table's row stands as it is
+  std::vector<std::string> notes;         ///< things the user should know, one sentence each
+  std::string description = {};           ///< "Auto-optimized for 16.0GB VRAM"
+  double step_seconds = 0;                ///< predicted, of an optimizer step
+  bool time_is_known = false;             ///< otherwise step_seconds only compares with others for the same cards
+  std::vector<RunnerUp> runner_ups = {};  ///< of a search, by speed
+  std::string gain = {};                  ///< what gain_of_fastest() says, where it was asked
+  int replays = 0;                        ///< of steps through the allocator, that the search took
 
   std::int64_t effective_batch_size() const;
+  double tokens_per_s() const;         ///< 0 where no time was predicted
   std::size_t optimizer_card() const;  ///< index into cards
 };
 
-/// The guide strategy: the table's row for the card; if that does not fit, a smaller micro-batch with more
-/// accumulation, then activation checkpointing, then optimizer states off the device, then a shorter sequence. What the
-/// user fixed stays fixed. Errors: kUsage where the margin leaves nothing; kDoesNotFit where no configuration fits (the
-/// message says how much is missing).
+/// A plan by the request's strategy. Guide: the table's row for the card; if that does not fit, a smaller micro-batch
+/// with more accumulation, then activation checkpointing, then optimizer states off the device, then a shorter
+/// sequence. The others search (plan/search). What the user fixed stays fixed. Errors: kUsage where the margin leaves
+/// nothing; kDoesNotFit where no configuration fits (the message says how much is missing).
 Result<Plan> make_plan(const PlanRequest& request);
 
 /// The target divided over the cards in proportion to their budgets; never more than 2^63 bytes.
 std::vector<Bytes> spread_target(Bytes total, const std::vector<Card>& cards);
+
+/// How much faster the fastest strategy would be at the same sequence length and effective batch, and with what: one
+/// line, for plans of the guide strategy. Empty where it finds nothing.
+std::string gain_of_fastest(const Plan& plan);
 
 /// The largest micro-batch of the first card with which the plan, otherwise unchanged, still fits.
 std::int64_t largest_micro_batch_that_fits(const Plan& plan);

@@ -1,4 +1,5 @@
-// The guide strategy: row of the table, passes until it fits, then the ledger of each card.
+// The guide strategy: row of the table, passes until it fits, then the ledger of each card. The others search from the
+// same start: the effective batch is the row's.
 //
 // A replica must fit on one card: with several cards the target is shared out, each card loses the safety margin once,
 // and the row is that of the card with the largest share. Unequal cards share settings but not micro-batches.
@@ -13,6 +14,7 @@
 #include "plan/guide_table.h"
 #include "plan/passes/passes.h"
 #include "plan/plan.h"
+#include "plan/search/search.h"
 
 namespace vramwise {
 namespace {
@@ -79,7 +81,8 @@ Candidate starting_candidate(const PlanRequest& request, const std::vector<CardP
   step.checkpointed_blocks = std::min(fixed.checkpointed_blocks.value_or(row_blocks), request.model.n_layers);
   step.offload_optimizer = fixed.offload_optimizer.value_or(false);
   step.loss_chunk_tokens = fixed.loss_chunk_tokens.value_or(step.loss_chunk_tokens);
-  candidate.micro_batches = share_micro_batch(step.micro_batch, cards);
+  candidate.micro_batches =
+      request.micro_batches.empty() ? share_micro_batch(step.micro_batch, cards) : request.micro_batches;
   return candidate;
 }
 
@@ -138,6 +141,13 @@ void finish(Plan& plan, const Candidate& candidate) {
     plan.total_target += plan.cards[i].target;
   }
   plan.model_memory = plan.cards[plan.optimizer_card()].model_memory();
+  const std::vector<std::int64_t> shares = plan.request.sequences.empty()
+                                               ? share_sequences(plan.effective_batch_size(), candidate.micro_batches)
+                                               : plan.request.sequences;
+  for (std::size_t i = 0; i < plan.cards.size(); ++i) plan.cards[i].sequences = shares[i];
+  plan.step_seconds = step_seconds(plan.request.model, plan.step, plan.cards);
+  plan.time_is_known =
+      std::all_of(plan.cards.begin(), plan.cards.end(), [](const CardPlan& card) { return card.card.rates.is_known; });
 }
 
 /// What a reader could stumble over in the report's figures.
@@ -184,6 +194,8 @@ Bytes CardPlan::model_memory() const {
 std::int64_t Plan::effective_batch_size() const {
   if (request.overrides.effective_batch) return *request.overrides.effective_batch;
   std::int64_t sequences = 0;
+  for (const std::int64_t share : request.sequences) sequences += share;
+  if (sequences > 0) return sequences;
   for (const CardPlan& card : cards) sequences += card.micro_batch * step.gradient_accumulation_steps;
   return sequences;
 }
@@ -210,8 +222,34 @@ std::vector<Bytes> spread_target(Bytes total, const std::vector<Card>& cards) {
   return shares;
 }
 
+const char* strategy_name(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::kGuide:
+      return "guide";
+    case Strategy::kFastest:
+      return "fastest";
+    case Strategy::kSafest:
+      return "safest";
+  }
+  return "?";
+}
+
+Result<Strategy> parse_strategy(const std::string& name) {
+  for (const Strategy strategy : {Strategy::kGuide, Strategy::kFastest, Strategy::kSafest}) {
+    if (name == strategy_name(strategy)) return strategy;
+  }
+  return usage_error(fmt::format("unknown strategy \"{}\"", name), "Known: guide, fastest, safest.");
+}
+
+double Plan::tokens_per_s() const {
+  const double tokens = static_cast<double>(effective_batch_size()) * static_cast<double>(step.seq_len);
+  return step_seconds > 0 ? tokens / step_seconds : 0;
+}
+
 Result<Plan> make_plan(const PlanRequest& request) {
   VRAMWISE_CHECK(!request.cards.empty());
+  VRAMWISE_CHECK(request.micro_batches.empty() || request.micro_batches.size() == request.cards.size());
+  VRAMWISE_CHECK(request.sequences.empty() || request.sequences.size() == request.cards.size());
   Plan plan;
   plan.request = request;
   VRAMWISE_ASSIGN_OR_RETURN(plan.cards, budget_cards(request));
@@ -220,12 +258,17 @@ Result<Plan> make_plan(const PlanRequest& request) {
   VRAMWISE_CHECK(!request.overrides.effective_batch || *request.overrides.effective_batch >= 1);
   Candidate candidate = starting_candidate(request, plan.cards);
   PassContext context{request, plan.cards, plan.decisions};
-  if (request.target.kind == VramTarget::Kind::kPreset && !context.fits(candidate)) {
+  const bool as_it_stands = request.target.kind == VramTarget::Kind::kPreset && request.strategy == Strategy::kGuide;
+  if (as_it_stands && !context.fits(candidate)) {
     return preset_does_not_fit(request, plan.cards, candidate);
   }
   const std::int64_t wanted_seq_len = candidate.step.seq_len;
-  for (const Pass& pass : guide_passes()) pass.run(candidate, context);
-  if (!context.fits(candidate)) return nothing_fits(request, plan.cards, candidate);
+  if (request.strategy != Strategy::kGuide) {
+    VRAMWISE_ASSIGN_OR_RETURN(candidate, search_plan(plan, candidate));
+  } else {
+    for (const Pass& pass : guide_passes()) pass.run(candidate, context);
+    if (!context.fits(candidate)) return nothing_fits(request, plan.cards, candidate);
+  }
   if (candidate.step.offload_optimizer && !context.has_room_for_offload(candidate))
     return no_room_for_offload(request, offloaded_bytes(request.model, candidate, plan.cards));
 
@@ -236,9 +279,26 @@ Result<Plan> make_plan(const PlanRequest& request) {
         wanted_seq_len, candidate.step.seq_len));
   }
   finish(plan, candidate);
+  if (request.strategy != Strategy::kGuide) explain_search(plan);
   add_notes_on_cards(plan);
   plan.description = description_of(request, plan.total_target);
   return plan;
+}
+
+std::string gain_of_fastest(const Plan& plan) {
+  PlanRequest request = plan.request;
+  request.strategy = Strategy::kFastest;
+  request.overrides.effective_batch = plan.effective_batch_size();
+  request.overrides.seq_len = plan.step.seq_len;
+  request.overrides.precision = plan.step.precision;
+  if (request.overrides.micro_batch) request.overrides.gradient_accumulation_steps.reset();
+  request.micro_batches.clear();
+  request.sequences.clear();
+  const Result<Plan> fastest = make_plan(request);
+  if (!fastest.ok()) return {};
+  const double gain = plan.step_seconds / fastest->step_seconds;
+  if (gain < 1.005) return "no configuration of these sequences and this batch would be faster";
+  return fmt::format("{:.2f} times as fast: {}", gain, describe_settings(fastest->step));
 }
 
 std::int64_t largest_micro_batch_that_fits(const Plan& plan) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "report/plan_search_text.h"
 
 namespace vramwise {
 namespace {
@@ -168,6 +169,7 @@ std::string checkpointing_line(const Plan& plan) {
 }
 
 std::string reasons(const Plan& plan) {
+  if (plan.request.strategy != Strategy::kGuide) return {};
   const bool by_flag = fixes_anything(plan.request.overrides);
   if (plan.decisions.empty() && by_flag) return "Configuration: the row of the table for this memory, and the flags\n";
   if (plan.decisions.empty()) return "Configuration: the row of the table for this memory, unchanged\n";
@@ -179,6 +181,7 @@ std::string reasons(const Plan& plan) {
 }
 
 std::string room(const Plan& plan) {
+  if (plan.request.strategy != Strategy::kGuide) return {};
   const std::int64_t largest = largest_micro_batch_that_fits(plan);
   if (largest <= plan.step.micro_batch) return {};
   return fmt::format("Room: up to --batch_size {} would fit; {} is kept\n", largest,
@@ -193,7 +196,7 @@ std::string report_block(const Plan& plan) {
          (several ? several_cards_memory(plan) : one_card_memory(plan)) + "\n" + configuration(plan);
 }
 
-std::string plan_text(const Plan& plan) {
+std::string plan_text(const Plan& plan, TextStyle style) {
   const PlanRequest& request = plan.request;
   std::string text = report_block(plan) + "\n";
   text += fmt::format("Model: {} ({} parameters, vocabulary {}), {} compute\n", request.model_name,
@@ -202,7 +205,7 @@ std::string plan_text(const Plan& plan) {
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
     text += peak_of(plan.cards[i], plan.cards.size() > 1 ? fmt::format(" on GPU {}", i) : "");
   }
-  text += checkpointing_line(plan) + reasons(plan) + room(plan);
+  text += checkpointing_line(plan) + reasons(plan) + room(plan) + search_text(plan, style);
   for (const std::string& note : plan.notes) text += "Note: " + note + "\n";
   return text;
 }

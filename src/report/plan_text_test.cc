@@ -168,8 +168,9 @@ TEST(PlanJson, HasTheDocumentedKeys) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : json.items()) keys.push_back(key);
   EXPECT_EQ(keys, (std::vector<std::string>{"schema", "schema_version", "fits", "strategy", "model", "target",
-                                            "cards_from", "cards", "configuration", "model_memory_bytes",
-                                            "largest_batch_size_that_fits", "decisions", "notes"}));
+                                            "cards_from", "cards", "configuration", "time", "risk",
+                                            "model_memory_bytes", "largest_batch_size_that_fits", "decisions",
+                                            "runner_ups", "gain_of_fastest", "replays", "notes"}));
   EXPECT_EQ(json["configuration"]["batch_size"], 2);
   EXPECT_EQ(json["cards"][0]["usable_bytes"], Bytes::gib(15).count());
   EXPECT_EQ(json["cards"][0]["peak"]["device_bytes"], plan.cards[0].ledger.device.count());

@@ -144,7 +144,7 @@ Json training_json(const TrainingReport& report) {
           {"fits", e.fits},
           {"allocation_retries", e.allocation_retries},
           {"out_of_memory", out_of_memory_json(e)},
-          {"matmul_flops_per_step", e.step_work.matmul_flops},
+          {"matmul_flops_per_step", e.step_work.matmul_flops + e.step_work.attention_flops},
           {"notes", report.notes}};
 }
 

@@ -11,6 +11,7 @@ namespace {
 Json to_json(const ReplicaSpec& r) {
   return {{"device", r.device},
           {"micro_batch", r.micro_batch},
+          {"sequences", r.sequences},
           {"predicted_peak_bytes", r.predicted_peak.count()},
           {"budget_bytes", r.budget.count()}};
 }
@@ -39,6 +40,7 @@ Result<ReplicaSpec> replica_from_json(const Json& json) {
   ReplicaSpec r;
   VRAMWISE_ASSIGN_OR_RETURN(r.device, json_get<std::string>(json, "device"));
   VRAMWISE_ASSIGN_OR_RETURN(r.micro_batch, json_get<std::int64_t>(json, "micro_batch"));
+  VRAMWISE_ASSIGN_OR_RETURN(r.sequences, json_get_or<std::int64_t>(json, "sequences", 0));
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, json_get<std::int64_t>(json, "predicted_peak_bytes"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto budget, json_get<std::int64_t>(json, "budget_bytes"));
   r.predicted_peak = Bytes(peak);

@@ -22,6 +22,8 @@ namespace vramwise {
 struct ReplicaSpec {
   std::string device = "cpu";  ///< "cpu" or "cuda:N", N as CUDA counts the visible cards
   std::int64_t micro_batch = 1;
+  /// Of an optimizer step; 0 in all replicas: shared out in proportion to the micro-batches.
+  std::int64_t sequences = 0;
   Bytes predicted_peak{};  ///< memory of this device at the peak of a step, beyond what was taken before the model was
                            ///< built
   Bytes budget{};          ///< what the plan may take there

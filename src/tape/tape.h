@@ -26,7 +26,8 @@ class Autocast;
 
 /// What has been computed so far; differences of it are the work of a phase.
 struct Work {
-  double matmul_flops = 0;       ///< multiply and add are two
+  double matmul_flops = 0;       ///< of matrix products; multiply and add are two
+  double attention_flops = 0;    ///< of fused attention kernels; causal ones compute half of the scores
   std::int64_t bytes_moved = 0;  ///< reads and writes of device memory by the other kernels
   std::int64_t kernels = 0;
 };
@@ -84,6 +85,10 @@ class Tape {
 
   void count_matmul(double flops) {
     work_.matmul_flops += flops;
+    ++work_.kernels;
+  }
+  void count_attention(double flops) {
+    work_.attention_flops += flops;
     ++work_.kernels;
   }
   void count_kernel(std::int64_t bytes_moved) {

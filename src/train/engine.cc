@@ -112,18 +112,21 @@ void Engine::weights_were_loaded() {
 }
 
 std::vector<SequenceBatch> Engine::shares(const SequenceBatch& batch) const {
-  // In proportion to the planned micro-batches, whatever became of them: who computes a sequence must not depend on
-  // whether memory ran out before.
+  // As planned, or in proportion to the planned micro-batches, whatever became of those: who computes a sequence must
+  // not depend on whether memory ran out before.
+  const bool planned = std::any_of(spec_.replicas.begin(), spec_.replicas.end(),
+                                   [](const ReplicaSpec& replica) { return replica.sequences > 0; });
+  const auto weight_of = [&](const ReplicaSpec& replica) { return planned ? replica.sequences : replica.micro_batch; };
   const auto total = static_cast<std::int64_t>(batch.starts.size());
   std::int64_t weight_sum = 0;
-  for (const ReplicaSpec& replica : spec_.replicas) weight_sum += replica.micro_batch;
+  for (const ReplicaSpec& replica : spec_.replicas) weight_sum += weight_of(replica);
   VRAMWISE_CHECK(weight_sum > 0);
   std::vector<SequenceBatch> shares;
   shares.reserve(spec_.replicas.size());
   std::int64_t weight = 0;
   std::int64_t begin = 0;
   for (const ReplicaSpec& replica : spec_.replicas) {
-    weight += replica.micro_batch;
+    weight += weight_of(replica);
     const std::int64_t end = total * weight / weight_sum;
     shares.push_back(
         {batch.tokens, batch.starts.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))});

@@ -5,10 +5,12 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <csignal>
 #include <fstream>
+#include <mutex>
 
 #include "data/dataset.h"
 #include "train/batch_order.h"
@@ -103,6 +105,27 @@ TEST_F(EngineTest, UnequalReplicasHaveTheGradientsOfOne) {
   EXPECT_LT(relative_difference(a.gradients[0], b.gradients[0]), 1e-5);
   EXPECT_LT(relative_difference(a.weights, b.weights), 1e-4);
   for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(a.losses[i], b.losses[i], 1e-5);
+}
+
+// A card that is short of memory computes its share in more passes; who computes what does not depend on their size.
+TEST_F(EngineTest, PlannedSharesNeedNotFollowTheMicroBatches) {
+  RunSpec replicas = spec();
+  replicas.effective_batch = 15;
+  replicas.step.gradient_accumulation_steps = 6;
+  replicas.replicas = {{.device = "cpu", .micro_batch = 4, .sequences = 4},
+                       {.device = "cpu", .micro_batch = 2, .sequences = 11}};
+  std::array<std::int64_t, 2> computed{};
+  TrainerHooks hooks;
+  std::mutex mutex;
+  hooks.before_micro_batch = [&](const MicroBatchPoint& point) {
+    const std::lock_guard lock(mutex);
+    computed[point.replica] += point.sequences;
+  };
+  RunSpec one = spec();
+  set_batch(one, 5, 3);
+  const Trace a = steps(replicas, 1, hooks);
+  EXPECT_THAT(computed, ElementsAre(4, 11));
+  EXPECT_LT(relative_difference(a.gradients[0], steps(one, 1).gradients[0]), 1e-5);
 }
 
 TEST_F(EngineTest, ReplicasAreDeterministic) {

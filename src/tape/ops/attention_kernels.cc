@@ -29,7 +29,10 @@ struct Problem {
         queries(query.size(2)),
         keys(key.size(2)),
         dim(query.size(3)) {}
-  double flops() const { return 4.0 * static_cast<double>(batch * heads * queries) * static_cast<double>(keys * dim); }
+  /// Of the forward pass: a causal kernel skips the masked half.
+  double flops(bool causal) const {
+    return (causal ? 2.0 : 4.0) * static_cast<double>(batch * heads * queries) * static_cast<double>(keys * dim);
+  }
 };
 
 // The layout of x as the kernel sees it, seen as (batch, heads, length, dim) again.
@@ -81,7 +84,7 @@ std::int64_t flash_splits(const Problem& p, const Hardware& card) {
 
 std::int64_t flash_dim(std::int64_t dim) { return round_up(dim, 32) < 224 ? round_up(dim, 32) : 256; }
 
-void flash_backward(Backward& pass) {
+void flash_backward(Backward& pass, bool causal) {
   Tape& tape = pass.tape();
   const Tensor key = pass.saved(0);
   const Tensor query = pass.saved(1);
@@ -104,7 +107,7 @@ void flash_backward(Backward& pass) {
       sum_groups(dv_expanded, p.kv_heads);
     }
   }
-  tape.count_matmul(2.5 * p.flops());
+  tape.count_attention(2.5 * p.flops(causal));
   pass.give(0, std::move(dq));
   pass.give(1, std::move(dk));
   pass.give(2, std::move(dv));
@@ -130,8 +133,9 @@ Tensor flash_attention(const Tensor& query, const Tensor& key, const Tensor& val
     if (lse_parts != nullptr) tape.drop(lse_parts);
     if (out_parts != nullptr) tape.drop(out_parts);
   }
-  tape.count_matmul(p.flops());
-  record_all(tape, {&out}, {&query, &key, &value}, {&key, &query, &value, &lse, &out, &seed, &unused}, flash_backward);
+  tape.count_attention(p.flops(options.is_causal));
+  record_all(tape, {&out}, {&query, &key, &value}, {&key, &query, &value, &lse, &out, &seed, &unused},
+             [causal = options.is_causal](Backward& pass) { flash_backward(pass, causal); });
   lse.reset();
   seed.reset();
   unused.reset();
@@ -173,7 +177,7 @@ std::int64_t backward_workspace_bytes(const Problem& p, const Variant& v, DType 
   return p.batch * p.heads * round_up(floats, 4) * 4;
 }
 
-void efficient_backward(Backward& pass, bool dropout) {
+void efficient_backward(Backward& pass, bool dropout, bool causal) {
   Tape& tape = pass.tape();
   const Tensor mask = pass.saved(0);
   const Tensor key = pass.saved(1);
@@ -211,7 +215,7 @@ void efficient_backward(Backward& pass, bool dropout) {
     dv_expanded.reset();
     dk_expanded.reset();
   }
-  tape.count_matmul(2.5 * p.flops());
+  tape.count_attention(2.5 * p.flops(causal));
   pass.give(0, std::move(dq));
   pass.give(1, std::move(dk));
   pass.give(2, std::move(dv));
@@ -254,10 +258,10 @@ Tensor efficient_attention(const Tensor& query, const Tensor& key, const Tensor&
     const bool keeps_sums = is_half(query.type()) && p.dim > 128;
     const Scratch sums(tape, keeps_sums ? 4 * out.numel() : 0);
   }
-  tape.count_matmul(p.flops());
+  tape.count_attention(p.flops(options.is_causal));
   record_all(tape, {&out}, {&query, &key, &value},
              {&mask, &key, &query, &value, &lse, &out, &state.offset, &state.seed},
-             [dropout](Backward& pass) { efficient_backward(pass, dropout); });
+             [dropout, causal = options.is_causal](Backward& pass) { efficient_backward(pass, dropout, causal); });
   lse.reset();
   state.seed.reset();
   state.offset.reset();
@@ -265,7 +269,7 @@ Tensor efficient_attention(const Tensor& query, const Tensor& key, const Tensor&
 }
 
 Tensor cudnn_attention(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& mask,
-                       const AttentionOptions&) {
+                       const AttentionOptions& options) {
   Tape& tape = query.tape();
   const Problem p(query, key);
   PhiloxState state = philox_state(tape);
@@ -275,8 +279,8 @@ Tensor cudnn_attention(const Tensor& query, const Tensor& key, const Tensor& val
   {
     const Scratch workspace(tape, p.queries > 1 ? kCudnnCounters : 0);
   }
-  tape.count_matmul(p.flops());
-  const auto formula = [](Backward& pass) {
+  tape.count_attention(p.flops(options.is_causal));
+  const auto formula = [causal = options.is_causal](Backward& pass) {
     Tape& tape = pass.tape();
     const Tensor key = pass.saved(1);
     const Tensor query = pass.saved(2);
@@ -288,7 +292,7 @@ Tensor cudnn_attention(const Tensor& query, const Tensor& key, const Tensor& val
     {
       const Scratch workspace(tape, cudnn_backward_workspace_bytes(p, query.type()));
     }
-    tape.count_matmul(2.5 * p.flops());
+    tape.count_attention(2.5 * p.flops(causal));
     pass.give(0, std::move(dq));
     pass.give(1, std::move(dk));
     pass.give(2, std::move(dv));

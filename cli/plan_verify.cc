@@ -1,0 +1,98 @@
+// The trainer is the real one, under the real PyTorch; only the cards are emulated (src/emulator).
+#include "cli/plan_verify.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+
+#include "dryrun/run.h"
+#include "gpus/gpu_spec.h"
+#include "io/files.h"
+#include "synth/corpus.h"
+
+namespace vramwise::cli {
+namespace {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    const char* base = std::getenv("TMPDIR");
+    path_ = join_path(base != nullptr && *base != '\0' ? base : "/tmp", "vramwise-verify-XXXXXX");
+    if (mkdtemp(path_.data()) == nullptr) path_.clear();
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+Result<std::string> own_path() {
+  char path[PATH_MAX] = {};
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+  if (length <= 0) return world_error("/proc/self/exe cannot be read");
+  return std::string(path, static_cast<std::size_t>(length));
+}
+
+}  // namespace
+
+Result<Verification> verify(const std::string& plan_text, std::int64_t seq_len, const std::string& gpu_spec) {
+  if (gpu_spec.empty()) return usage_error("--verify emulates cards of the catalogue", "Name them with --gpu.");
+  VRAMWISE_ASSIGN_OR_RETURN(const std::string program, own_path());
+  if (!path_exists(join_path(parent_folder(program), "vramwise-train")))
+    return world_error("--verify needs vramwise-train, which was not built", "Build with torch (docs/hacking.md).");
+  const TemporaryFolder folder;
+  if (folder.path().empty()) return world_error("no temporary folder can be made", "Set TMPDIR.");
+  const std::string file = join_path(folder.path(), "plan.json"), data = join_path(folder.path(), "data");
+  VRAMWISE_RETURN_IF_ERROR(write_file_atomically(file, plan_text));
+  SynthOptions corpus;
+  corpus.out_dir = data;
+  corpus.size = std::max(Bytes::kib(128), Bytes(16 * seq_len));
+  VRAMWISE_RETURN_IF_ERROR(write_synthetic_corpus(corpus));
+
+  DryRunOptions options;
+  options.command = {program,
+                     "train",
+                     "--plan",
+                     file,
+                     "--device",
+                     "cuda",
+                     "--data_dir",
+                     data,
+                     "--out_dir",
+                     join_path(folder.path(), "out"),
+                     "--max_steps",
+                     "2",
+                     "--eval_batches",
+                     "1",
+                     "--sample_tokens",
+                     "1",
+                     "--vram_safety_margin",
+                     "0"};
+  options.steps = 0;
+  options.output_to_stderr = true;
+  options.allow_writes = true;
+  VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
+  VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));
+  VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run(options));
+  if (run.verdict == DryRunVerdict::kScriptFailed)
+    return world_error(fmt::format("the trainer failed on the emulated cards (exit code {})", run.script_exit));
+  Verification result{.verdict = to_string(run.verdict), .exit_code = run.exit_code(), .device_peaks = {}};
+  result.device_peaks.resize(options.cards.size());
+  for (const DryRunGpu& gpu : run.gpus) {
+    const auto index = static_cast<std::size_t>(gpu.index);
+    if (index < result.device_peaks.size()) result.device_peaks[index] = gpu.device_peak;
+  }
+  return result;
+}
+
+}  // namespace vramwise::cli

@@ -1,0 +1,23 @@
+// --verify: the chosen configuration trained for two steps on emulated cards, and what that took.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace vramwise::cli {
+
+struct Verification {
+  std::string verdict;              ///< "fits", "fits with retries", …
+  int exit_code = 0;                ///< of the command
+  std::vector<Bytes> device_peaks;  ///< by card
+};
+
+/// Runs `vramwise train --plan` by a saved plan's text on the cards of `gpu_spec`. Errors: no cards named, no trainer
+/// or emulator beside this program, a run that failed for other reasons than memory.
+Result<Verification> verify(const std::string& plan_text, std::int64_t seq_len, const std::string& gpu_spec);
+
+}  // namespace vramwise::cli

@@ -1,0 +1,118 @@
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "cost/calibration.h"
+#include "cost/decoder_step.h"
+#include "cost/device_rates.h"
+#include "cost/work_time.h"
+
+namespace vramwise {
+namespace {
+
+const DecoderConfig& medium() {
+  static const DecoderConfig config = model_preset("medium").value();
+  return config;
+}
+
+StepSettings bf16(std::int64_t seq_len = 1024) { return {.seq_len = seq_len, .precision = Precision::kBf16}; }
+
+double pass_seconds(const StepSettings& settings, std::int64_t sequences, const char* card = "a100-80gb-sxm") {
+  return DecoderPass(medium(), settings, Backend::kCuda, device_rates(*find_gpu(card))).seconds(sequences);
+}
+
+TEST(DeviceRates, AreAPartOfTheCardsPeaks) {
+  const DeviceRates a100 = device_rates(*find_gpu("a100-80gb-sxm"));
+  EXPECT_TRUE(a100.is_known);
+  EXPECT_NEAR(a100.matmul_16bit_flop_s, 0.859 * 312e12, 1e9);
+  EXPECT_LT(a100.bandwidth_byte_s, 2039e9);
+  EXPECT_FALSE(device_rates(unknown_gpu(Bytes::gib(24))).is_known);
+}
+
+TEST(DeviceRates, ACardWithoutMatrixUnitsComputes16BitsAsFp32) {
+  const GpuModel& card = *find_gpu("gtx-1080");
+  EXPECT_GE(device_rates(card).matmul_16bit_flop_s, 0.7 * *card.tflops.fp32 * 1e12);
+}
+
+TEST(Calibration, ReplacesWhatItNames) {
+  const DeviceRates before;
+  const Json json = {{"schema", "vramwise.calibration"}, {"matmul_16bit_tflop_s", 100.0}, {"launch_us", 4.0}};
+  const DeviceRates after = calibrated(before, json).value();
+  EXPECT_DOUBLE_EQ(after.matmul_16bit_flop_s, 100e12);
+  EXPECT_DOUBLE_EQ(after.launch_s, 4e-6);
+  EXPECT_DOUBLE_EQ(after.matmul_fp32_flop_s, before.matmul_fp32_flop_s);
+  EXPECT_TRUE(after.is_known);
+  EXPECT_FALSE(calibrated(before, Json{{"schema", "other"}}).ok());
+  EXPECT_FALSE(calibrated(before, Json{{"schema", "vramwise.calibration"}, {"pcie_gb_s", 0}}).ok());
+}
+
+TEST(KernelTimes, TheSlowerOfArithmeticAndTrafficAndNeverLessThanALaunch) {
+  DeviceRates rates;
+  rates.bandwidth_byte_s = 1e9;
+  rates.shortest_kernel_s = 1e-6;
+  rates.launch_s = 1e-3;
+  KernelTimes times(rates);
+  times.add(2e9, 1e9, 1e9);  // 2 s of arithmetic beside 1 s of traffic
+  times.move(3e9);
+  times.move(1);
+  EXPECT_NEAR(times.device_seconds(), 5.000001, 1e-9);
+  KernelTimes small(rates);
+  small.move(10, 10);
+  EXPECT_NEAR(small.seconds(), 10e-3, 1e-9);  // the host is slower
+}
+
+TEST(DecoderPass, TakesLongerWithMoreWork) {
+  const double base = pass_seconds(bf16(), 8);
+  EXPECT_GT(pass_seconds(bf16(), 16), 1.5 * base);
+  EXPECT_GT(pass_seconds(bf16(2048), 8), 2 * base);
+  EXPECT_GT(pass_seconds(bf16(), 8, "rtx-3090"), base);
+  StepSettings fp32 = bf16();
+  fp32.precision = Precision::kFp32;
+  EXPECT_GT(pass_seconds(fp32, 8), 2 * base);
+}
+
+// Recomputation repeats the forward pass, about a third of the arithmetic without attention's larger backward pass.
+TEST(DecoderPass, CheckpointingAllBlocksCostsAboutAThird) {
+  StepSettings all = bf16();
+  all.checkpointed_blocks = medium().n_layers;
+  const double ratio = pass_seconds(all, 16) / pass_seconds(bf16(), 16);
+  EXPECT_GT(ratio, 1.2);
+  EXPECT_LT(ratio, 1.4);
+}
+
+// 6 FLOPs a parameter and token, plus attention: no prediction can be faster than the card multiplies.
+TEST(DecoderPass, IsNeverFasterThanItsProducts) {
+  const double tokens = 16.0 * 1024;
+  const double least = 6 * static_cast<double>(parameter_count(medium())) * tokens /
+                       device_rates(*find_gpu("a100-80gb-sxm")).matmul_16bit_flop_s;
+  EXPECT_GT(pass_seconds(bf16(), 16), least);
+  EXPECT_LT(pass_seconds(bf16(), 16), 5 * least);
+}
+
+TEST(DecoderPass, FewerPassesAreNotSlower) {
+  const DecoderPass pass(medium(), bf16(), Backend::kCuda, device_rates(*find_gpu("rtx-3090")));
+  double before = 0;
+  for (const std::int64_t passes : {1, 2, 4, 8, 16}) {
+    const double seconds = seconds_of(pass, {.sequences = 16, .passes = passes});
+    EXPECT_GT(seconds, before) << passes;
+    before = seconds;
+  }
+}
+
+TEST(Update, OtherCardsAreServedOneAfterTheOther) {
+  const DeviceRates card = device_rates(*find_gpu("rtx-3090"));
+  const double one = update_seconds(medium(), bf16(), card, {});
+  const double two = update_seconds(medium(), bf16(), card, {card});
+  const double four = update_seconds(medium(), bf16(), card, {card, card, card});
+  EXPECT_NEAR(four - one, 3 * (two - one), 1e-9);
+  EXPECT_GT(two - one, 6.0 * static_cast<double>(parameter_count(medium())) / card.pcie_byte_s);
+}
+
+TEST(Update, OffloadingCostsTransfersAndTheHostsMemory) {
+  StepSettings offloaded = bf16();
+  offloaded.offload_optimizer = true;
+  const DeviceRates card = device_rates(*find_gpu("rtx-4090"));
+  EXPECT_GT(update_seconds(medium(), offloaded, card, {}), 3 * update_seconds(medium(), bf16(), card, {}));
+}
+
+}  // namespace
+}  // namespace vramwise
