@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cost/work_time.h"
 #include "estimate/training.h"
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
@@ -76,6 +77,16 @@ Result<TrainingReport> report_for_card(const std::string& spec) {
   report.hardware.context = context.bytes;
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
+}
+
+/// What the step takes on the card, where its rates are known.
+void add_speed(TrainingReport& report, const TrainingSettings& settings, const GpuModel& card) {
+  const DeviceRates rates = device_rates(card);
+  if (!rates.is_known) return;
+  const bool in_fp32 = settings.precision == TrainingPrecision::kFp32;
+  report.step_seconds = seconds_of(report.estimate.step_work, rates, in_fp32 ? Precision::kFp32 : Precision::kBf16);
+  report.step_samples = settings.micro_batch * settings.gradient_accumulation_steps;
+  report.step_tokens = report.step_samples * settings.seq_len;
 }
 
 /// Weights as the checkpoint has them, where nothing was said: what from_pretrained(dtype="auto") does.
@@ -154,6 +165,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   options.expandable_segments = arguments.expandable_segments;
   VRAMWISE_ASSIGN_OR_RETURN(report.estimate,
                             estimate_training(configuration.model, settings, report.hardware, options));
+  add_speed(report, settings, parse_gpu_spec(arguments.gpu)->front());
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   report.inputs = inputs_of(command, arguments, configuration);

@@ -76,6 +76,15 @@ std::string verdict(const TrainingReport& report) {
                      format_size(Bytes(e.out_of_memory->requested_bytes)));
 }
 
+std::string speed(const TrainingReport& report) {
+  if (!report.step_seconds) return {};
+  const double seconds = *report.step_seconds;
+  const bool is_text = report.step_tokens > 0;
+  return fmt::format("A step takes about {:.3g} s: {:.0f} {} a second, by the card's rates (not measured).\n", seconds,
+                     static_cast<double>(is_text ? report.step_tokens : report.step_samples) / seconds,
+                     is_text ? "tokens" : "samples");
+}
+
 std::string key_of(const char* name) {
   std::string key = name;
   std::replace(key.begin(), key.end(), ' ', '_');
@@ -109,7 +118,7 @@ std::string training_text(const TrainingReport& report) {
   text += "\nAllocated peak of each phase\n";
   for (int i = 0; i < kTrainingPhases; ++i)
     append_row(text, training_phase_name(static_cast<TrainingPhase>(i)), e.phase_allocated[i], e.allocated);
-  text += "\n" + verdict(report);
+  text += "\n" + verdict(report) + speed(report);
   for (const std::string& note : report.notes) text += fmt::format("Note: {}\n", note);
   return text;
 }
@@ -144,6 +153,7 @@ Json training_json(const TrainingReport& report) {
           {"fits", e.fits},
           {"allocation_retries", e.allocation_retries},
           {"out_of_memory", out_of_memory_json(e)},
+          {"step_seconds", report.step_seconds ? Json(*report.step_seconds) : Json(nullptr)},
           {"matmul_flops_per_step", e.step_work.matmul_flops + e.step_work.attention_flops},
           {"notes", report.notes}};
 }

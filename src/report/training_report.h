@@ -1,6 +1,8 @@
 // The estimate of a training run as text and as JSON; decides nothing.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,10 @@ struct TrainingReport {
   std::vector<EstimateInput> inputs;
   TrainingCard hardware;
   TrainingEstimate estimate;
+  std::optional<double>
+      step_seconds;               ///< of an optimizer step, by the time model; absent: the card's rates are not known
+  std::int64_t step_samples = 0;  ///< sequences, or images
+  std::int64_t step_tokens = 0;   ///< 0: samples are no texts
   std::vector<std::string> notes;
 };
 
