@@ -38,8 +38,11 @@ TEST(MemoryChart, LeavesAMuchLargerCardOut) {
 }
 
 TEST(TrainingHtml, ShowsTheChartAndTheReport) {
-  TrainingReport report{
-      .model = "llama <8 B>", .card = "A card", .inputs = {}, .hardware = {}, .estimate = {}, .notes = {}};
+  TrainingReport report;
+  report.model = "llama <8 B>";
+  report.card = "A card";
+  report.step_seconds = 0.5;
+  report.step_tokens = 1000;
   report.estimate.allocated = Bytes::mib(10);
   TrainingMoment moment;
   moment.by_owner[static_cast<std::size_t>(Owner::kActivations)] = Bytes::mib(10);
@@ -47,6 +50,7 @@ TEST(TrainingHtml, ShowsTheChartAndTheReport) {
   moment.step = 1;
   const std::string html = training_html(report, {moment, moment});
   EXPECT_THAT(html, HasSubstr("llama &lt;8 B&gt; on A card"));
+  EXPECT_THAT(html, HasSubstr("A step takes about 0.5 s: 2000 tokens a second"));
   EXPECT_THAT(html, HasSubstr("forward 2"));
   EXPECT_THAT(html, HasSubstr("activations"));
 }
