@@ -70,8 +70,6 @@ std::optional<int> run_steps(const RunSpec& spec) {
 Json carry_out(const Plan& plan, Bytes context) {
   std::vector<torch::Tensor> taken;
   std::vector<std::int64_t> taken_bytes;
-  at::cuda::clearCublasWorkspaces();
-  allocator().emptyCache();
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
     const auto index = static_cast<c10::DeviceIndex>(i);
     const auto free = static_cast<std::int64_t>(allocator().getMemoryInfo(index).first);
@@ -100,6 +98,8 @@ Json carry_out(const Plan& plan, Bytes context) {
 
 Json case_json(const Arguments& arguments, std::int64_t index) {
   const Bytes context(arguments.at("context_bytes"));
+  at::cuda::clearCublasWorkspaces();
+  allocator().emptyCache();
   const Card card{
       .name = "rtx-3090",
       .target = {.backend = Backend::kCuda, .context = context, .workspaces = Bytes(arguments.at("workspaces_bytes"))},
