@@ -65,6 +65,15 @@ TEST(DryRun, NamesSizesThatHangOnValues) {
   EXPECT_THAT(describe(run), HasSubstr("It fits with those sizes"));
 }
 
+TEST(DryRun, TellsWhereTheProgramReadWhatWasNotComputed) {
+  DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
+  run.values = R"({"read": {"a.py:1 in f": 1, "a.py:2 in f": 3, "b.py:1 in g": 1, "b.py:2 in g": 1, "c.py:9 in h": 1,
+    "": 7}, "mirrored": {"c10d::allgather_": 2}})";
+  EXPECT_THAT(describe(run), HasSubstr("  a.py:2 in f (3 times)\n"));
+  EXPECT_THAT(describe(run), HasSubstr("  and 1 place more\n"));
+  EXPECT_THAT(describe(run), HasSubstr("what this one sends (2 times)"));
+}
+
 TEST(DryRun, ValuesThatDecideWhetherItFitsLeaveNoAnswer) {
   DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
   run.value_check = ValueCheck{.difference = "line 3.",
@@ -74,6 +83,7 @@ TEST(DryRun, ValuesThatDecideWhetherItFitsLeaveNoAnswer) {
   EXPECT_FALSE(run.value_check->decides());
   EXPECT_THAT(describe(run),
               HasSubstr("with these: fits; with others: fits with retries, GPU 0 takes 700 B (300 B left)"));
+  EXPECT_THAT(describe(run), HasSubstr("It fits with both of the values that were tried"));
   EXPECT_EQ(run.exit_code(), 0);
 
   run.value_check->second = DryRunVerdict::kDoesNotFit;

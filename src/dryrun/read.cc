@@ -311,7 +311,7 @@ void add_notes_on_blind_spots(DryRun& run, const std::vector<std::string>& names
         "of {} with PyTorch only the device memory was measured, as vramwise's own Python code was not loaded (python "
         "-I, -E and -S don't look at PYTHONPATH): phases, optimizer steps, PyTorch's counters and the parts of the "
         "peak are missing, data loaders ran to their end, small values on the card were not true, and uploads to the "
-        "hub were not held back; what was written went where it goes always",
+        "hub were not held back",
         unhooked == 1 ? "a process" : fmt::format("{} processes", unhooked)));
   }
   const auto outside =

@@ -113,6 +113,8 @@ bool has_guessed_sizes(const DryRun& run) {
 std::string verdict_line(const DryRun& run) {
   switch (run.verdict) {
     case DryRunVerdict::kFits: {
+      if (run.value_check && !run.value_check->difference.empty())
+        return "It fits with both of the values that were tried; real ones may lie elsewhere.\n";
       if (run.out_of_memory_errors() == 0)
         return has_guessed_sizes(run) ? "It fits with those sizes; with others it may not.\n" : "It fits.\n";
       return fmt::format("The program ran to its end; it recovered from {}.\n",
@@ -161,6 +163,36 @@ std::string guessed_sizes(const Json& values) {
   return "Sizes that hang on values which were not computed (--check_values tries others):\n" + text;
 }
 
+std::string mirrored_text(const Json& values) {
+  std::int64_t times = 0;
+  const Json mirrored = values.value("mirrored", Json::object());
+  for (const auto& [name, count] : mirrored.items()) times += count.get<std::int64_t>();
+  if (times == 0) return {};
+  return fmt::format("Other ranks were taken to send what this one sends ({}): where theirs differ, so may the run.\n",
+                     counted(times, "time"));
+}
+
+/// Where the program looked at numbers that were not computed: a loss to print, or one to decide by.
+std::string reads_text(const Json& values) {
+  constexpr std::size_t kMostPlaces = 4;
+  std::vector<std::string> places;
+  std::size_t more = 0;
+  const Json read = values.value("read", Json::object());
+  for (const auto& [place, count] : read.items()) {
+    if (place.empty()) continue;
+    if (places.size() < kMostPlaces) {
+      places.push_back(fmt::format("{} ({})", place, counted(count.get<std::int64_t>(), "time")));
+    } else {
+      ++more;
+    }
+  }
+  if (places.empty()) return {};
+  return fmt::format(
+      "Numbers that were not computed were read as 0, here; if memory hangs on one, --check_values says so:\n  {}{}\n",
+      fmt::join(places, "\n  "),
+      more > 0 ? fmt::format("\n  and {} more", counted(static_cast<std::int64_t>(more), "place")) : "");
+}
+
 /// Both ends of it, where the size of memory hangs on values.
 std::string value_check_text(const DryRun& run) {
   if (!run.value_check) return {};
@@ -181,7 +213,7 @@ std::string values_text(const DryRun& run) {
   const Json values = Json::parse(run.values);
   if (values.contains("note"))
     return fmt::format("Small values on the card were not true: {}.\n", values["note"].get<std::string>());
-  const std::string sizes = guessed_sizes(values);
+  const std::string sizes = reads_text(values) + guessed_sizes(values) + mirrored_text(values);
   const std::size_t routed = values.value("routed", Json::array()).size();
   if (routed == 0) return sizes;
   return sizes + fmt::format("Experts: {} (--routing {}), in {}.\n",

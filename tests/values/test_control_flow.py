@@ -42,6 +42,12 @@ def test_a_size_that_hangs_on_what_was_not_computed_is_named(balanced):
     assert (sized["operator"], sized["taken"], sized["most"]) == ("aten::nonzero", 0, 4096)
 
 
+def test_reads_of_what_was_not_computed_are_counted_by_line(balanced):
+    read = balanced["report"]["read"]
+    assert sum(read.values()) >= 2
+    assert all("control_flow.py:" in place for place in read if place)
+
+
 def test_unknown_values_spread_no_further_than_they_must(balanced):
     found = balanced["unknown_spreads_and_heals"]
     assert found["flag"] == [False, True, False]

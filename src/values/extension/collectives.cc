@@ -8,6 +8,7 @@
 #include <string>
 
 #include "values/extension/call.h"
+#include "values/extension/notes.h"
 #include "values/extension/on_cpu.h"
 
 namespace vramwise::values {
@@ -74,7 +75,10 @@ void gather(const Operator& op, const Tensors& outputs, const Tensors& inputs, A
   }
   if (known.size() != inputs.size() || known.empty()) {
     for (const at::Tensor& output : outputs) set_unknown(output);
-  } else if (name == "alltoall_base_") {
+    return;
+  }
+  note_mirrored(op.name);
+  if (name == "alltoall_base_") {
     exchange(op, outputs[0], known[0], arguments);
   } else if (name == "alltoall_") {
     const auto mine = static_cast<std::size_t>(number_of("RANK", 0)) % known.size();
@@ -90,14 +94,23 @@ void gather(const Operator& op, const Tensors& outputs, const Tensors& inputs, A
   }
 }
 
+/// Counts and flags that ranks agree on, as against gradients.
+bool holds_small_numbers(const c10::IValue& value) {
+  const Tensors tensors = tensors_of(value);
+  return on_plain_cuda(tensors) && std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& each) {
+           return small_enough(each, 0) && knowledge_of(each).known != Known::kNo;
+         });
+}
+
 }  // namespace
 
 CallPointer run_collective(const Operator& op, Arguments arguments) {
   const std::string name = op.name.substr(op.name.find("::") + 2);
   if (arguments.empty()) return nullptr;
   // These leave this rank's own data in place.
-  if (name.compare(0, 9, "allreduce") == 0 || name == "broadcast_" || name == "reduce_" || name == "send")
-    return nullptr;
+  const bool reduces = name.compare(0, 9, "allreduce") == 0 || name == "reduce_";
+  if (reduces && holds_small_numbers(arguments[0])) note_mirrored(op.name);
+  if (reduces || name == "broadcast_" || name == "send") return nullptr;
   Tensors outputs = tensors_of(arguments[0]);
   if (outputs.empty() || !on_plain_cuda(outputs)) return nullptr;
   const bool gathers = name.find("gather") != std::string::npos || name.compare(0, 8, "alltoall") == 0;

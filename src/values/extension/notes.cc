@@ -26,6 +26,8 @@ struct Notes {
   std::unordered_map<std::string, std::int64_t> runs;
   std::map<Routed, std::int64_t> routed;
   std::map<std::pair<std::string, std::string>, Sized> sized;  ///< operator and place
+  std::map<std::string, std::int64_t> read;                    ///< by place
+  std::map<std::string, std::int64_t> mirrored;
   std::map<std::string, std::int64_t> assumed_finite;
   std::map<std::string, std::int64_t> random;
   std::map<std::pair<std::string, std::string>, std::int64_t> failed;  ///< operator and reason
@@ -120,6 +122,16 @@ void note_sized(const std::string& operator_name, const std::string& place, std:
   sized.most = most;
 }
 
+void note_read(const std::string& place) {
+  const std::lock_guard<std::mutex> lock(notes().mutex);
+  ++notes().read[place];
+}
+
+void note_mirrored(const std::string& operator_name) {
+  const std::lock_guard<std::mutex> lock(notes().mutex);
+  ++notes().mirrored[operator_name];
+}
+
 void note_assumed_finite(const std::string& operator_name) {
   const std::lock_guard<std::mutex> lock(notes().mutex);
   ++notes().assumed_finite[operator_name];
@@ -145,6 +157,7 @@ const char* vramwise_values_report() {
   text = "{" + member("run", counts({all.runs.begin(), all.runs.end()})) + ", " +
          member("routing", quoted(routing() == Routing::kWorst ? "worst" : "balanced")) + ", " +
          member("routed", routed_list(all)) + ", " + member("sized", sized_list(all)) + ", " +
+         member("read", counts(all.read)) + ", " + member("mirrored", counts(all.mirrored)) + ", " +
          member("assumed_finite", counts(all.assumed_finite)) + ", " + member("random", counts(all.random)) + ", " +
          member("failed", failed_list(all)) + "}";
   return text.c_str();

@@ -25,11 +25,15 @@ void note_assumed_finite(const std::string& operator_name);
 void note_random(const std::string& operator_name);
 /// How many elements an operator found hangs on values that were not computed: taken as `taken`, of `most` at most.
 void note_sized(const std::string& operator_name, const std::string& place, std::int64_t taken, std::int64_t most);
+/// The program read a number that was not computed, and got the fill.
+void note_read(const std::string& place);
+/// What other ranks send was taken to be what this one sends.
+void note_mirrored(const std::string& operator_name);
 /// The CPU kernel refused, or gave another shape than the device's: what it would have written is unknown.
 void note_failed(const std::string& operator_name, const std::string& why);
 
 }  // namespace vramwise::values
 
 /// The notes so far as JSON; valid until this thread's next call. Keys: `run` (by operator), `routing`, `routed`,
-/// `sized`, `assumed_finite`, `random`, `failed` (see docs/emulator.md).
+/// `sized`, `read`, `mirrored`, `assumed_finite`, `random`, `failed` (see docs/emulator.md).
 extern "C" __attribute__((visibility("default"))) const char* vramwise_values_report();

@@ -103,7 +103,10 @@ CallPointer read_by_host(const Operator& op, Arguments arguments) {
     const at::Tensor& self = arguments[0].toTensor();
     if (!is_plain(self) || !self.is_cuda()) return nullptr;
     const Knowledge knowledge = knowledge_of(self);
-    if (knowledge.known == Known::kNo) read_as_fill(self);
+    if (knowledge.known == Known::kNo) {
+      note_read(calling_line());
+      read_as_fill(self);
+    }
     if (knowledge.known == Known::kUniform && open_to_host(self)) alias(self).fill_(knowledge.value);
     return nullptr;
   }
@@ -117,6 +120,7 @@ CallPointer read_by_host(const Operator& op, Arguments arguments) {
     return std::make_unique<Call>(op, [target, value = knowledge.value](const auto&) { target.fill_(value); });
   }
   if (partly_known(source)) return nullptr;
+  note_read(calling_line());
   return std::make_unique<Call>(op,
                                 [target](const auto&) { target.fill_(static_cast<std::int64_t>(emulator().fill())); });
 }
