@@ -22,6 +22,7 @@ void add_doctor_command(CLI::App& app, Outcome& outcome);
 void add_dryrun_command(CLI::App& app, Outcome& outcome);
 void add_explain_command(CLI::App& app, Outcome& outcome);
 void add_gpus_command(CLI::App& app, Outcome& outcome);
+void add_models_command(CLI::App& app, Outcome& outcome);
 void add_estimate_command(CLI::App& app, Outcome& outcome);
 void add_plan_command(CLI::App& app, Outcome& outcome);
 void add_snapshot_command(CLI::App& app, Outcome& outcome);

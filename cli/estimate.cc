@@ -14,6 +14,7 @@
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
+#include "models/catalogue/model_catalogue.h"
 #include "report/training_html.h"
 #include "report/training_report.h"
 
@@ -41,10 +42,26 @@ struct Configuration {
   ModelConfig model;
 };
 
+Error unknown_model(const std::string& named) {
+  const std::vector<std::string> near = names_like(named);
+  const std::string other = near.empty() ? std::string("`vramwise models` lists the names")
+                                         : fmt::format("did you mean {}?", fmt::join(near, ", "));
+  return world_error(fmt::format("{} is neither a file nor a model of the catalogue; {}", named, other),
+                     "--model takes a name of the catalogue, a model's config.json, or the folder that holds it; "
+                     "`vramwise dryrun --gpu CARD -- python your_training.py` measures any model");
+}
+
 Result<Configuration> read_configuration(const std::string& named) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   Configuration result;
+  if (!fs::exists(named, ignored)) {
+    result.path = named;
+    const CatalogueModel* known = find_model(named);
+    if (known == nullptr) return unknown_model(named);
+    VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(known->config, named));
+    return result;
+  }
   result.path = fs::is_directory(named, ignored) ? (fs::path(named) / "config.json").string() : named;
   Result<std::string> text = read_file(result.path, kLargestConfig);
   if (!text.ok()) {
@@ -156,6 +173,14 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
     VRAMWISE_ASSIGN_OR_RETURN(settings.precision, parse_training_precision(arguments.precision));
   }
   VRAMWISE_ASSIGN_OR_RETURN(settings.optimizer, parse_training_optimizer(arguments.optimizer));
+  // transformers takes eager attention where nothing was said and the architecture has no other.
+  if (!configuration.model.architecture.has_sdpa) {
+    if (command.count("--attention") > 0 && arguments.attention != "eager")
+      return usage_error(
+          fmt::format("{} has no {} attention in transformers", configuration.model.model_type, arguments.attention),
+          "--attention eager");
+    arguments.attention = "eager";
+  }
   settings.attention = arguments.attention == "eager" ? Attention::kEager : Attention::kSdpa;
   settings.clips_gradients = !arguments.no_clip;
   if (!arguments.quantize.empty())
@@ -200,7 +225,8 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand("estimate", "What training a Hugging Face model takes of a card, at once");
   auto arguments = std::make_shared<EstimateArguments>();
   TrainingSettings& settings = arguments->settings;
-  command->add_option("--model", arguments->model, "A model's config.json, or the folder that holds it")->required();
+  command->add_option("--model", arguments->model, "A name (`vramwise models`), a config.json, or its folder")
+      ->required();
   command->add_option("--gpu", arguments->gpu, "The card: rtx-4090, h100-80gb, 24gb, …")->required();
   command->add_option("--batch_size", settings.micro_batch, "Sequences a forward pass")->capture_default_str();
   command->add_option("--seq_len", settings.seq_len, "Tokens a sequence")->capture_default_str();

@@ -42,6 +42,7 @@ int run(int argc, const char* const* argv) {
   add_train_command(app, outcome);
   add_snapshot_command(app, outcome);
   add_gpus_command(app, outcome);
+  add_models_command(app, outcome);
   add_synth_command(app, outcome);
   add_doctor_command(app, outcome);
 

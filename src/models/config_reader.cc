@@ -54,16 +54,29 @@ void ConfigReader::require_groups(std::int64_t heads, std::int64_t kv_heads) {
     fail(usage_error(fmt::format("num_key_value_heads {} does not divide num_attention_heads {}", kv_heads, heads)));
 }
 
-// rope_parameters (rope_scaling before transformers 5), its rope_type (type).
-std::string ConfigReader::rope_type() const {
+namespace {
+
+// What is named rope_parameters, and rope_scaling before transformers 5.
+const Json* rope_member(const Json& config, const char* key) {
   for (const char* outer : {"rope_parameters", "rope_scaling"}) {
-    if (!has(outer) || !json_.at(outer).is_object()) continue;
-    for (const char* inner : {"rope_type", "type"}) {
-      const Json& rope = json_.at(outer);
-      if (rope.contains(inner) && rope.at(inner).is_string()) return rope.at(inner).get<std::string>();
-    }
+    const auto rope = config.find(outer);
+    if (rope != config.end() && rope->is_object() && rope->contains(key)) return &rope->at(key);
   }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string ConfigReader::rope_type() const {
+  for (const char* key : {"rope_type", "type"})
+    if (const Json* type = rope_member(json_, key); type != nullptr && type->is_string())
+      return type->get<std::string>();
   return "default";
+}
+
+double ConfigReader::rope_number(const char* key, double fallback) const {
+  const Json* number = rope_member(json_, key);
+  return number != nullptr && number->is_number() ? number->get<double>() : fallback;
 }
 
 // dynamic and longrope compute their frequencies anew while the model runs; the others differ in values only.

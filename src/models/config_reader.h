@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +38,11 @@ class ConfigReader {
   /// The first of "architectures", a class of transformers; empty where the file doesn't say.
   std::string architecture();
   std::vector<std::string> texts(const char* key) { return get<std::vector<std::string>>(key, {}); }
+  std::vector<std::int64_t> counts(const char* key) { return get<std::vector<std::int64_t>>(key, {}); }
+  /// "default" where none is named.
+  std::string rope_type() const;
+  /// A number within rope_parameters (rope_scaling before transformers 5).
+  double rope_number(const char* key, double fallback) const;
 
   /// Fails unless the text at `key` is one of `modelled`.
   void require(const char* key, const char* fallback, std::initializer_list<const char*> modelled);
@@ -58,7 +64,6 @@ class ConfigReader {
     fail(value.error());
     return fallback;
   }
-  std::string rope_type() const;
 
   const Json& json_;
   std::optional<Error> error_;

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/decoders/llama_config.h"
+#include "models/decoders/llama.h"
 
 namespace vramwise {
 namespace {

@@ -4,8 +4,17 @@
 
 #include <algorithm>
 
+#include "models/decoders/cohere.h"
+#include "models/decoders/gemma.h"
 #include "models/decoders/gpt2.h"
+#include "models/decoders/gpt_neox.h"
+#include "models/decoders/granite.h"
 #include "models/decoders/llama.h"
+#include "models/decoders/mixtral.h"
+#include "models/decoders/olmo.h"
+#include "models/decoders/opt.h"
+#include "models/decoders/phi.h"
+#include "models/decoders/starcoder2.h"
 #include "models/encoders/bert.h"
 #include "models/vision/vit.h"
 
@@ -20,12 +29,28 @@ struct Entry {
 // clang-format off: one a line
 constexpr Entry kArchitectures[] = {
     {"bert", read_bert},
+    {"cohere", read_cohere},
+    {"gemma", read_gemma},
+    {"gemma2", read_gemma2},
+    {"gemma3_text", read_gemma3_text},
     {"gpt2", read_gpt2},
+    {"gpt_neox", read_gpt_neox},
+    {"granite", read_granite},
     {"llama", read_llama},
     {"mistral", read_mistral},
+    {"mixtral", read_mixtral},
+    {"olmo", read_olmo},
+    {"olmo2", read_olmo2},
+    {"opt", read_opt},
+    {"phi", read_phi},
+    {"phi3", read_phi3},
     {"qwen2", read_qwen2},
+    {"qwen2_moe", read_qwen2_moe},
     {"qwen3", read_qwen3},
+    {"qwen3_moe", read_qwen3_moe},
     {"roberta", read_roberta},
+    {"smollm3", read_smollm3},
+    {"starcoder2", read_starcoder2},
     {"vit", read_vit},
 };
 // clang-format on

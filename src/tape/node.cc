@@ -101,6 +101,7 @@ void take_down(Node* node) {
     node->leaf->accumulator = nullptr;
     Tensor::adopt(std::exchange(node->leaf, nullptr)).reset();
   }
+  if (node->held != nullptr) Tensor::adopt(std::exchange(node->held, nullptr)).reset();
 }
 
 }  // namespace
@@ -172,6 +173,12 @@ Node* internal::make_node(Tape& tape, const NodeParts& given) {
 
 Tensor internal::unpack_saved(const Node& node, int i) {
   return node.packed[i] == kNothing ? Tensor() : node.hooks->unpack(node.packed[i]);
+}
+
+void hold(const Tensor& result, const Tensor& tensor) {
+  if (result->grad_fn == nullptr) return;
+  Tensor kept = tensor;
+  result->grad_fn->held = kept.release();
 }
 
 void Node::release_saved() {

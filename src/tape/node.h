@@ -38,6 +38,7 @@ struct Node {
   Tape* tape = nullptr;
   BackwardFunction function = nullptr;
   TensorData* leaf = nullptr;  ///< counted; of an accumulator
+  TensorData* held = nullptr;  ///< counted; stays until the node itself goes, as a Python function's attributes do
 
   std::uint16_t edge_count = 0;
   std::uint16_t input_count = 0;
@@ -66,5 +67,8 @@ struct Node {
 /// Where a tensor's gradient goes: to the node that made it, or to a leaf's accumulator. Counted; null where no
 /// gradient is wanted.
 Edge gradient_edge(const Tensor& tensor);
+
+/// Keeps `tensor` for as long as the node that made `result` is there.
+void hold(const Tensor& result, const Tensor& tensor);
 
 }  // namespace vramwise::tape

@@ -65,3 +65,33 @@ def test_a_missing_file_says_what_is_wanted(vramwise, tmp_path):
     run = vramwise("estimate", "--model", str(tmp_path), "--gpu", "rtx-4090")
     assert run.returncode == 4
     assert "config.json" in run.stderr
+
+
+def test_a_name_of_the_catalogue_will_do(vramwise):
+    run = vramwise("estimate", "--model", "llama-3.2-1b", "--gpu", "h100-80gb", "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["parameters"] == 1235814400
+
+
+def test_an_unknown_name_gets_near_ones(vramwise):
+    run = vramwise("estimate", "--model", "meta-llama/Llama-3.1-9B", "--gpu", "h100-80gb")
+    assert run.returncode == 4
+    assert "meta-llama/Llama-3.1-8B" in run.stderr
+    assert "config.json" in run.stderr
+    assert "dryrun" in run.stderr
+
+
+def test_models_lists_the_catalogue(vramwise):
+    names = [model["name"] for model in json.loads(vramwise("models", "--json").stdout)["models"]]
+    assert len(names) > 60
+    shown = vramwise("models", "qwen3", "8b").stdout
+    assert "Qwen/Qwen3-8B " in shown
+    assert "gpt2" not in shown
+
+
+def test_an_architecture_without_sdpa_is_eager_by_default(vramwise):
+    run = vramwise("estimate", "--model", "google/gemma-2-2b-it", "--gpu", "h100-80gb", "--json")
+    assert run.returncode == 0, run.stderr
+    assert {"name": "attention", "value": "eager", "source": "default"} in json.loads(run.stdout)["inputs"]
+    refused = vramwise("estimate", "--model", "google/gemma-2-2b-it", "--gpu", "h100-80gb", "--attention", "sdpa")
+    assert refused.returncode == 2

@@ -145,6 +145,34 @@ def largest(m):
     return m.case(m.call("topk", [x], outputs=2, k=m.rng.randint(1, shape[dim]), dim=dim)[0])
 
 
+def sortings(m):
+    count = m.rng.choice([m.rng.randint(2, 300), m.rng.randint(2, 6000), m.rng.randint(4096, 300000)])
+    return {**m.case(m.call("sort", [m.tensor([count], dtype="int64", plain=True)], outputs=2)[0]), "backward": None}
+
+
+def countings(m):
+    """How many tokens each expert gets, and where its rows end."""
+    names = [m.tensor([m.rng.randint(2, 9000)], dtype="int32", plain=True)]
+    counts = m.call("histc", names, bins=m.rng.randint(2, 256))
+    m.call("floor_divide", names, by=m.rng.randint(1, 8))
+    return {**m.case(m.call("cumsum_int32", counts)[0]), "backward": None}
+
+
+def groupings(m):
+    """Rows are aligned to 16 bytes, as the kernel asks."""
+    groups, rows = m.rng.randint(1, 130), m.rng.randint(1, 400)
+    inner, outer = 8 * m.rng.randint(1, 40), 8 * m.rng.randint(1, 40)
+    names = [m.tensor([rows, inner], plain=True), m.tensor([groups, outer, inner], plain=True)]
+    names.append(m.tensor([groups], dtype="int32", plain=True))
+    m.inputs[-1]["values"] = sorted(m.rng.randint(0, rows) for _ in range(groups - 1)) + [rows]
+    return m.case(m.call("grouped_mm", names)[0])
+
+
+def quotients_in_place(m):
+    shape = m.shape()
+    return m.case(m.call("div_", [m.tensor(shape), m.tensor(broadcastable(m, shape))])[0])
+
+
 def attentions(m):
     b, hk, groups = m.rng.randint(1, 3), m.rng.choice([1, 2, 3]), m.rng.choice([1, 1, 2, 4])
     h, q = hk * groups, m.rng.choice([1, 17, 64, 100, 256, 300])

@@ -42,6 +42,8 @@ def values_environment():
     """Small tensors hold what a real card's would: models look at masks and positions."""
     paths = [str(ROOT / "src" / "values"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
+    # Gemma 3 makes its rotary tables in the order of a set of names, which Python's hash seed decides.
+    environment["PYTHONHASHSEED"] = "0"
     if built := sorted(ROOT.glob("build/*/lib/values/*.so"), key=lambda path: path.stat().st_mtime):
         environment["VRAMWISE_VALUES_DIR"] = str(built[-1].parent)
     return environment

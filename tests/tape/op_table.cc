@@ -7,6 +7,7 @@
 
 #include "tape/ops/attention.h"
 #include "tape/ops/convolution.h"
+#include "tape/ops/grouped_mm.h"
 #include "tape/ops/index.h"
 #include "tape/ops/linear.h"
 #include "tape/ops/norm.h"
@@ -14,6 +15,7 @@
 #include "tape/ops/pool.h"
 #include "tape/ops/reduce.h"
 #include "tape/ops/softmax.h"
+#include "tape/ops/sort.h"
 #include "tape/ops/views.h"
 
 namespace vramwise::tape {
@@ -184,6 +186,19 @@ void add_lookups(std::map<std::string, Run>& ops) {
     const AttentionOptions options{
         .dropout = c.real("dropout"), .is_causal = c.flag("causal"), .enable_gqa = c.flag("gqa")};
     return one(scaled_dot_product_attention(c[0], c[1], c[2], optional_input(c, 3), options));
+  };
+  ops["sort"] = [](const Call& c) {
+    auto [values, indices] = sort(c[0]);
+    return std::vector<Tensor>{std::move(values), std::move(indices)};
+  };
+  ops["histc"] = [](const Call& c) { return one(histc(c[0], c.number("bins"))); };
+  ops["cumsum_int32"] = [](const Call& c) { return one(cumsum(c[0], 0, DType::kInt32)); };
+  ops["floor_divide"] = [](const Call& c) { return one(floor_divide(c[0], c.number("by"))); };
+  ops["grouped_mm"] = [](const Call& c) { return one(grouped_mm(c[0], transpose(c[1], -2, -1), c[2])); };
+  ops["div_"] = [](const Call& c) {
+    const Tensor result = c[0] * 2.0;
+    div_(result, c[1]);
+    return one(result);
   };
   ops["topk"] = [](const Call& c) {
     auto [values, indices] = topk(c[0], c.number("k"), dim_of(c));

@@ -115,6 +115,12 @@ OPS = {
         is_causal=a.get("causal", False),
         enable_gqa=a.get("gqa", False),
     ),
+    "sort": lambda i, a: torch.sort(i[0]),
+    "histc": lambda i, a: torch.histc(i[0], bins=a["bins"], min=0, max=a["bins"] - 1),
+    "cumsum_int32": lambda i, a: i[0].cumsum(0, dtype=torch.int32),
+    "floor_divide": lambda i, a: i[0] // a["by"],
+    "grouped_mm": lambda i, a: F.grouped_mm(i[0], i[1].transpose(-2, -1), offs=i[2]),
+    "div_": lambda i, a: (i[0] * 2.0).div_(i[1]),
     "topk": lambda i, a: i[0].topk(a["k"], a["dim"]),
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
@@ -122,6 +128,8 @@ OPS = {
 
 
 def make_input(case):
+    if "values" in case:
+        return torch.tensor(case["values"], dtype=dtype(case["dtype"])).to(CUDA)
     tensor = torch.empty(case["size"], dtype=dtype(case["dtype"]), device=CUDA)
     layout = case.get("layout", [])
     for op, args in layout:

@@ -14,11 +14,12 @@ void mark_embeddings(const Tensor& embedded, const ForwardOptions& options) {
   if (options.checkpoints_layers && options.lora.is_on()) embedded->requires_grad = true;
 }
 
-void DecoderLm::make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size) {
-  if (ties_embeddings) {
-    head_.weight = embeddings;
+void DecoderLm::make_head(const Head& head) {
+  if (head.is_tied) {
+    head_.weight = head.embeddings;
+    if (head.has_bias) head_.bias = maker_.parameter("lm_head", {head.vocab_size});
   } else {
-    head_ = Linear(maker_, "lm_head", width, vocab_size, false);
+    head_ = Linear(maker_, "lm_head", head.width, head.vocab_size, head.has_bias);
   }
   maker_.finish();
   parameters_ = maker_.tensors();
@@ -29,7 +30,7 @@ Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
   const Tensor hidden = hidden_states(input_ids, cache);
   if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
   const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
-  const Tensor logits = head_(kept);
+  const Tensor logits = transformed(head_(kept));
   return causal_lm_loss(logits, labels);
 }
 

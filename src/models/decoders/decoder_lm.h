@@ -24,10 +24,19 @@ class DecoderLm : public CausalLm {
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
       : options_(options), maker_(tape, type, options.lora, options.quantization) {}
 
+  struct Head {
+    Tensor embeddings;
+    bool is_tied = false;  ///< its weight is that of the embeddings
+    std::int64_t width = 0;
+    std::int64_t vocab_size = 0;
+    bool has_bias = false;
+  };
   /// The last thing that a constructor does.
-  void make_head(const Tensor& embeddings, bool ties_embeddings, std::int64_t width, std::int64_t vocab_size);
+  void make_head(const Head& head);
   /// (batch, length, width).
   virtual Tensor hidden_states(const Tensor& input_ids, KeyValueCache& cache) = 0;
+  /// What becomes of the head's output before the loss.
+  virtual Tensor transformed(Tensor logits) const { return logits; }
 
   ForwardOptions options_;
   ParameterMaker maker_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/decoders/decoder_lm.h"
+#include "models/parts/activation.h"
 #include "models/parts/attention.h"
 #include "models/parts/masks.h"
 #include "tape/ops/pointwise.h"
@@ -18,12 +19,6 @@ namespace vramwise {
 namespace {
 
 using namespace tape;  // the model reads as in PyTorch
-
-// NewGELUActivation of transformers/activations.py.
-Tensor gelu_new(const Tensor& x) {
-  const Tensor half = 0.5 * x;
-  return half * (tape::tanh(0.8 * (x + 0.044715 * tape::pow(x, 3))) + 1.0);
-}
 
 Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
   Tensor weights = matmul(query, transpose(key, -1, -2)) * 0.5;
@@ -78,7 +73,7 @@ struct Mlp {
 
   Tensor operator()(const Tensor& x) const {
     Tensor hidden = c_fc(x);
-    hidden = gelu_new(hidden);
+    hidden = activate(Activation::kGeluNew, hidden);
     hidden = c_proj(hidden);
     hidden = dropout(hidden, residual_dropout);
     return hidden;
@@ -121,7 +116,10 @@ class Gpt2 final : public DecoderLm {
     }
     maker_.set_layer(-1);
     norm_ = LayerNorm(maker_, "ln_f", config.hidden_size);
-    make_head(wte_.weight, config.ties_embeddings, config.hidden_size, config.vocab_size);
+    make_head({.embeddings = wte_.weight,
+               .is_tied = config.ties_embeddings,
+               .width = config.hidden_size,
+               .vocab_size = config.vocab_size});
   }
 
  private:

@@ -53,6 +53,11 @@ Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& valu
   const Tensor keys = repeat_kv(key, context.groups);
   const Tensor values = repeat_kv(value, context.groups);
   Tensor weights = matmul(query, transpose(keys, 2, 3)) * 0.5;
+  if (context.caps_scores) {
+    weights = weights / 50.0;
+    weights = tape::tanh(weights);
+    weights = weights * 50.0;
+  }
   if (context.mask.defined()) weights = weights + context.mask;
   weights = to(softmax(weights, -1, DType::kFloat32), query.type());
   weights = dropout(weights, context.dropout);
@@ -66,6 +71,14 @@ Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& valu
 Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
   return context.attention == Attention::kSdpa ? attend_sdpa(query, key, value, context)
                                                : attend_eager(query, key, value, context);
+}
+
+Attended attend_cached(const Tensor& query, Tensor& key, Tensor& value, const LayerContext& context) {
+  const std::int64_t length = query.size(2);
+  if (context.cache != nullptr) context.cache->update(key, value, context.is_sliding);
+  Attended out = attend(query, key, value, context);
+  out.output = contiguous(reshape(out.output, {query.size(0), length, -1}));
+  return out;
 }
 
 }  // namespace vramwise

@@ -5,6 +5,7 @@
 
 #include "models/causal_lm.h"
 #include "models/module.h"
+#include "models/parts/rotary.h"
 
 namespace vramwise {
 
@@ -20,15 +21,15 @@ class KeyValueCache {
 
 /// What all layers get besides their input.
 struct LayerContext {
-  Tensor cos;
-  Tensor sin;
+  RotaryTable rotary{};
   KeyValueCache* cache = nullptr;
   bool is_sliding = false;  ///< this layer
   Attention attention = Attention::kSdpa;
   double dropout = 0;
-  std::int64_t groups = 1;  ///< query heads for each head of keys and values
-  Tensor mask;              ///< undefined: causal, left to the kernel
-  Tensor positions;         ///< no layer of today's looks at them, but checkpointing keeps all arguments
+  std::int64_t groups = 1;   ///< query heads for each head of keys and values
+  bool caps_scores = false;  ///< cap · tanh(scores / cap), of which only eager attention is capable
+  Tensor mask{};             ///< undefined: causal, left to the kernel
+  Tensor positions{};        ///< no layer of today's looks at them, but checkpointing keeps all arguments
 };
 
 /// What an attention module returns; the caller keeps the weights, where there are any, as long as Python does.
@@ -39,5 +40,8 @@ struct Attended {
 
 /// sdpa_attention_forward or eager_attention_forward: (batch, heads, length, dim) → (batch, length, heads, dim).
 Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context);
+
+/// The same with keys and values that go through the cache first, as (batch, length, heads · dim).
+Attended attend_cached(const Tensor& query, Tensor& key, Tensor& value, const LayerContext& context);
 
 }  // namespace vramwise

@@ -11,7 +11,7 @@ namespace vramwise {
 
 struct MaskRequest {
   Tensor embeddings;  ///< (batch, length, width): the mask has their type where it is added to scores
-  Tensor positions;   ///< (1 or batch, length) int64
+  Tensor positions;   ///< (1 or batch, length) int64; undefined where the model doesn't pass them on
   Attention attention = Attention::kSdpa;
   bool has_cache = false;              ///< a cache of keys and values is filled; without one, packing is looked for
   std::optional<std::int64_t> window;  ///< sliding window, in tokens

@@ -9,20 +9,20 @@ namespace vramwise {
 
 using namespace tape;  // reads as in PyTorch
 
-Rotary::Rotary(ParameterMaker& maker, std::int64_t head_dim)
-    : inv_freq(maker.buffer({head_dim / 2}, DType::kFloat32)),
-      original_inv_freq(maker.buffer({head_dim / 2}, DType::kFloat32)) {}
+Rotary::Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind)
+    : inv_freq(maker.buffer({(dim + 1) / 2}, DType::kFloat32)),
+      original_inv_freq(maker.buffer({(dim + 1) / 2}, DType::kFloat32)),
+      kind(kind) {}
 
-std::pair<Tensor, Tensor> Rotary::operator()(const Tensor& x, const Tensor& positions) const {
+RotaryTable Rotary::operator()(const Tensor& x, const Tensor& positions) const {
   const Tensor freqs = to(unsqueeze(positions, -1), DType::kFloat32) * inv_freq;
-  const Tensor emb = cat({freqs, freqs}, -1);
+  const Tensor emb = kind == Kind::kPairs ? repeat_interleave(freqs, 2, -1) : cat({freqs, freqs}, -1);
   const Tensor cosines = tape::cos(emb) * 1.0;
   const Tensor sines = tape::sin(emb) * 1.0;
+  if (kind == Kind::kFloat32Halves) return {cosines, sines};
   Tensor cast_cosines = to(cosines, x.type());
   return {std::move(cast_cosines), to(sines, x.type())};
 }
-
-namespace {
 
 Tensor rotate_half(const Tensor& x) {
   const std::int64_t half = x.size(-1) / 2;
@@ -31,6 +31,8 @@ Tensor rotate_half(const Tensor& x) {
   return cat({-second, first}, -1);
 }
 
+namespace {
+
 Tensor rotated(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   Tensor straight = x * cos;
   return std::move(straight) + rotate_half(x) * sin;
@@ -38,9 +40,9 @@ Tensor rotated(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 
 }  // namespace
 
-std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin) {
-  const Tensor cosines = unsqueeze(cos, 1);
-  const Tensor sines = unsqueeze(sin, 1);
+std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const RotaryTable& table) {
+  const Tensor cosines = unsqueeze(table.cos, 1);
+  const Tensor sines = unsqueeze(table.sin, 1);
   Tensor turned = rotated(query, cosines, sines);
   return {std::move(turned), rotated(key, cosines, sines)};
 }

@@ -1,4 +1,4 @@
-// Rotary positions (modeling_llama.py of transformers 5).
+// Rotary positions (modeling_llama.py of transformers 5, and the ways in which others differ).
 #pragma once
 
 #include <utility>
@@ -7,16 +7,36 @@
 
 namespace vramwise {
 
-/// LlamaRotaryEmbedding: cosines and sines of (1, length, head_dim), in the type of `x`.
-struct Rotary {
-  Tensor inv_freq;
-  Tensor original_inv_freq;
-
-  Rotary() = default;
-  Rotary(ParameterMaker& maker, std::int64_t head_dim);
-  std::pair<Tensor, Tensor> operator()(const Tensor& x, const Tensor& positions) const;
+/// Cosines and sines of (1, length, dim).
+struct RotaryTable {
+  Tensor cos;
+  Tensor sin;
 };
 
-std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const Tensor& cos, const Tensor& sin);
+/// The tables of layers that see everything and of those with a window; the same one in most models.
+struct RotaryTables {
+  RotaryTable full;
+  RotaryTable sliding;
+};
+
+/// …RotaryEmbedding. `dim` may be less than a head's.
+struct Rotary {
+  enum class Kind : std::uint8_t {
+    kHalves,         ///< Llama: the halves of a head turn against each other; tables in the type of `x`
+    kFloat32Halves,  ///< OLMo: the same, the tables stay in float32
+    kPairs,          ///< Cohere: neighbours turn against each other
+  };
+
+  Tensor inv_freq;
+  Tensor original_inv_freq;
+  Kind kind = Kind::kHalves;
+
+  Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind = Kind::kHalves);
+  RotaryTable operator()(const Tensor& x, const Tensor& positions) const;
+};
+
+Tensor rotate_half(const Tensor& x);
+
+std::pair<Tensor, Tensor> apply_rotary(const Tensor& query, const Tensor& key, const RotaryTable& table);
 
 }  // namespace vramwise

@@ -137,9 +137,10 @@ void all(Tensor x) {
   internal::reduce(x, internal::dim_bits({}, x.rank()), false, DType::kBool);
 }
 
-Tensor cumsum(Tensor x, int dim) {
+Tensor cumsum(Tensor x, int dim, std::optional<DType> wanted) {
   const Drop drop(x);
-  const DType type = autocast_result_type(x).value_or(is_floating(x.type()) ? x.type() : DType::kInt64);
+  const DType type =
+      wanted.value_or(autocast_result_type(x).value_or(is_floating(x.type()) ? x.type() : DType::kInt64));
   Tensor out = x.tape().empty(x.sizes(), type);
   {
     const GradMode no_grad(x.tape(), false);
@@ -202,8 +203,8 @@ Tensor index_first(Tensor x, Tensor index) {
   const Drop drop(x, index);
   Dims sizes = index.sizes();
   for (int i = 1; i < x.rank(); ++i) sizes.push_back(x.sizes()[i]);
-  Tensor out = x.tape().empty(sizes, x.type());
-  return record(std::move(out), {&x}, {&index}, [before = x.sizes()](Backward& pass) {
+  const auto make = [&] { return x.tape().empty(sizes, x.type()); };
+  return record_first(x.tape(), {&x}, {&index}, make, [before = x.sizes()](Backward& pass) {
     const Tensor index = pass.saved(0);
     Tensor grad = pass.tape().empty(before, pass.grad().type());
     add_at_positions(index, before[0]);

@@ -1,6 +1,7 @@
 // Embedding, gathering, masks: ops that look things up.
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include "tape/ops/pointwise.h"
@@ -22,7 +23,8 @@ Tensor compare(Tensor a, Scalar b);
 Tensor logical_and(Tensor a, Tensor b);
 /// x.all(), read by the host at once.
 void all(Tensor x);
-Tensor cumsum(Tensor x, int dim);
+/// `type`: of the sums; absent: x's own, int64 of integers.
+Tensor cumsum(Tensor x, int dim, std::optional<DType> type = std::nullopt);
 Tensor gather(Tensor x, int dim, Tensor index);
 Tensor index_select(Tensor x, int dim, Tensor index);
 /// x[index] in the first dimension, where `index` is a tensor of integers.

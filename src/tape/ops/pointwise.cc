@@ -5,6 +5,7 @@
 #include "tape/ops/pointwise.h"
 
 #include "tape/iterator.h"
+#include "tape/ops/views.h"
 #include "tape/record.h"
 #include "tape/transforms/autocast.h"
 
@@ -113,21 +114,28 @@ Tensor mul(Tensor a, Scalar b) {
                 [b](Backward& pass) { pass.give(0, mul(pass.grad(), b)); });
 }
 
+namespace {
+
+// Of a / b, where b and a were saved.
+constexpr auto give_quotient = [](Backward& pass) {
+  const Tensor other = pass.saved(0);
+  const Tensor self = pass.saved(1);
+  if (pass.needs(1)) {
+    // −grad · ((self / other) / other)
+    const Tensor negative = neg(pass.grad());
+    const Tensor quotient = div(self, other);
+    const Tensor twice = div(quotient, other);
+    pass.give(1, mul(negative, twice));
+  }
+  if (pass.needs(0)) pass.give(0, div(pass.grad(), other));
+};
+
+}  // namespace
+
 Tensor div(Tensor a, Tensor b) {
   const Drop drop(a, b);
   const auto make = [&] { return elementwise({&a, &b}, float_result(result_type(a, b))); };
-  return record_first(tape_of(a, b), {&a, &b}, {&b, b.requires_grad() ? &a : nullptr}, make, [](Backward& pass) {
-    const Tensor other = pass.saved(0);
-    const Tensor self = pass.saved(1);
-    if (pass.needs(1)) {
-      // −grad · ((self / other) / other)
-      const Tensor negative = neg(pass.grad());
-      const Tensor quotient = div(self, other);
-      const Tensor twice = div(quotient, other);
-      pass.give(1, mul(negative, twice));
-    }
-    if (pass.needs(0)) pass.give(0, div(pass.grad(), other));
-  });
+  return record_first(tape_of(a, b), {&a, &b}, {&b, b.requires_grad() ? &a : nullptr}, make, give_quotient);
 }
 
 Tensor div(Tensor a, Scalar b) {
@@ -271,6 +279,18 @@ void add_(const Tensor& a, const Tensor& b) {
 void mul_(const Tensor& a, Scalar) { in_place_kernel(a, a); }
 void mul_(const Tensor& a, const Tensor& b) { in_place_kernel(a, b); }
 void div_(const Tensor& a, Scalar) { in_place_kernel(a, a); }
+
+void div_(const Tensor& a, const Tensor& b) {
+  if (!wants_grad(a.tape(), {&a, &b})) return in_place_kernel(a, b);
+  const Tensor before = b.requires_grad() ? clone(detach(a)) : Tensor();
+  in_place_kernel(a, b);
+  record_all(a.tape(), {&a}, {&a, &b}, {&b, &before}, give_quotient);
+}
+
+Tensor floor_divide(Tensor a, std::int64_t) {
+  const Drop drop(a);
+  return elementwise({&a}, a.type());
+}
 
 Tensor empty_like(const Tensor& x) {
   const Dims strides = is_dense(x.sizes(), x.strides()) ? x.strides() : dense_strides_like(x.sizes(), x.strides());

@@ -52,6 +52,10 @@ void add_(const Tensor& a, const Tensor& b);
 void mul_(const Tensor& a, Scalar b);
 void mul_(const Tensor& a, const Tensor& b);
 void div_(const Tensor& a, Scalar b);
+/// With a gradient, for which a copy of `a` as it was is kept.
+void div_(const Tensor& a, const Tensor& b);
+/// a // b of integers.
+Tensor floor_divide(Tensor a, std::int64_t b);
 
 /// x.to(type): x itself where it has that type already.
 Tensor to(Tensor x, DType type);

@@ -1,0 +1,88 @@
+// ATen/native/cuda/GroupedBlas.cpp and GroupMM.cu (PyTorch 2.14): one CUTLASS kernel for bfloat16 on 9.0 and 10.x, and
+// elsewhere one product after another.
+
+#include "tape/ops/grouped_mm.h"
+
+#include "tape/ops/linear.h"
+#include "tape/record.h"
+
+namespace vramwise::tape {
+namespace {
+
+// The kernel's arguments lie on the device: pointers, of an even number of groups, strides, shapes; and it has room for
+// four descriptors of 128 bytes on each multiprocessor.
+std::int64_t argument_bytes(std::int64_t groups) {
+  return 3 * 8 * (groups + groups % 2) + 3 * 8 * groups + 12 * groups;
+}
+
+void multiply(Tape& tape, DType type, std::int64_t groups, double flops) {
+  const int capability = tape.hardware().capability;
+  if (type == DType::kBFloat16 && (capability == 90 || capability == 100 || capability == 103)) {
+    const Scratch arguments(tape, argument_bytes(groups));
+    const Scratch descriptors(tape, std::int64_t{512} * tape.hardware().sm_count);
+  } else {
+    tape.use_cublas();
+  }
+  tape.count_matmul(flops);
+}
+
+// The product of each group's rows and its matrix, and the gradients, which take as much.
+struct Product {
+  Dims sizes;    ///< of the matrices
+  Dims strides;  ///< of the matrices
+  std::int64_t rows;
+  DType type;
+  double flops;
+
+  Product(const Tensor& x, const Tensor& weight)
+      : sizes(weight.sizes()),
+        strides(weight.strides()),
+        rows(x.size(0)),
+        type(x.type()),
+        flops(2.0 * static_cast<double>(x.numel()) * static_cast<double>(weight.size(2))) {}
+
+  Tensor make(Tape& tape) const {
+    Tensor out = tape.empty({rows, sizes[2]}, type);
+    multiply(tape, type, sizes[0], flops);
+    return out;
+  }
+  void give_matrices(Backward& pass) const {
+    Tensor grad = pass.tape().empty_strided(sizes, strides, type);
+    multiply(pass.tape(), type, sizes[0], flops);
+    pass.give(1, std::move(grad));
+  }
+  void give_rows(Backward& pass) const {
+    Tensor grad = pass.tape().empty({rows, sizes[1]}, type);
+    multiply(pass.tape(), type, sizes[0], flops);
+    pass.give(0, std::move(grad));
+  }
+};
+
+}  // namespace
+
+Tensor grouped_mm(Tensor x, Tensor weight, Tensor ends) {
+  const Drop drop(x, weight, ends);
+  const Product product(x, weight);
+  const Tensor* const kept_weight = x.requires_grad() ? &weight : nullptr;
+  const Tensor* const kept_x = weight.requires_grad() ? &x : nullptr;
+  return record_first(
+      x.tape(), {&x, &weight}, {kept_weight, &ends, kept_x}, [&] { return product.make(x.tape()); },
+      [product](Backward& pass) {
+        if (pass.needs(1)) product.give_matrices(pass);
+        if (pass.needs(0)) product.give_rows(pass);
+      });
+}
+
+// It saves all that it gets and computes both gradients, and `ends` stays with the function's context.
+Tensor grouped_mm_fallback(Tensor x, Tensor weight, Tensor ends) {
+  const Drop drop(x, weight, ends);
+  const Product product(x, weight);
+  Tensor out = record(product.make(x.tape()), {&x, &weight}, {&x, &weight}, [product](Backward& pass) {
+    product.give_rows(pass);
+    product.give_matrices(pass);
+  });
+  hold(out, ends);
+  return out;
+}
+
+}  // namespace vramwise::tape
