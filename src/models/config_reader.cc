@@ -32,6 +32,17 @@ std::int64_t ConfigReader::dimension(const char* key, std::int64_t fallback, std
   return fallback;
 }
 
+std::vector<std::int64_t> ConfigReader::dimensions(const char* key, const std::vector<std::int64_t>& fallback,
+                                                   std::int64_t most) {
+  if (!has(key)) return fallback;
+  const auto values = get<std::vector<std::int64_t>>(key, fallback);
+  const bool are_fine =
+      !values.empty() && std::all_of(values.begin(), values.end(), [&](auto v) { return v >= 1 && v <= most; });
+  if (are_fine) return values;
+  fail(usage_error(fmt::format("{} must be numbers from 1 to {}", key, most)));
+  return fallback;
+}
+
 std::int64_t ConfigReader::entries(const char* key) const {
   const auto found = json_.find(key);
   return found != json_.end() && found->is_object() ? static_cast<std::int64_t>(found->size()) : 0;

@@ -16,6 +16,7 @@
 #include "models/decoders/phi.h"
 #include "models/decoders/starcoder2.h"
 #include "models/encoders/bert.h"
+#include "models/vision/resnet.h"
 #include "models/vision/vit.h"
 
 namespace vramwise {
@@ -48,6 +49,7 @@ constexpr Entry kArchitectures[] = {
     {"qwen2_moe", read_qwen2_moe},
     {"qwen3", read_qwen3},
     {"qwen3_moe", read_qwen3_moe},
+    {"resnet", read_resnet},
     {"roberta", read_roberta},
     {"smollm3", read_smollm3},
     {"starcoder2", read_starcoder2},

@@ -26,6 +26,7 @@ EventList Tape::take_events() {
   EventList taken;
   taken.reserve(events_.capacity());
   std::swap(taken, events_);
+  estimates_.clear();
   return taken;
 }
 

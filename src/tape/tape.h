@@ -48,7 +48,7 @@ class Tape {
   const Hardware& hardware() const { return hardware_; }
 
   const EventList& events() const { return events_; }
-  /// Hands the events so far to the caller and goes on with an empty list.
+  /// Hands the events so far to the caller and goes on with an empty list, also of estimates.
   EventList take_events();
   void mark(std::uint32_t phase) { events_.push_back(AllocationEvent::mark(phase)); }
 
@@ -82,6 +82,11 @@ class Tape {
   void use_cublas();
   /// The allocations of those workspaces, which stay to the end.
   std::vector<AllocationId> cublas_workspaces() const;
+
+  /// The event that comes next allocates memory whose size is an estimate, not PyTorch's own.
+  void estimate_next() { estimates_.push_back(events_.size()); }
+  /// Those events, as indices into events().
+  const std::vector<std::size_t>& estimates() const { return estimates_; }
 
   void count_matmul(double flops) {
     work_.matmul_flops += flops;
@@ -125,6 +130,7 @@ class Tape {
   SavedHooks* saved_hooks_ = nullptr;
   Autocast* autocast_ = nullptr;
   Storage* cublas_workspaces_[2] = {};
+  std::vector<std::size_t> estimates_;
 };
 
 /// x.data = x.data.to(type): a leaf gets other memory. Handles of it see the change.

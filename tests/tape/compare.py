@@ -86,23 +86,30 @@ def settled(events):
     return out
 
 
-def short_lived(events, at_once):
-    """The numbers of allocations that are released before the next one, or right after they were made."""
+def short_lived(events):
+    """The numbers of allocations that are released before the next one."""
     found, last, count = set(), None, 0
     for event in events:
         if event[0] != -1:
             last, count = count, count + 1
-            continue
-        if event[1] == last:
+        elif event[1] == last:
             found.add(last)
-        if at_once:
-            last = None
     return found
 
 
-def without_scratch(events, at_once=True):
-    """The events without those of short-lived allocations; at once: and of those that only such ones came between."""
-    dropped = short_lived(events, at_once)
+def released_at_once(events):
+    """The numbers of allocations that are released by the very next event."""
+    found, count = set(), 0
+    for event, following in zip(events, events[1:], strict=False):
+        if event[0] != -1:
+            if following == [-1, count]:
+                found.add(count)
+            count += 1
+    return found
+
+
+def without(events, dropped):
+    """The events without those of the allocations with these numbers."""
     out, number, count = [], {}, 0
     for event in events:
         if event[0] == -1:
@@ -113,7 +120,31 @@ def without_scratch(events, at_once=True):
             number[count] = len(number)
             out.append(event)
         count += 1
-    return without_scratch(out) if at_once and dropped else out
+    return out
+
+
+def without_scratch(events):
+    """The events without allocations that are released at once, or that only such ones lie within."""
+    while dropped := released_at_once(events):
+        events = without(events, dropped)
+    return events
+
+
+def without_foreign_scratch(events, ours):
+    """The events without short-lived allocations that `ours` doesn't have."""
+    wanted = [event for event in ours if event[0] != -1]
+    short, dropped, count, i = short_lived(events), set(), 0, 0
+    for event in events:
+        if event[0] == -1:
+            continue
+        if i < len(wanted) and event == wanted[i]:
+            i += 1
+        elif count in short:
+            dropped.add(count)
+        else:
+            break
+        count += 1
+    return without(events, dropped)
 
 
 def line(event):

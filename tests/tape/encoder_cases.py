@@ -72,6 +72,32 @@ def vit(rng):
     }
 
 
+@family
+def resnet(rng):
+    layer_type = rng.choice(["bottleneck", "bottleneck", "basic"])
+    stages = rng.randint(1, 4)
+    return {
+        "model_type": "resnet",
+        "architectures": ["ResNetForImageClassification"],
+        "num_channels": 3,
+        "embedding_size": rng.choice([8, 16, 32]),
+        "hidden_sizes": [rng.choice([16, 32, 64]) * 2**i for i in range(stages)],
+        "depths": [rng.randint(1, 3) for _ in range(stages)],
+        "layer_type": layer_type,
+        "downsample_in_first_stage": rng.random() < 0.3,
+        "downsample_in_bottleneck": rng.random() < 0.3,
+        "num_labels": rng.choice([2, 10, 1000]),
+    }
+
+
+@inputs_of("resnet")
+def cast_image_inputs(rng, run):
+    """The model casts nothing, and knows neither checkpointing nor attention."""
+    size = rng.choice([64, 96, 130, 224])
+    inputs = [tensor("pixel_values", [run["batch"], 3, size, size], run["dtype"]), tensor("labels", [run["batch"]])]
+    return {"image_size": size, "checkpoint": False, "attention": "eager", "inputs": inputs}
+
+
 @inputs_of("vit")
 def image_inputs(rng, run):
     size = run["config"]["image_size"]

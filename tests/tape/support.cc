@@ -28,6 +28,20 @@ std::unique_ptr<Optimizer> make_optimizer(const Json& described, std::vector<Ten
   return sgd(std::move(parameters), options, kind);
 }
 
+Json numbers_of(const EventList& events, const std::vector<std::size_t>& places) {
+  Json out = Json::array();
+  int count = 0;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < events.size() && next < places.size(); ++i) {
+    if (i == places[next]) {
+      out.push_back(count);
+      ++next;
+    }
+    if (events[i].kind == EventKind::kAllocate) ++count;
+  }
+  return out;
+}
+
 Json numbered(const EventList& events) {
   Json out = Json::array();
   std::unordered_map<AllocationId, int> number;

@@ -73,7 +73,12 @@ Quantization quantization_named(const std::string& name) {
 }
 
 // The allocations up to the end of the last step, while model and optimizer are still there.
-EventList train(Tape& tape, const Json& run) {
+struct Trained {
+  EventList events;
+  Json estimated;  // the numbers of those whose size is an estimate
+};
+
+Trained train(Tape& tape, const Json& run) {
   LoraOptions lora;
   if (run.contains("lora")) {
     lora.rank = run.at("lora").at("rank").get<std::int64_t>();
@@ -104,7 +109,8 @@ EventList train(Tape& tape, const Json& run) {
     if (scales) scaler.update();
     optimizer->zero_grad();
   }
-  return tape.take_events();
+  Json estimated = numbers_of(tape.events(), tape.estimates());
+  return {tape.take_events(), std::move(estimated)};
 }
 
 }  // namespace
@@ -121,10 +127,12 @@ int main(int argc, char** argv) {
   const char* separator = "";
   for (const auto& run : Json::parse(std::cin)) {
     Tape tape(Hardware::of(std::stoi(argv[1]), std::stoi(argv[2])));
-    const EventList events = train(tape, run);
+    const auto [events, estimated] = train(tape, run);
     const Replay peaks = replay(events);
-    const Json result = {
-        {"events", numbered(events)}, {"allocated", peaks.allocated.bytes}, {"reserved", peaks.reserved.bytes}};
+    const Json result = {{"events", numbered(events)},
+                         {"estimated", estimated},
+                         {"allocated", peaks.allocated.bytes},
+                         {"reserved", peaks.reserved.bytes}};
     std::cout << separator << result.dump();
     separator = ",\n";
   }

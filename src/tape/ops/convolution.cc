@@ -29,6 +29,7 @@ double flops_of(const internal::ConvolutionShape& shape) {
 
 // One pass: forward, or one of the gradients.
 void run_kernel(Tape& tape, const internal::ConvolutionShape& shape) {
+  tape.estimate_next();
   const Scratch workspace(tape, internal::convolution_workspace(shape));
   tape.count_matmul(flops_of(shape));
 }
