@@ -138,7 +138,11 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
              fmt::format("{}, {} layers", configuration.model.model_type, configuration.model.architecture.layers),
              configuration.path);
   inputs.add("micro-batch", std::to_string(s.micro_batch), "--batch_size");
-  inputs.add("tokens a sequence", std::to_string(s.seq_len), "--seq_len");
+  const BatchKind& takes = configuration.model.architecture.takes;
+  if (takes.texts) inputs.add("tokens a sequence", std::to_string(s.seq_len), "--seq_len");
+  if (takes.targets) inputs.add("tokens a target", std::to_string(s.target_len), "--target_len");
+  if (takes.image_size > 0)
+    inputs.add("image size", std::to_string(s.image_size > 0 ? s.image_size : takes.image_size), "--image_size");
   inputs.add("gradient accumulation", std::to_string(s.gradient_accumulation_steps), "--gradient_accumulation_steps");
   const bool from_file = arguments.precision.empty() && configuration.model.saved_dtype.has_value();
   inputs.add("precision", training_precision_name(s.precision),
@@ -165,9 +169,30 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
   return inputs.take();
 }
 
+/// Refuses what the model has no use for.
+Status check_use(const CLI::App& command, const TrainingSettings& settings, const Architecture& architecture) {
+  const BatchKind& takes = architecture.takes;
+  const std::pair<const char*, bool> sizes[] = {
+      {"--seq_len", takes.texts}, {"--target_len", takes.targets}, {"--image_size", takes.image_size > 0}};
+  for (const auto& [flag, is_used] : sizes)
+    if (command.count(flag) > 0 && !is_used)
+      return usage_error(fmt::format("{} means nothing to this model", flag),
+                         takes.texts ? "it takes texts" : "it takes images");
+  if (takes.image_size > 0 && takes.fixed_image_size && settings.image_size > 0 &&
+      settings.image_size != takes.image_size)
+    return usage_error(fmt::format("--image_size {}: the model takes images of {} pixels only", settings.image_size,
+                                   takes.image_size));
+  if (settings.checkpoints_layers && !architecture.takes_checkpoints)
+    return usage_error("this model has no gradient checkpointing in transformers");
+  return Done{};
+}
+
 Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   TrainingSettings& settings = arguments.settings;
   VRAMWISE_ASSIGN_OR_RETURN(const Configuration configuration, read_configuration(arguments.model));
+  VRAMWISE_RETURN_IF_ERROR(check_use(command, settings, configuration.model.architecture));
+  const std::int64_t positions = configuration.model.architecture.max_positions;
+  if (command.count("--seq_len") == 0 && positions > 0) settings.seq_len = std::min(settings.seq_len, positions);
   settings.precision = default_precision(configuration.model);
   if (!arguments.precision.empty()) {
     VRAMWISE_ASSIGN_OR_RETURN(settings.precision, parse_training_precision(arguments.precision));
@@ -193,6 +218,8 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   add_speed(report, settings, parse_gpu_spec(arguments.gpu)->front());
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
+  if (report.estimate.has_estimates)
+    report.notes.push_back("what cuDNN's convolutions need for themselves is estimated");
   report.inputs = inputs_of(command, arguments, configuration);
   if (settings.lora.is_on() && report.estimate.trained_parameters == 0)
     return usage_error("--lora_targets names no layer of this model");
@@ -230,6 +257,10 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   command->add_option("--gpu", arguments->gpu, "The card: rtx-4090, h100-80gb, 24gb, …")->required();
   command->add_option("--batch_size", settings.micro_batch, "Sequences a forward pass")->capture_default_str();
   command->add_option("--seq_len", settings.seq_len, "Tokens a sequence")->capture_default_str();
+  command->add_option("--target_len", settings.target_len, "Tokens that an encoder-decoder is to write")
+      ->capture_default_str();
+  command->add_option("--image_size", settings.image_size,
+                      "Height and width of images, in pixels (default: what the model is made for)");
   command->add_option("--gradient_accumulation_steps", settings.gradient_accumulation_steps)->capture_default_str();
   command->add_option("--precision", arguments->precision,
                       "fp32, bf16, fp16: weights and all; bf16-mixed, fp16-mixed: fp32 weights under autocast "

@@ -76,9 +76,11 @@ class Run {
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = config.architecture.make(tape, weight_type(settings), options);
     optimizer_ = make_optimizer(settings.optimizer, model_->named_parameters());
-    inputs_ = model_->inputs({.samples = settings.micro_batch,
-                              .tokens = settings.seq_len,
-                              .image_size = config.architecture.takes.image_size});
+    inputs_ = model_->inputs(
+        {.samples = settings.micro_batch,
+         .tokens = settings.seq_len,
+         .target_tokens = settings.target_len,
+         .image_size = settings.image_size > 0 ? settings.image_size : config.architecture.takes.image_size});
     batch_.resize(inputs_.size());
   }
 
@@ -164,6 +166,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   trace.step_work = difference(tape.work(), before);
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.workspaces = tape.cublas_workspaces();
+  trace.has_estimates = !tape.estimates().empty();
   trace.events = tape.take_events();
   return trace;
 }
@@ -173,6 +176,7 @@ Result<TrainingEstimate> estimate_training(const ModelConfig& model, const Train
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, card.hardware));
   TrainingEstimate estimate = ledger_of(trace, options);
   estimate.steps = settings.steps;
+  estimate.has_estimates = trace.has_estimates;
   estimate.device = estimate.reserved + card.context;
   estimate.reserved_on_card = estimate.reserved;
   if (card.total && estimate.device > *card.total) replay_on_card(trace, card, options, estimate);

@@ -24,8 +24,10 @@ const char* training_precision_name(TrainingPrecision precision);  ///< "fp32", 
 Result<TrainingPrecision> parse_training_precision(const std::string& name);
 
 struct TrainingSettings {
-  std::int64_t micro_batch = 1;  ///< sequences a forward pass
-  std::int64_t seq_len = 1024;   ///< tokens a sequence
+  std::int64_t micro_batch = 1;   ///< sequences a forward pass
+  std::int64_t seq_len = 1024;    ///< tokens a sequence
+  std::int64_t target_len = 128;  ///< tokens that an encoder-decoder is to write
+  std::int64_t image_size = 0;    ///< pixels, both ways; 0: what the model is made for
   std::int64_t gradient_accumulation_steps = 1;
   TrainingPrecision precision = TrainingPrecision::kBf16;
   TrainingOptimizer optimizer = TrainingOptimizer::kAdamW;
@@ -49,6 +51,7 @@ struct TrainingTrace {
   std::int64_t trained_parameters = 0;   ///< of those that want a gradient
   std::int64_t host_managed_bytes = 0;   ///< memory of the host that CUDA pages in: states of paged optimizers
   tape::Work step_work;                  ///< of one optimizer step
+  bool has_estimates = false;            ///< some sizes are not PyTorch's own: scratch of convolutions
 };
 
 /// A card as the estimate sees it.
@@ -68,8 +71,9 @@ struct TrainingEstimate {
   Bytes phase_allocated[kTrainingPhases] = {};    ///< the peak of each phase
   std::int64_t parameters = 0;
   std::int64_t trained_parameters = 0;
-  int steps = 0;         ///< that were run
-  Bytes host_managed{};  ///< memory of the host that CUDA pages in: states of paged optimizers
+  int steps = 0;               ///< that were run
+  Bytes host_managed{};        ///< memory of the host that CUDA pages in: states of paged optimizers
+  bool has_estimates = false;  ///< see TrainingTrace
   tape::Work step_work;
 
   bool fits = true;  ///< on the card; true where its size isn't known

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace vramwise {
@@ -12,9 +13,8 @@ namespace {
 Status check_sizes(const TrainingSettings& settings) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;
   const std::pair<const char*, std::int64_t> positive[] = {
-      {"the micro-batch", settings.micro_batch},
-      {"the sequence length", settings.seq_len},
-      {"gradient accumulation", settings.gradient_accumulation_steps},
+      {"the micro-batch", settings.micro_batch},    {"the sequence length", settings.seq_len},
+      {"the target's length", settings.target_len}, {"gradient accumulation", settings.gradient_accumulation_steps},
       {"the number of steps", settings.steps},
   };
   for (const auto& [name, value] : positive)
@@ -23,7 +23,11 @@ Status check_sizes(const TrainingSettings& settings) {
   constexpr std::int64_t kMostTokens = std::int64_t{1} << 28;
   if (settings.lora.rank < 0 || settings.lora.rank > kMost || settings.lora.dropout < 0 || settings.lora.dropout >= 1)
     return usage_error("the rank of LoRA must be from 1 on, its dropout from 0 to below 1");
-  if (settings.micro_batch * settings.seq_len > kMostTokens)
+  constexpr std::int64_t kMostPixels = 1 << 14;
+  if (settings.image_size < 0 || settings.image_size > kMostPixels)
+    return usage_error(
+        fmt::format("the image size is {}; it must be up to {} pixels", settings.image_size, kMostPixels));
+  if (settings.micro_batch * std::max(settings.seq_len, settings.target_len) > kMostTokens)
     return usage_error(
         fmt::format("{} x {} tokens are more than an estimate takes at once", settings.micro_batch, settings.seq_len));
   return Done{};

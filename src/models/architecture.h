@@ -12,9 +12,10 @@ namespace vramwise {
 
 /// Which sizes of a batch mean something to a model.
 struct BatchKind {
-  bool texts = true;            ///< tokens of a text
-  bool targets = false;         ///< tokens of a text to be written
-  std::int64_t image_size = 0;  ///< of the images that the model is made for; 0: it takes none
+  bool texts = true;             ///< tokens of a text
+  bool targets = false;          ///< tokens of a text to be written
+  std::int64_t image_size = 0;   ///< of the images that the model is made for; 0: it takes none
+  bool fixed_image_size = true;  ///< it has a position for each patch, and takes no other size
 };
 
 struct Architecture {

@@ -43,6 +43,12 @@ std::vector<std::int64_t> ConfigReader::dimensions(const char* key, const std::v
   return fallback;
 }
 
+ConfigReader ConfigReader::inner(const char* key) const {
+  static const Json kEmpty = Json::object();
+  const auto found = json_.find(key);
+  return ConfigReader(found != json_.end() && found->is_object() ? *found : kEmpty);
+}
+
 std::int64_t ConfigReader::entries(const char* key) const {
   const auto found = json_.find(key);
   return found != json_.end() && found->is_object() ? static_cast<std::int64_t>(found->size()) : 0;

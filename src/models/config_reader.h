@@ -33,6 +33,11 @@ class ConfigReader {
   bool flag(const char* key, bool fallback) { return get<bool>(key, fallback); }
   double number(const char* key, double fallback) { return get<double>(key, fallback); }
   std::string text(const char* key, const char* fallback) { return get<std::string>(key, fallback); }
+  /// Reads the object at `key`, or an empty one; its error is the caller's to take.
+  ConfigReader inner(const char* key) const;
+  void take_error(const ConfigReader& inner) {
+    if (inner.error_) fail(*inner.error_);
+  }
   /// A list of dimensions, each up to `most`; the fallback where there is none.
   std::vector<std::int64_t> dimensions(const char* key, const std::vector<std::int64_t>& fallback, std::int64_t most);
   /// How many entries the object at `key` has; 0 where there is none.

@@ -16,6 +16,7 @@
 #include "models/decoders/phi.h"
 #include "models/decoders/starcoder2.h"
 #include "models/encoders/bert.h"
+#include "models/vision/clip.h"
 #include "models/vision/resnet.h"
 #include "models/vision/vit.h"
 
@@ -34,6 +35,7 @@ constexpr Entry kArchitectures[] = {
     {"gemma", read_gemma},
     {"gemma2", read_gemma2},
     {"gemma3_text", read_gemma3_text},
+    {"clip", read_clip},
     {"gpt2", read_gpt2},
     {"gpt_neox", read_gpt_neox},
     {"granite", read_granite},

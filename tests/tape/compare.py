@@ -5,6 +5,7 @@ python tests/tape/compare.py --seed 7 --each 20 [--only add,mul] [--python OTHER
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -100,7 +101,7 @@ def short_lived(events):
 def released_at_once(events):
     """The numbers of allocations that are released by the very next event."""
     found, count = set(), 0
-    for event, following in zip(events, events[1:], strict=False):
+    for event, following in itertools.pairwise(events):
         if event[0] != -1:
             if following == [-1, count]:
                 found.add(count)

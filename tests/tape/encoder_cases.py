@@ -72,6 +72,43 @@ def vit(rng):
     }
 
 
+def clip_tower(rng):
+    heads = rng.choice([1, 2, 3, 4])
+    return {
+        "hidden_size": heads * rng.choice([16, 32, 40, 64]),
+        "intermediate_size": rng.choice([100, 256, 777]),
+        "num_hidden_layers": rng.randint(1, 3),
+        "num_attention_heads": heads,
+        "attention_dropout": rng.choice([0.0, 0.0, 0.1]),
+        "hidden_act": rng.choice(["quick_gelu", "gelu"]),
+    }
+
+
+@family
+def clip(rng):
+    patch = rng.choice([8, 16])
+    return {
+        "model_type": "clip",
+        "architectures": ["CLIPModel"],
+        "projection_dim": rng.choice([32, 77, 128]),
+        "text_config": {
+            **clip_tower(rng),
+            "vocab_size": rng.choice([1000, 4099]),
+            "eos_token_id": rng.choice([2, 999]),
+            "max_position_embeddings": 600,
+        },
+        "vision_config": {**clip_tower(rng), "patch_size": patch, "image_size": patch * rng.randint(2, 10)},
+    }
+
+
+@inputs_of("clip")
+def pair_inputs(rng, run):
+    size = run["config"]["vision_config"]["image_size"]
+    texts = tensor("input_ids", [run["batch"], run["length"]])
+    images = tensor("pixel_values", [run["batch"], 3, size, size], "float32")
+    return {"image_size": size, "arguments": {"return_loss": True}, "inputs": [texts, images]}
+
+
 @family
 def resnet(rng):
     layer_type = rng.choice(["bottleneck", "bottleneck", "basic"])

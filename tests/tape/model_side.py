@@ -114,8 +114,8 @@ def make_optimizer(described, model):
     return Both(model) if described["name"] == "muon" else ops.make_optimizer(described, list(model.parameters()))
 
 
-def loss_of(model, batch):
-    return model(**batch).loss
+def loss_of(model, batch, run):
+    return model(**batch, **run.get("arguments", {})).loss
 
 
 def train(run):
@@ -134,9 +134,9 @@ def train(run):
                 batch[item["name"]] = torch.zeros(item["size"], dtype=ops.dtype(item["dtype"])).to(ops.CUDA)
             if "autocast" in run:
                 with torch.autocast("cuda", ops.dtype(run["autocast"])):
-                    loss = loss_of(model, batch)
+                    loss = loss_of(model, batch, run)
             else:
-                loss = loss_of(model, batch)
+                loss = loss_of(model, batch, run)
             scaler.scale(loss).backward()
             del loss
         if run.get("clip"):

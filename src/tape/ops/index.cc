@@ -185,16 +185,35 @@ Tensor index_select(Tensor x, int dim, Tensor index) {
 namespace {
 
 // index_put_ with accumulation sorts the positions first (Indexing.cu, index_put_with_sort_kernel).
-void add_at_positions(const Tensor& index, std::int64_t entries) {
+void sort_positions(const Tensor& index, std::int64_t entries) {
   Tape& tape = index.tape();
-  Tensor position = internal::elementwise({&index}, kIndex);
-  position = internal::elementwise({&position}, kIndex);
-  position = contiguous(std::move(position));
   const Tensor sorted = tape.empty(index.sizes(), kIndex);
   const Tensor origin = tape.empty(index.sizes(), kIndex);
   const Tensor range = tape.empty({index.numel()}, kIndex);
   const int bits = cub::bits_for(static_cast<std::uint64_t>(entries));
   const Scratch sort(tape, cub::sort_pairs_bytes(tape.hardware(), index.numel(), bits));
+}
+
+// An index wrapped around, then times the stride.
+Tensor scaled_position(const Tensor& index) {
+  Tensor position = internal::elementwise({&index}, kIndex);
+  position = internal::elementwise({&position}, kIndex);
+  return position;
+}
+
+void add_at_positions(const Tensor& index, std::int64_t entries) {
+  Tensor position = scaled_position(index);
+  position = contiguous(std::move(position));
+  sort_positions(index, entries);
+}
+
+void add_at_pairs(const Tensor& rows, const Tensor& columns, std::int64_t entries) {
+  const Tensor position = scaled_position(rows);
+  {
+    const Tensor wrapped = internal::elementwise({&columns}, kIndex);
+    const Tensor scaled = internal::elementwise({&wrapped}, kIndex);
+  }
+  sort_positions(rows, entries);
 }
 
 }  // namespace
@@ -211,6 +230,28 @@ Tensor index_first(Tensor x, Tensor index) {
     pass.tape().count_kernel(grad.bytes() + 2 * pass.grad().bytes());
     pass.give(0, std::move(grad));
   });
+}
+
+Tensor index_pairs(Tensor x, Tensor rows, Tensor columns) {
+  const Drop drop(x, rows, columns);
+  Dims sizes = rows.sizes();
+  for (int i = 2; i < x.rank(); ++i) sizes.push_back(x.sizes()[i]);
+  Tensor out = x.tape().empty(sizes, x.type());
+  return record(std::move(out), {&x}, {&rows, &columns}, [before = x.sizes()](Backward& pass) {
+    const Tensor rows = pass.saved(0);
+    const Tensor columns = pass.saved(1);
+    Tensor grad = pass.tape().empty(before, pass.grad().type());
+    add_at_pairs(rows, columns, before[0] * before[1]);
+    pass.tape().count_kernel(grad.bytes() + 2 * pass.grad().bytes());
+    pass.give(0, std::move(grad));
+  });
+}
+
+Tensor argmax(Tensor x, int dim) {
+  const Drop drop(x);
+  Dims sizes = x.sizes();
+  sizes.erase(wrap_dim(dim, x.rank()));
+  return x.tape().empty(sizes, kIndex);
 }
 
 std::pair<Tensor, Tensor> topk(Tensor x, std::int64_t k, int dim) {

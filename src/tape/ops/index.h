@@ -29,6 +29,10 @@ Tensor gather(Tensor x, int dim, Tensor index);
 Tensor index_select(Tensor x, int dim, Tensor index);
 /// x[index] in the first dimension, where `index` is a tensor of integers.
 Tensor index_first(Tensor x, Tensor index);
+/// x[rows, columns] in the first two dimensions, by two tensors of integers of one length.
+Tensor index_pairs(Tensor x, Tensor rows, Tensor columns);
+/// The place of the largest element in a dimension; no gradient.
+Tensor argmax(Tensor x, int dim);
 std::pair<Tensor, Tensor> topk(Tensor x, std::int64_t k, int dim = -1);
 Tensor arange(Tape& tape, std::int64_t count, DType type = DType::kInt64);
 Tensor full(Tape& tape, const Dims& sizes, DType type);
