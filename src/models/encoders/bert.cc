@@ -179,12 +179,16 @@ struct Classifier {
         dropout(c.classifier_dropout),
         drops_first(c.is_roberta) {}
 
-  Tensor operator()(const Tensor& hidden) const {
+  Tensor pooled(const Tensor& hidden) const {
     Tensor x = select(hidden, 1, 0);
     if (drops_first) x = tape::dropout(x, dropout);
     x = dense(x);
     x = tape::tanh(x);
-    x = tape::dropout(x, dropout);
+    return x;
+  }
+
+  Tensor logits(const Tensor& pooled) const {
+    const Tensor x = tape::dropout(pooled, dropout);
     return out(x);
   }
 };
@@ -217,14 +221,20 @@ class Bert final : public Model {
   }
 
   Tensor loss(const Batch& batch) override {
-    const Tensor hidden = encoded(batch[0]);
+    Tensor pooled;
+    const Tensor hidden = encoded(batch[0], pooled);
     if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
-    const Tensor logits = language_head_ ? (*language_head_)(hidden) : (*classifier_)(hidden);
+    const Tensor logits = language_head_ ? (*language_head_)(hidden) : classified(hidden, pooled);
     return classification_loss(logits, batch[1]);
   }
 
  private:
-  Tensor encoded(const Tensor& ids) const {
+  Tensor classified(const Tensor& hidden, const Tensor& pooled) const {
+    return classifier_->logits(pooled.defined() ? pooled : classifier_->pooled(hidden));
+  }
+
+  // BERT's pooler is part of the model, which keeps the embeddings until it returns.
+  Tensor encoded(const Tensor& ids, Tensor& pooled) const {
     const Tensor embedded = embeddings_(ids);
     Tensor hidden = embedded;
     for (const Layer& layer : layers_) {
@@ -232,6 +242,7 @@ class Bert final : public Model {
                    ? checkpoint(ids.tape(), [&layer](const std::vector<Tensor>& in) { return layer(in[0]); }, {hidden})
                    : layer(hidden);
     }
+    if (classifier_ && !config_.is_roberta) pooled = classifier_->pooled(hidden);
     return hidden;
   }
 
