@@ -9,47 +9,76 @@ from shapes import SHAPES
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "tests" / "tape"))
 import encoder_cases
+from cases_network import BITSANDBYTES
 
 # A card of each compute capability; its memory is taken as without end, so that both peaks can be compared.
 CARDS = ["t4", "a100-80gb", "rtx-3090", "rtx-4090", "h100-80gb", "rtx-5090"]
 WITHOUT_END = "10000gb"
+GATED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+GATED_MODELS = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "olmo",
+    "olmo2",
+    "granite",
+    "cohere",
+)
+QUERY_MODELS = ("mixtral", "qwen2_moe", "qwen3_moe", "phi", "opt", "starcoder2")
 LORA_TARGETS = {
-    "attention": ["q_proj", "v_proj"],
-    "linear": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    "gpt2": [["c_attn"], ["c_attn", "c_proj", "c_fc"]],
+    "gpt_neox": [["query_key_value"]],
+    "phi3": [["qkv_proj", "o_proj"]],
+    **{family: [["q_proj", "v_proj"]] for family in QUERY_MODELS},
+    **{family: [["q_proj", "v_proj"], GATED] for family in GATED_MODELS},
 }
 PRECISIONS = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
 MOST_TOKENS = 32768
+DEPTHS = ("num_hidden_layers", "n_layer")
+OPTIMIZERS = [
+    ("adamw", {"name": "adamw", "how": "foreach"}),
+    ("adamw", {"name": "adamw", "how": "foreach"}),
+    ("adamw-fused", {"name": "adamw", "how": "fused"}),
+    ("adamw-loop", {"name": "adamw", "how": "loop"}),
+    ("sgd", {"name": "sgd", "how": "foreach"}),
+    ("sgd-momentum", {"name": "sgd", "how": "foreach", "momentum": 0.9}),
+    ("adafactor", {"name": "adafactor", "how": "loop"}),
+    ("adafactor-transformers", {"name": "adafactor-transformers", "how": "loop"}),
+    ("muon", {"name": "muon", "how": "foreach"}),
+    *((name, {"name": name}) for name in BITSANDBYTES),
+]
 
 
 def _shape(rng, largest, only):
-    """A family, and a checkpoint's shape of it; now and then other depths and vocabularies, as people make them."""
-    possible = [shape for shape in SHAPES if _parameters(shape[1]) <= largest]
-    family = rng.choice(sorted(only or {fields["model_type"] for _, fields in possible}))
-    name, fields = rng.choice([shape for shape in possible if shape[1]["model_type"] == family])
-    fields = dict(fields)
-    depth = "n_layer" if fields["model_type"] == "gpt2" else "num_hidden_layers"
-    if rng.random() < 0.3:
-        fields[depth] = rng.randint(2, fields[depth])
-        name += f", {fields[depth]} layers"
-    if "vocab_size" in fields and rng.random() < 0.2:
-        fields["vocab_size"] = rng.randint(5000, 160000)
-        name += f", vocabulary {fields['vocab_size']}"
-    return name, fields
+    """A family, and a model of it; now and then with fewer layers or another vocabulary, as people make them."""
+    possible = [shape for shape in SHAPES if shape[2] <= largest]
+    families = {config["model_type"] for _, config, _ in possible}
+    family = rng.choice(sorted(families & set(only) if only else families))
+    name, config, _ = rng.choice([shape for shape in possible if shape[1]["model_type"] == family])
+    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+    depth = next((key for key in DEPTHS if key in config), None)
+    if depth and "layer_types" not in config and rng.random() < 0.3:
+        config[depth] = rng.randint(2, config[depth])
+        name += f", {config[depth]} layers"
+    if "vocab_size" in config and rng.random() < 0.2:
+        config["vocab_size"] = max(rng.randint(5000, 160000), 1 + max(map(_token, config.items())))
+        name += f", vocabulary {config['vocab_size']}"
+    return name, config
 
 
-def _parameters(fields):
-    """About how many, to keep draws within a size."""
-    if fields["model_type"] == "gpt2":
-        return 12 * fields["n_layer"] * fields["n_embd"] ** 2 + 50257 * fields["n_embd"]
-    hidden, inner = fields["hidden_size"], fields["intermediate_size"]
-    return (
-        fields["num_hidden_layers"] * (4 * hidden * hidden + 3 * hidden * inner) + fields.get("vocab_size", 0) * hidden
-    )
+def _token(field):
+    """The number of a special token: it must be in the vocabulary."""
+    key, value = field
+    return value if key.endswith("_token_id") and isinstance(value, int) else 0
 
 
 def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
     name, config = _shape(rng, largest, only)
-    precision = rng.choice(["bf16", "bf16", "fp32", "bf16-mixed", "fp16"])
+    precision = rng.choice(["bf16", "bf16", "fp32", "bf16-mixed", "fp16", "fp16-mixed"])
     length = rng.choice([128, 256, 512, 512, 1024, 1024, 2048, 2048, 4096, 8192, rng.randint(100, 4000)])
     length = min(length, most_tokens, config.get("max_position_embeddings", most_tokens) - 2)
     run = {
@@ -64,26 +93,20 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
         "attention": rng.choice(["sdpa", "sdpa", "sdpa", "eager"]),
         "checkpoint": rng.random() < 0.5,
         "clip": rng.random() < 0.7,
-        "optimizer": rng.choice(
-            [
-                {"name": "adamw", "how": "foreach"},
-                {"name": "adamw", "how": "fused"},
-                {"name": "adamw", "how": "loop"},
-                {"name": "sgd", "how": "foreach"},
-                {"name": "sgd", "how": "foreach", "momentum": 0.9},
-            ]
-        ),
+        "optimizer": rng.choice(OPTIMIZERS)[1],
         "expandable": rng.random() < 0.25,
     }
-    if precision == "bf16-mixed":
-        run["autocast"] = "bfloat16"
+    if precision.endswith("mixed"):
+        run["autocast"] = "bfloat16" if precision == "bf16-mixed" else "float16"
+        run["scaler"] = precision == "fp16-mixed"
     kind = config["model_type"]
+    if kind == "gemma2":  # transformers has no other attention for it
+        run["attention"] = "eager"
     if kind in encoder_cases.FAMILIES:
         run |= encoder_cases.INPUTS[kind](rng, run)
-    elif kind != "gpt2" and rng.random() < 0.3:
-        targets = rng.choice(sorted(LORA_TARGETS))
-        dropout = rng.choice([0.0, 0.05])
-        run["lora"] = {"rank": rng.choice([8, 16, 64]), "dropout": dropout, "targets": LORA_TARGETS[targets]}
+    elif kind in LORA_TARGETS and rng.random() < 0.3:
+        described = {"rank": rng.choice([8, 16, 64]), "dropout": rng.choice([0.0, 0.05])}
+        run["lora"] = {**described, "targets": rng.choice(LORA_TARGETS[kind])}
     return run
 
 
@@ -94,9 +117,7 @@ def draw(seed, count, cards=CARDS, **limits):
 
 
 def optimizer_name(optimizer):
-    if optimizer["name"] == "sgd":
-        return "sgd-momentum" if "momentum" in optimizer else "sgd"
-    return {"foreach": "adamw", "fused": "adamw-fused", "loop": "adamw-loop"}[optimizer["how"]]
+    return next(name for name, described in OPTIMIZERS if described == optimizer)
 
 
 def flags(run):
