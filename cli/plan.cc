@@ -88,10 +88,13 @@ Outcome explain_refusal(const Options& options, const PlanRequest& request, cons
     json["fits"] = false;
     json["message"] = why.what;
     fmt::print("{}\n", json.dump(2));
-  } else {
-    fmt::print("{}", alternatives_text(changes, cards, terminal_style()));
+    return why;
   }
-  return why;
+  Error told = why;
+  std::string text = alternatives_text(changes, cards, {});
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  told.remedy += (told.remedy.empty() || text.empty() ? "" : "\n") + text;
+  return told;
 }
 
 std::string verify_text(const Plan& plan, const Verification& run) {

@@ -98,7 +98,7 @@ def test_what_does_not_fit_gets_single_changes_and_cards(vramwise):
     for change in answer["changes"]:
         assert isinstance(change["changes_training"], bool)
     text = vramwise("plan", *flags, "--strategy", "fastest")
-    assert text.returncode == 3 and "Cards on which it fits as it is" in text.stdout
+    assert text.returncode == 3 and "Cards on which it fits as it is" in text.stderr
 
 
 @pytest.mark.parametrize("strategy", ["guide", "fastest"])
