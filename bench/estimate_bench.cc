@@ -1,4 +1,4 @@
-// How long an estimate takes inside a program: two or more training steps on the tape, and their replay through the
+// How long an estimate takes inside a program: three training steps on the tape, and their replay through the
 // model of the caching allocator. Prints a JSON line for each configuration; bench/estimate runs this and judges.
 //
 //   estimate_bench CONFIG.json…

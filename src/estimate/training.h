@@ -36,7 +36,7 @@ struct TrainingSettings {
   bool clips_gradients = true;
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
   LoraOptions lora{};                               ///< off: every parameter is trained
-  int steps = 2;  ///< optimizer's states are there from the first step's end on: peaks come in the second
+  int steps = 3;  ///< from the second on optimizer states are there; in the third the cache can still grow
 };
 
 enum class TrainingPhase : std::uint8_t { kLoad, kForward, kLoss, kBackward, kOptimizerStep };

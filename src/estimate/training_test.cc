@@ -170,7 +170,7 @@ TEST(TrainingTimeline, ItsHighestMomentIsThePeakWithTheSameParts) {
     EXPECT_EQ(total(*highest), estimate->at_peak.total());
     EXPECT_EQ(highest->by_owner[0], estimate->at_peak.weights);
     EXPECT_EQ(highest->phase, estimate->phase);
-    EXPECT_EQ(moments.back().step, settings.steps - 1);
+    EXPECT_EQ(moments.back().step, most > 1 ? settings.steps - 1 : 1);  // the peak comes first in the second step
     EXPECT_LE(moments.back().reserved, estimate->reserved);
   }
 }
