@@ -30,6 +30,7 @@ struct EstimateArguments {
   std::string precision;
   std::string optimizer = "adamw";
   std::string attention = "sdpa";
+  std::string gradient_checkpointing = "none";
   std::string quantize;
   bool no_clip = false;
   bool expandable_segments = false;
@@ -113,6 +114,22 @@ TrainingPrecision default_precision(const ModelConfig& model) {
   return TrainingPrecision::kBf16;
 }
 
+/// "all", "none" or how many of the first layers.
+Result<int> parse_checkpointing(const std::string& text, int layers) {
+  if (text == "none") return 0;
+  if (text == "all") return kAllLayers;
+  const std::optional<std::int64_t> count = parse_integer(text);
+  if (!count || *count < 0 || *count > layers)
+    return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", text),
+                       fmt::format("give none, all, or how many layers from the first on (0 to {})", layers));
+  return static_cast<int>(*count);
+}
+
+std::string checkpointing_text(int layers) {
+  if (layers == kAllLayers) return "every layer";
+  return layers == 0 ? "off" : fmt::format("the first {}", layers);
+}
+
 class Inputs {
  public:
   explicit Inputs(const CLI::App& command) : command_(command) {}
@@ -150,7 +167,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                                           : (from_file ? configuration.path + ": dtype" : std::string("default")));
   inputs.add("optimizer", arguments.optimizer, "--optimizer");
   inputs.add("attention", arguments.attention, "--attention");
-  inputs.add("gradient checkpointing", s.checkpoints_layers ? "every layer" : "off", "--gradient_checkpointing");
+  inputs.add("gradient checkpointing", checkpointing_text(s.checkpointed_layers), "--gradient_checkpointing");
   inputs.add("LoRA rank", s.lora.is_on() ? std::to_string(s.lora.rank) : "off", "--lora_rank");
   if (s.lora.is_on()) {
     inputs.add("LoRA layers",
@@ -182,7 +199,7 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
       settings.image_size != takes.image_size)
     return usage_error(fmt::format("--image_size {}: the model takes images of {} pixels only", settings.image_size,
                                    takes.image_size));
-  if (settings.checkpoints_layers && !architecture.takes_checkpoints)
+  if (settings.checkpointed_layers > 0 && !architecture.takes_checkpoints)
     return usage_error("this model has no gradient checkpointing in transformers");
   return Done{};
 }
@@ -190,6 +207,8 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
 Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   TrainingSettings& settings = arguments.settings;
   VRAMWISE_ASSIGN_OR_RETURN(const Configuration configuration, read_configuration(arguments.model));
+  VRAMWISE_ASSIGN_OR_RETURN(settings.checkpointed_layers, parse_checkpointing(arguments.gradient_checkpointing,
+                                                                              configuration.model.architecture.layers));
   VRAMWISE_RETURN_IF_ERROR(check_use(command, settings, configuration.model.architecture));
   const std::int64_t positions = configuration.model.architecture.max_positions;
   if (command.count("--seq_len") == 0 && positions > 0) settings.seq_len = std::min(settings.seq_len, positions);
@@ -269,7 +288,11 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   command->add_option("--attention", arguments->attention, "What attn_implementation is: sdpa or eager")
       ->check(CLI::IsMember({"sdpa", "eager"}))
       ->capture_default_str();
-  command->add_flag("--gradient_checkpointing", settings.checkpoints_layers, "Recompute every layer");
+  command
+      ->add_option("--gradient_checkpointing", arguments->gradient_checkpointing,
+                   "Recompute every layer, or the first so many: none, all, or a number; all where none is given")
+      ->expected(0, 1)
+      ->default_str("all");
   command->add_option("--lora_rank", settings.lora.rank, "Train LoRA factors of this rank only, as PEFT does");
   command->add_option("--lora_dropout", settings.lora.dropout);
   command

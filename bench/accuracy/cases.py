@@ -85,7 +85,7 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
         "accumulate": rng.choice([1, 1, 2, 4]),
         "steps": 3,
         "attention": rng.choice(["sdpa", "sdpa", "sdpa", "eager"]),
-        "checkpoint": rng.random() < 0.5,
+        "checkpoint": rng.random() < 0.5,  # or how many layers from the first on
         "clip": rng.random() < 0.7,
         "optimizer": rng.choice(OPTIMIZERS)[1],
         "expandable": rng.random() < 0.25,
@@ -95,6 +95,8 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
         run["scaler"] = precision == "fp16-mixed"
     if run.get("scaler") and run["optimizer"]["name"] == "muon":  # two optimizers under one scaler: refused
         run["optimizer"] = OPTIMIZERS[0][1]
+    if run["checkpoint"] and rng.random() < 0.3:
+        run["checkpoint"] = rng.randint(1, config.get("num_hidden_layers", config.get("n_layer", 1)))
     kind = config["model_type"]
     if kind == "gemma2":  # transformers has no other attention for it
         run["attention"] = "eager"
@@ -127,7 +129,7 @@ def flags(run):
         *("--attention", run["attention"]),
     ]
     if run["checkpoint"]:
-        made.append("--gradient_checkpointing")
+        made += ["--gradient_checkpointing", "all" if run["checkpoint"] is True else run["checkpoint"]]
     if not run["clip"]:
         made.append("--no_clip")
     if run["expandable"]:

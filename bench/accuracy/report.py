@@ -76,7 +76,9 @@ def line(row: dict) -> str:
 
 def described(run: dict) -> str:
     told = [run["precision"], run["attention"], cases.optimizer_name(run["optimizer"])]
-    told += [name for name in ("checkpoint", "clip", "expandable") if run[name]]
+    if run["checkpoint"]:
+        told.append("checkpoint" if run["checkpoint"] is True else f"checkpoint {run['checkpoint']} layers")
+    told += [name for name in ("clip", "expandable") if run[name]]
     told += [f"LoRA {run['lora']['rank']}"] if "lora" in run else []
     return f"{run['name']}, {run['batch']} x {run['length']} x {run['accumulate']}, {', '.join(told)}, {run['card']}"
 

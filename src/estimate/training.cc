@@ -70,7 +70,7 @@ class Run {
   Run(Tape& tape, const ModelConfig& config, const TrainingSettings& settings) : tape_(tape), settings_(settings) {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
-                                 .checkpoints_layers = settings.checkpoints_layers,
+                                 .checkpointed_layers = settings.checkpointed_layers,
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};

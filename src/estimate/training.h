@@ -32,7 +32,7 @@ struct TrainingSettings {
   TrainingPrecision precision = TrainingPrecision::kBf16;
   TrainingOptimizer optimizer = TrainingOptimizer::kAdamW;
   Attention attention = Attention::kSdpa;
-  bool checkpoints_layers = false;
+  int checkpointed_layers = 0;  ///< the first so many; kAllLayers: every one
   bool clips_gradients = true;
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
   LoraOptions lora{};                               ///< off: every parameter is trained

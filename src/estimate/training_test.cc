@@ -29,7 +29,7 @@ TrainingCard ampere() {
 TEST(TrainingEstimate, PartsSumUpToThePeak) {
   for (const bool checkpoints : {false, true}) {
     TrainingSettings settings{.micro_batch = 2, .seq_len = 512};
-    settings.checkpoints_layers = checkpoints;
+    settings.checkpointed_layers = checkpoints ? kAllLayers : 0;
     const auto estimate = estimate_training(small_llama(4, 512), settings, ampere());
     ASSERT_TRUE(estimate.ok());
     EXPECT_EQ(estimate->at_peak.total() + estimate->unsplit, estimate->allocated);
@@ -38,6 +38,17 @@ TEST(TrainingEstimate, PartsSumUpToThePeak) {
     EXPECT_EQ(estimate->device, estimate->reserved + Bytes::mib(300));
     EXPECT_GT(estimate->at_peak.weights, Bytes(estimate->parameters * 2 - 1));
   }
+}
+
+TEST(TrainingEstimate, EachCheckpointedLayerTakesLess) {
+  const ModelConfig model = small_llama(4, 512);
+  const auto allocated = [&model](int layers) {
+    const TrainingSettings settings{.micro_batch = 8, .seq_len = 512, .checkpointed_layers = layers};
+    return estimate_training(model, settings, ampere()).value().allocated;
+  };
+  EXPECT_GT(allocated(0), allocated(2));
+  EXPECT_GT(allocated(2), allocated(4));
+  EXPECT_EQ(allocated(4), allocated(kAllLayers));
 }
 
 TEST(TrainingEstimate, AdamWHasTwoStatesForEachParameter) {
@@ -114,7 +125,7 @@ TEST(TrainingEstimate, TwoStepsShowThePeakOfLiveTensors) {
     for (const bool checkpoints : {false, true}) {
       TrainingSettings settings{.micro_batch = 2, .seq_len = 300, .gradient_accumulation_steps = 2};
       settings.optimizer = *parse_training_optimizer(name);
-      settings.checkpoints_layers = checkpoints;
+      settings.checkpointed_layers = checkpoints ? kAllLayers : 0;
       settings.precision = checkpoints ? TrainingPrecision::kBf16Mixed : TrainingPrecision::kBf16;
       const auto two = estimate_training(small_llama(3, 384), settings, ampere());
       settings.steps = 4;

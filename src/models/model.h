@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -12,14 +13,19 @@ namespace vramwise {
 /// attn_implementation of transformers.
 enum class Attention : std::uint8_t { kSdpa, kEager };
 
+/// As a number of checkpointed layers: gradient_checkpointing_enable().
+inline constexpr int kAllLayers = std::numeric_limits<int>::max();
+
 /// What of a model's forward pass is the run's choice, not the architecture's.
 struct ForwardOptions {
   Attention attention = Attention::kSdpa;
-  bool checkpoints_layers = false;  ///< gradient_checkpointing_enable(): every layer
-  bool uses_cache = true;           ///< use_cache of the configuration; off under checkpointing
+  int checkpointed_layers = 0;  ///< the first so many, in the order of model.modules()
+  bool uses_cache = true;       ///< use_cache of the configuration; off under checkpointing
   LoraOptions lora{};
   Quantization quantization = Quantization::kNone;
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
+
+  bool checkpoints() const { return checkpointed_layers > 0; }
 };
 
 /// How large a batch is. A model ignores what it has no use for.

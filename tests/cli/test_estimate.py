@@ -48,6 +48,20 @@ def test_what_does_not_fit_is_exit_code_3(vramwise, folder):
     assert "Does not fit" in run.stdout
 
 
+def test_the_first_layers_alone_are_checkpointed(vramwise, folder):
+    command = ["estimate", "--model", str(folder), "--gpu", "rtx-4090", "--batch_size", "8", "--json"]
+
+    def allocated(*flags):
+        return json.loads(vramwise(*command, *flags).stdout)["allocated_bytes"]
+
+    assert allocated() == allocated("--gradient_checkpointing", "none")
+    assert allocated() > allocated("--gradient_checkpointing", "2") > allocated("--gradient_checkpointing")
+    assert allocated("--gradient-checkpointing", "4") == allocated("--gradient_checkpointing", "all")
+    run = vramwise(*command, "--gradient_checkpointing", "5")
+    assert run.returncode == 2
+    assert "0 to 4" in run.stderr
+
+
 def test_lora_trains_little(vramwise, folder):
     run = vramwise("estimate", "--model", str(folder), "--gpu", "rtx-4090", "--lora_rank", "8", "--json")
     result = json.loads(run.stdout)

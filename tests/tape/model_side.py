@@ -1,10 +1,10 @@
 """Trains models of transformers on an emulated card and prints the allocations of the first steps, as tape_models does.
 
 Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype", "batch", "length", "steps", "attention",
-"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool, "autocast": type?, "scaler": bool?, "optimizer": {…},
-"clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize": "nf4" |
-"nf4-double"?}. Without "inputs" a batch is input_ids and labels of "batch" x "length". Printed: for each run its
-events (see tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
+"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool or how many layers, "autocast": type?, "scaler": bool?,
+"optimizer": {…}, "clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize":
+"nf4" | "nf4-double"?}. Without "inputs" a batch is input_ids and labels of "batch" x "length". Printed: for each run
+its events (see tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
 """
 
 import gc
@@ -20,6 +20,7 @@ import torch_side as ops
 import transformers
 import vramwise_values
 from transformers import AutoConfig
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 if importlib.util.find_spec("bitsandbytes"):
     import bitsandbytes  # noqa: F401
@@ -114,6 +115,17 @@ def make_optimizer(described, model):
     return Both(model) if described["name"] == "muon" else ops.make_optimizer(described, list(model.parameters()))
 
 
+def checkpoint_layers(model, wanted):
+    """All layers, or the first so many."""
+    if not wanted:
+        return
+    model.gradient_checkpointing_enable()
+    if wanted is not True:
+        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        for layer in layers[wanted:]:
+            layer.gradient_checkpointing = False
+
+
 def loss_of(model, batch, run):
     return model(**batch, **run.get("arguments", {})).loss
 
@@ -121,8 +133,7 @@ def loss_of(model, batch, run):
 def train(run):
     model = make_model(run)
     model.train()
-    if run.get("checkpoint"):
-        model.gradient_checkpointing_enable()
+    checkpoint_layers(model, run.get("checkpoint"))
     optimizer = make_optimizer(run["optimizer"], model)
     scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))
     ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}

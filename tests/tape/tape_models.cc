@@ -72,6 +72,13 @@ Quantization quantization_named(const std::string& name) {
   return name == "nf4-double" ? Quantization::kNf4Double : Quantization::kNone;
 }
 
+// "checkpoint": true for every layer, or how many of the first ones.
+int checkpointed_layers(const Json& run) {
+  const Json described = run.value("checkpoint", Json(false));
+  if (described.is_boolean()) return described.get<bool>() ? kAllLayers : 0;
+  return described.get<int>();
+}
+
 // The allocations up to the end of the last step, while model and optimizer are still there.
 struct Trained {
   EventList events;
@@ -89,7 +96,7 @@ Trained train(Tape& tape, const Json& run) {
   }
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
-      .checkpoints_layers = run.value("checkpoint", false),
+      .checkpointed_layers = checkpointed_layers(run),
       .lora = lora,
       .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};

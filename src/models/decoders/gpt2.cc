@@ -9,11 +9,11 @@
 #include "models/decoders/decoder_lm.h"
 #include "models/parts/activation.h"
 #include "models/parts/attention.h"
+#include "models/parts/layers.h"
 #include "models/parts/masks.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/softmax.h"
 #include "tape/ops/views.h"
-#include "tape/transforms/checkpoint.h"
 
 namespace vramwise {
 namespace {
@@ -125,7 +125,7 @@ class Gpt2 final : public DecoderLm {
  private:
   Tensor hidden_states(const Tensor& ids, KeyValueCache& cache) override {
     Tape& tape = ids.tape();
-    const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
+    const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
     const Tensor embedded = wte_(input_ids);
     mark_embeddings(embedded, options_);
@@ -145,13 +145,10 @@ class Gpt2 final : public DecoderLm {
     context.dropout = config_.attention_dropout;
     context.mask = mask;
     context.positions = positions;
-    for (const Block1d& block : blocks_) {
+    int number = 0;
+    for (const Block1d& block : blocks_)
       hidden =
-          options_.checkpoints_layers
-              ? checkpoint(tape, [&block, context](const std::vector<Tensor>& in) { return block(in[0], context); },
-                           {hidden})
-              : block(hidden, context);
-    }
+          run_layer(options_, number++, hidden, [&block, context](const Tensor& in) { return block(in, context); });
     hidden = norm_(hidden);
     hidden = view(hidden, {-1, ids.size(1), hidden.size(-1)});
     return hidden;

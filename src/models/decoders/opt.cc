@@ -11,10 +11,10 @@
 
 #include "models/decoders/decoder_lm.h"
 #include "models/parts/activation.h"
+#include "models/parts/layers.h"
 #include "models/parts/masks.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/views.h"
-#include "tape/transforms/checkpoint.h"
 
 namespace vramwise {
 namespace {
@@ -134,7 +134,7 @@ class Opt final : public DecoderLm {
 
   Tensor hidden_states(const Tensor& ids, KeyValueCache& cache) override {
     Tape& tape = ids.tape();
-    const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
+    const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
     Tensor embedded = embed_tokens_(input_ids);
     mark_embeddings(embedded, options_);
@@ -156,13 +156,10 @@ class Opt final : public DecoderLm {
     context.dropout = config_.attention_dropout;
     context.mask = mask;
     context.positions = positions;
-    for (const OptLayer& layer : layers_) {
+    int number = 0;
+    for (const OptLayer& layer : layers_)
       hidden =
-          options_.checkpoints_layers
-              ? checkpoint(tape, [&layer, context](const std::vector<Tensor>& in) { return layer(in[0], context); },
-                           {hidden})
-              : layer(hidden, context);
-    }
+          run_layer(options_, number++, hidden, [&layer, context](const Tensor& in) { return layer(in, context); });
     if (config_.has_final_norm) hidden = final_norm_(hidden);
     if (projects()) hidden = project_out_(hidden);
     return hidden;

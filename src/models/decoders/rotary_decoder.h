@@ -18,13 +18,13 @@
 #include "models/decoders/decoder_lm.h"
 #include "models/decoders/stack_config.h"
 #include "models/parts/attention.h"
+#include "models/parts/layers.h"
 #include "models/parts/masks.h"
 #include "models/parts/rms_norm.h"
 #include "models/parts/rotary.h"
 #include "tape/ops/index.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/views.h"
-#include "tape/transforms/checkpoint.h"
 
 namespace vramwise {
 
@@ -114,7 +114,7 @@ class RotaryDecoder final : public DecoderLm {
 
   Tensor hidden_states(const Tensor& input_ids, KeyValueCache& cache) override {
     tape::Tape& tape = input_ids.tape();
-    const bool uses_cache = options_.uses_cache && !options_.checkpoints_layers;
+    const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     Tensor embedded = embed_(input_ids);
     mark_embeddings(embedded, options_);
     embedded = Parts::embedded(std::move(embedded), config_);
@@ -134,11 +134,8 @@ class RotaryDecoder final : public DecoderLm {
       context.is_sliding = config_.slides(i);
       context.mask = context.is_sliding ? masks.sliding : masks.full;
       context.rotary = context.is_sliding ? tables.sliding : tables.full;
-      hidden =
-          options_.checkpoints_layers
-              ? tape::checkpoint(
-                    tape, [&layer, context](const std::vector<Tensor>& in) { return layer(in[0], context); }, {hidden})
-              : layer(hidden, context);
+      hidden = run_layer(options_, static_cast<int>(i), hidden,
+                         [&layer, context](const Tensor& in) { return layer(in, context); });
     }
     return end_.norm(hidden);
   }

@@ -9,10 +9,10 @@
 
 #include "models/parts/classification.h"
 #include "models/parts/full_attention.h"
+#include "models/parts/layers.h"
 #include "tape/ops/index.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/views.h"
-#include "tape/transforms/checkpoint.h"
 
 namespace vramwise {
 namespace {
@@ -237,11 +237,9 @@ class Bert final : public Model {
   Tensor encoded(const Tensor& ids, Tensor& pooled) const {
     const Tensor embedded = embeddings_(ids);
     Tensor hidden = embedded;
-    for (const Layer& layer : layers_) {
-      hidden = options_.checkpoints_layers
-                   ? checkpoint(ids.tape(), [&layer](const std::vector<Tensor>& in) { return layer(in[0]); }, {hidden})
-                   : layer(hidden);
-    }
+    int number = 0;
+    for (const Layer& layer : layers_)
+      hidden = run_layer(options_, number++, hidden, [&layer](const Tensor& in) { return layer(in); });
     if (classifier_ && !config_.is_roberta) pooled = classifier_->pooled(hidden);
     return hidden;
   }

@@ -2,17 +2,18 @@
 
 #include "models/vision/clip.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "models/parts/full_attention.h"
+#include "models/parts/layers.h"
 #include "models/parts/masks.h"
 #include "tape/ops/index.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/reduce.h"
 #include "tape/ops/softmax.h"
 #include "tape/ops/views.h"
-#include "tape/transforms/checkpoint.h"
 
 namespace vramwise {
 namespace {
@@ -85,8 +86,9 @@ struct Layer {
 
 class Encoder {
  public:
-  Encoder(ParameterMaker& m, const ClipTower& c, const ForwardOptions& options)
-      : checkpoints_(options.checkpoints_layers) {
+  /// `first`: the number of its first layer among those of the model.
+  Encoder(ParameterMaker& m, const ClipTower& c, const ForwardOptions& options, int first)
+      : options_(options), first_(first) {
     layers_.reserve(static_cast<std::size_t>(c.layers));
     for (int i = 0; i < c.layers; ++i) {
       m.set_layer(i);
@@ -97,24 +99,20 @@ class Encoder {
 
   /// `causal` is absent for images.
   Tensor operator()(const Tensor& embedded, const LayerContext* causal) const {
+    std::optional<LayerContext> context;
+    if (causal != nullptr) context = *causal;
     Tensor hidden = embedded;
+    int number = first_;
     for (const Layer& layer : layers_)
-      hidden = checkpoints_ ? recomputed(layer, hidden, causal) : layer(hidden, causal);
+      hidden = run_layer(options_, number++, hidden,
+                         [&layer, context](const Tensor& in) { return layer(in, context ? &*context : nullptr); });
     return hidden;
   }
 
  private:
-  static Tensor recomputed(const Layer& layer, const Tensor& hidden, const LayerContext* causal) {
-    if (causal == nullptr)
-      return checkpoint(hidden.tape(), [&layer](const std::vector<Tensor>& in) { return layer(in[0], nullptr); },
-                        {hidden});
-    return checkpoint(hidden.tape(),
-                      [&layer, context = *causal](const std::vector<Tensor>& in) { return layer(in[0], &context); },
-                      {hidden});
-  }
-
+  ForwardOptions options_;
+  int first_;
   std::vector<Layer> layers_;
-  bool checkpoints_;
 };
 
 /// BaseModelOutputWithPooling.
@@ -135,7 +133,7 @@ struct TextModel {
       : tokens(m, "text_model.embeddings.token_embedding", c.vocab_size, c.text.hidden_size),
         positions(m, "text_model.embeddings.position_embedding", c.max_positions, c.text.hidden_size),
         position_ids(m.buffer({1, c.max_positions}, DType::kInt64)),
-        encoder(m, c.text, options),
+        encoder(m, c.text, options, 0),
         norm(m, "text_model.final_layer_norm", c.text.hidden_size),
         kind(options.attention),
         dropout(c.text.attention_dropout),
@@ -186,7 +184,7 @@ struct VisionModel {
             m.parameter_listed_at(begin, "vision_model.embeddings.class_embedding", {c.vision.hidden_size})),
         position_ids(m.buffer({1, c.patches.patches() + 1}, DType::kInt64)),
         pre_norm(m, "vision_model.pre_layrnorm", c.vision.hidden_size),
-        encoder(m, c.vision, options),
+        encoder(m, c.vision, options, c.text.layers),
         post_norm(m, "vision_model.post_layernorm", c.vision.hidden_size) {}
 
   Tensor embedded(const Tensor& pixels) const {

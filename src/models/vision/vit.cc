@@ -7,10 +7,10 @@
 
 #include "models/parts/classification.h"
 #include "models/parts/full_attention.h"
+#include "models/parts/layers.h"
 #include "tape/ops/index.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/views.h"
-#include "tape/transforms/checkpoint.h"
 
 namespace vramwise {
 namespace {
@@ -139,12 +139,9 @@ class Vit final : public Model {
     const Tensor pixels = to(pixel_values, maker_.type());
     const Tensor embedded = embeddings_(pixels);
     Tensor hidden = embedded;
-    for (const Layer& layer : layers_) {
-      hidden =
-          options_.checkpoints_layers
-              ? checkpoint(pixels.tape(), [&layer](const std::vector<Tensor>& in) { return layer(in[0]); }, {hidden})
-              : layer(hidden);
-    }
+    int number = 0;
+    for (const Layer& layer : layers_)
+      hidden = run_layer(options_, number++, hidden, [&layer](const Tensor& in) { return layer(in); });
     return norm_(hidden);
   }
 
