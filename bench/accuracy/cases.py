@@ -33,12 +33,15 @@ LORA_TARGETS = {
     "gpt2": [["c_attn"], ["c_attn", "c_proj", "c_fc"]],
     "gpt_neox": [["query_key_value"]],
     "phi3": [["qkv_proj", "o_proj"]],
+    "t5": [["q", "v"], ["q", "k", "v", "o", "wo"]],
     **{family: [["q_proj", "v_proj"]] for family in QUERY_MODELS},
     **{family: [["q_proj", "v_proj"], GATED] for family in GATED_MODELS},
 }
+# What cuDNN takes for the convolutions of these is only estimated.
+OF_IMAGES = ("clip", "resnet", "vit")
 PRECISIONS = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
 MOST_TOKENS = 32768
-DEPTHS = ("num_hidden_layers", "n_layer")
+DEPTHS = ("num_hidden_layers", "num_layers", "n_layer")
 OPTIMIZERS = [
     ("adamw", {"name": "adamw", "how": "foreach"}),
     ("adamw", {"name": "adamw", "how": "foreach"}),
@@ -55,7 +58,7 @@ OPTIMIZERS = [
 
 def _shape(rng, largest, only):
     """A family, and a model of it; now and then with fewer layers or another vocabulary, as people make them."""
-    possible = [shape for shape in SHAPES if shape[2] <= largest]
+    possible = [shape for shape in SHAPES if shape[2] <= largest and shape[1]["model_type"] not in OF_IMAGES]
     families = {config["model_type"] for _, config, _ in possible}
     family = rng.choice(sorted(families & set(only) if only else families))
     name, config, _ = rng.choice([shape for shape in possible if shape[1]["model_type"] == family])
@@ -96,13 +99,15 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
     if run.get("scaler") and run["optimizer"]["name"] == "muon":  # two optimizers under one scaler: refused
         run["optimizer"] = OPTIMIZERS[0][1]
     if run["checkpoint"] and rng.random() < 0.3:
-        run["checkpoint"] = rng.randint(1, config.get("num_hidden_layers", config.get("n_layer", 1)))
+        run["checkpoint"] = rng.randint(1, next(config[key] for key in DEPTHS if key in config))
     kind = config["model_type"]
     if kind == "gemma2":  # transformers has no other attention for it
         run["attention"] = "eager"
+    if kind == "t5" and precision == "fp16":  # what its blocks do in float16 is not modelled
+        run |= {"precision": "bf16", "dtype": "bfloat16"}
     if kind in encoder_cases.FAMILIES:
         run |= encoder_cases.INPUTS[kind](rng, run)
-    elif kind in LORA_TARGETS and rng.random() < 0.3:
+    if kind in LORA_TARGETS and rng.random() < 0.3:
         described = {"rank": rng.choice([8, 16, 64]), "dropout": rng.choice([0.0, 0.05])}
         run["lora"] = {**described, "targets": rng.choice(LORA_TARGETS[kind])}
     return run
@@ -130,6 +135,8 @@ def flags(run):
     ]
     if run["checkpoint"]:
         made += ["--gradient_checkpointing", "all" if run["checkpoint"] is True else run["checkpoint"]]
+    if "target_length" in run:
+        made += ["--target_len", run["target_length"]]
     if not run["clip"]:
         made.append("--no_clip")
     if run["expandable"]:

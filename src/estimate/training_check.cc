@@ -54,6 +54,9 @@ Status check_lora(const ModelConfig& model, const TrainingSettings& settings) {
 Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
   VRAMWISE_RETURN_IF_ERROR(check_sizes(settings));
   VRAMWISE_RETURN_IF_ERROR(check_lora(model, settings));
+  if (settings.precision == TrainingPrecision::kFp16 && !model.architecture.takes_fp16_weights)
+    return incomplete(fmt::format("{} with float16 weights is not modelled", model.model_type),
+                      "bf16 and fp16-mixed are; `vramwise dryrun` measures it");
   if (settings.optimizer == TrainingOptimizer::kMuon && settings.precision == TrainingPrecision::kFp16Mixed)
     return not_modelled("Muon with a GradScaler is not modelled");
   return Done{};

@@ -24,6 +24,7 @@ struct Architecture {
   bool has_sdpa = true;            ///< transformers takes eager attention by default where it is not there
   bool takes_lora = true;          ///< whether the layers that LoRA adapts are torch.nn.Linear
   bool takes_4bit = false;         ///< whether `quantization` is known to its layers
+  bool takes_fp16_weights = true;  ///< whether what it does in float16 is modelled
   bool takes_checkpoints = true;   ///< whether gradient_checkpointing_enable() works
   BatchKind takes{};
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.

@@ -26,6 +26,9 @@ struct ForwardOptions {
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 
   bool checkpoints() const { return checkpointed_layers > 0; }
+  /// enable_input_require_grads, which PEFT calls for a model with checkpointed layers: the embeddings want a gradient
+  /// though nothing before them does.
+  bool marks_embeddings() const { return checkpoints() && lora.is_on(); }
 };
 
 /// How large a batch is. A model ignores what it has no use for.

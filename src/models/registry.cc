@@ -15,6 +15,7 @@
 #include "models/decoders/opt.h"
 #include "models/decoders/phi.h"
 #include "models/decoders/starcoder2.h"
+#include "models/encoder_decoders/t5.h"
 #include "models/encoders/bert.h"
 #include "models/vision/clip.h"
 #include "models/vision/resnet.h"
@@ -55,6 +56,7 @@ constexpr Entry kArchitectures[] = {
     {"roberta", read_roberta},
     {"smollm3", read_smollm3},
     {"starcoder2", read_starcoder2},
+    {"t5", read_t5},
     {"vit", read_vit},
 };
 // clang-format on

@@ -109,3 +109,19 @@ def test_an_architecture_without_sdpa_is_eager_by_default(vramwise):
     assert {"name": "attention", "value": "eager", "source": "default"} in json.loads(run.stdout)["inputs"]
     refused = vramwise("estimate", "--model", "google/gemma-2-2b-it", "--gpu", "h100-80gb", "--attention", "sdpa")
     assert refused.returncode == 2
+
+
+def test_a_target_has_a_length_of_its_own(vramwise):
+    def allocated(*words):
+        run = vramwise("estimate", "--model", "google-t5/t5-small", "--gpu", "rtx-3090", "--json", *words)
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout)["allocated_bytes"]
+
+    assert allocated("--target_len", "256") > allocated("--target_len", "128") == allocated()
+    assert vramwise("estimate", "--model", "gpt2", "--gpu", "rtx-3090", "--target_len", "64").returncode == 2
+
+
+def test_float16_weights_of_t5_are_refused(vramwise):
+    run = vramwise("estimate", "--model", "google-t5/t5-small", "--gpu", "rtx-3090", "--precision", "fp16")
+    assert run.returncode == 5
+    assert "fp16-mixed" in run.stderr

@@ -232,6 +232,7 @@ def gpt2(rng):
 NO_SDPA = ("gemma2",)
 ATTENTION = [["q_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj"]]
 TARGETS = {
+    "t5": [["q", "v"], ["q", "k", "v", "o", "wo"]],
     "gpt2": [["c_attn"], ["c_attn", "c_proj", "c_fc"]],
     "llama": [["q_proj", "v_proj"], ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "down_proj"]],
     "mixtral": ATTENTION,

@@ -72,6 +72,26 @@ def vit(rng):
     }
 
 
+@family
+def t5(rng):
+    """Few heads and many, heads that are together narrower and wider than the model."""
+    return {
+        "model_type": "t5",
+        "architectures": ["T5ForConditionalGeneration"],
+        "vocab_size": rng.choice([1000, 4099, 32128]),
+        "d_model": rng.choice([64, 100, 256]),
+        "d_kv": rng.choice([16, 32, 64]),
+        "d_ff": rng.choice([100, 256, 777]),
+        "num_layers": rng.randint(1, 3),
+        "num_decoder_layers": rng.randint(1, 3),
+        "num_heads": rng.randint(1, 6),
+        "feed_forward_proj": rng.choice(["relu", "gated-gelu", "gated-silu", "gelu"]),
+        "tie_word_embeddings": rng.random() < 0.5,
+        "dropout_rate": rng.choice([0.1, 0.1, 0.0]),
+        "decoder_start_token_id": 0,
+    }
+
+
 def clip_tower(rng):
     heads = rng.choice([1, 2, 3, 4])
     return {
@@ -144,6 +164,13 @@ def image_inputs(rng, run):
     pixels = [run["batch"], run["config"]["num_channels"], size, size]
     inputs = [tensor("pixel_values", pixels, "float32"), tensor("labels", [run["batch"]])]
     return {"image_size": size, "inputs": inputs}
+
+
+@inputs_of("t5")
+def pair_of_texts(rng, run):
+    length = rng.choice([rng.randint(2, 200), 64, 128])
+    texts = [tensor("input_ids", [run["batch"], run["length"]]), tensor("labels", [run["batch"], length])]
+    return {"target_length": length, "inputs": texts}
 
 
 @inputs_of("bert", "roberta")

@@ -60,7 +60,7 @@ def draw_run(rng, families=None):
         run |= encoder_cases.INPUTS[name](rng, run)
     elif name in decoder_cases.NO_SDPA:
         run["attention"] = "eager"
-    if name in decoder_cases.FAMILIES and rng.random() < 0.35:
+    if (name in decoder_cases.FAMILIES or name == "t5") and rng.random() < 0.35:
         run["lora"] = lora(rng, run["config"])
     takes_4bit = BITSANDBYTES and name in ("llama", "mistral", "qwen2", "qwen3") and precision != "float32"
     if takes_4bit and "dora" not in run.get("lora", {"dora": True}) and rng.random() < 0.4:

@@ -10,10 +10,6 @@ namespace vramwise {
 
 using namespace tape;  // reads as in PyTorch
 
-void mark_embeddings(const Tensor& embedded, const ForwardOptions& options) {
-  if (options.checkpoints() && options.lora.is_on()) embedded->requires_grad = true;
-}
-
 void DecoderLm::make_head(const Head& head) {
   if (head.is_tied) {
     head_.weight = head.embeddings;

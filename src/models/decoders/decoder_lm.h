@@ -9,10 +9,6 @@
 
 namespace vramwise {
 
-/// enable_input_require_grads, which PEFT calls for a model with checkpointed layers: the embeddings want a gradient
-/// though nothing before them does.
-void mark_embeddings(const Tensor& embedded, const ForwardOptions& options);
-
 /// A …ForCausalLM of transformers: a stack of layers, which the architecture runs, and the head over it.
 class DecoderLm : public CausalLm {
  public:

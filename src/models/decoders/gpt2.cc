@@ -128,7 +128,7 @@ class Gpt2 final : public DecoderLm {
     const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
     const Tensor embedded = wte_(input_ids);
-    mark_embeddings(embedded, options_);
+    if (options_.marks_embeddings()) embedded->requires_grad = true;
     Tensor positions = arange(tape, ids.size(1));
     positions = unsqueeze(positions + 0, 0);
     const Tensor position_embeddings = wpe_(positions);

@@ -137,7 +137,7 @@ class Opt final : public DecoderLm {
     const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
     Tensor embedded = embed_tokens_(input_ids);
-    mark_embeddings(embedded, options_);
+    if (options_.marks_embeddings()) embedded->requires_grad = true;
     const Tensor ones = tape.empty({ids.size(0), ids.size(1)}, DType::kFloat32);
     Tensor positions = cumsum(ones, 1);
     positions = to(positions * ones - 1, DType::kInt64);

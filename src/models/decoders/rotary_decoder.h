@@ -116,7 +116,7 @@ class RotaryDecoder final : public DecoderLm {
     tape::Tape& tape = input_ids.tape();
     const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     Tensor embedded = embed_(input_ids);
-    mark_embeddings(embedded, options_);
+    if (options_.marks_embeddings()) embedded->requires_grad = true;
     embedded = Parts::embedded(std::move(embedded), config_);
     Tensor positions = tape::arange(tape, input_ids.size(1));
     positions = tape::unsqueeze(positions + 0, 0);

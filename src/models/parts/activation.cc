@@ -14,7 +14,7 @@ namespace vramwise {
 
 using namespace tape;  // reads as in PyTorch
 
-Activation read_activation(ConfigReader& reader, const char* key, const char* fallback) {
+Activation activation_named(ConfigReader& reader, const char* key, const std::string& wanted) {
   constexpr std::array<std::pair<const char*, Activation>, 7> kNames = {{{"gelu", Activation::kGelu},
                                                                          {"gelu_pytorch_tanh", Activation::kGeluTanh},
                                                                          {"gelu_new", Activation::kGeluNew},
@@ -22,11 +22,14 @@ Activation read_activation(ConfigReader& reader, const char* key, const char* fa
                                                                          {"relu", Activation::kRelu},
                                                                          {"silu", Activation::kSilu},
                                                                          {"swish", Activation::kSilu}}};
-  const std::string wanted = reader.text(key, fallback);
   for (const auto& [name, activation] : kNames)
     if (wanted == name) return activation;
   reader.fail(not_modelled(fmt::format("{} \"{}\" is not modelled for this architecture", key, wanted)));
   return Activation::kGelu;
+}
+
+Activation read_activation(ConfigReader& reader, const char* key, const char* fallback) {
+  return activation_named(reader, key, reader.text(key, fallback));
 }
 
 Tensor activate(Activation activation, const Tensor& x) {

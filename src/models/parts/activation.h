@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "models/config_reader.h"
 #include "models/module.h"
@@ -10,7 +11,9 @@ namespace vramwise {
 
 enum class Activation : std::uint8_t { kGelu, kGeluTanh, kGeluNew, kQuickGelu, kRelu, kSilu };
 
-/// Reads the name at `key`; one that is not modelled fails the reader.
+/// A name that is not modelled fails the reader; `key` is where it stands.
+Activation activation_named(ConfigReader& reader, const char* key, const std::string& wanted);
+/// Reads the name at `key`.
 Activation read_activation(ConfigReader& reader, const char* key, const char* fallback);
 
 Tensor activate(Activation activation, const Tensor& x);

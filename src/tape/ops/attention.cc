@@ -101,7 +101,8 @@ Tensor plain_attention(const Tensor& query, const Tensor& key, const Tensor& val
 AttentionBackend choose_attention(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& mask,
                                   const AttentionOptions& options) {
   const bool wants = wants_grad(query.tape(), {&query, &key, &value});
-  if (prefers_cudnn(query, key, options, wants)) return AttentionBackend::kCudnn;
+  const bool mask_wants = mask.defined() && wants_grad(query.tape(), {&mask});  // cuDNN has no gradient of it
+  if (!mask_wants && prefers_cudnn(query, key, options, wants)) return AttentionBackend::kCudnn;
   if (!mask.defined() && fits_flash(query, key, options, wants)) return AttentionBackend::kFlash;
   return fits_efficient(query) ? AttentionBackend::kEfficient : AttentionBackend::kMath;
 }

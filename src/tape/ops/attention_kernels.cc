@@ -189,6 +189,11 @@ void efficient_backward(Backward& pass, bool dropout, bool causal) {
   Tensor dq = as_bhsd(empty_bshd(tape, p, p.queries, p.heads, query.type()));
   Tensor dk = as_bhsd(empty_bshd(tape, p, p.keys, p.kv_heads, query.type()));
   Tensor dv = as_bhsd(empty_bshd(tape, p, p.keys, p.kv_heads, query.type()));
+  Tensor d_mask;
+  if (pass.needs(3)) {
+    const Tensor aligned = tape.empty({p.batch, p.heads, p.queries, round_up(p.keys, 16)}, mask.type());
+    d_mask = tape.alias(aligned, mask.sizes(), aligned.strides(), 0);
+  }
   {
     Tensor dk_expanded;
     Tensor dv_expanded;
@@ -219,6 +224,7 @@ void efficient_backward(Backward& pass, bool dropout, bool causal) {
   pass.give(0, std::move(dq));
   pass.give(1, std::move(dk));
   pass.give(2, std::move(dv));
+  if (d_mask.defined()) pass.give(3, std::move(d_mask));
 }
 
 // The state of the random generator for a kernel without dropout: two numbers on the card that nobody sets.
@@ -259,7 +265,7 @@ Tensor efficient_attention(const Tensor& query, const Tensor& key, const Tensor&
     const Scratch sums(tape, keeps_sums ? 4 * out.numel() : 0);
   }
   tape.count_attention(p.flops(options.is_causal));
-  record_all(tape, {&out}, {&query, &key, &value},
+  record_all(tape, {&out}, {&query, &key, &value, &mask},
              {&mask, &key, &query, &value, &lse, &out, &state.offset, &state.seed},
              [dropout, causal = options.is_causal](Backward& pass) { efficient_backward(pass, dropout, causal); });
   lse.reset();

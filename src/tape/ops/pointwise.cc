@@ -164,6 +164,16 @@ Tensor neg(Tensor x) {
   return record(unary(x), {&x}, {}, [](Backward& pass) { pass.give(0, neg(pass.grad())); });
 }
 
+Tensor abs(Tensor x) {
+  const Drop drop(x);
+  return unary(x);
+}
+
+Tensor minimum(Tensor a, Tensor b) {
+  const Drop drop(a, b);
+  return binary(a, b);
+}
+
 Tensor sqrt(Tensor x) {
   const Drop drop(x);
   Tensor out = unary_float(x);

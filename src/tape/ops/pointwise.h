@@ -34,6 +34,8 @@ Tensor div(Tensor a, Tensor b);
 Tensor div(Tensor a, Scalar b);
 Tensor pow(Tensor x, double exponent);
 Tensor neg(Tensor x);
+Tensor abs(Tensor x);                ///< of integers: no gradient
+Tensor minimum(Tensor a, Tensor b);  ///< of integers: no gradient
 Tensor sqrt(Tensor x);
 Tensor rsqrt(Tensor x);
 Tensor exp(Tensor x);

@@ -30,12 +30,12 @@ class Recomputation final : public SavedHooks {
 
 class Frame final : public SavedHooks {
  public:
-  Frame(Tape& tape, Block run, std::vector<Tensor> inputs)
+  Frame(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs)
       : tape_(tape), run_(std::move(run)), inputs_(std::move(inputs)) {
     if (tape.autocast() != nullptr) autocast_type_ = tape.autocast()->type();
   }
 
-  Tensor first_run() { return run_(inputs_); }
+  std::vector<Tensor> first_run() { return run_(inputs_); }
 
   std::uint32_t pack(const Tensor&) override {
     slots_.emplace_back();
@@ -82,7 +82,7 @@ class Frame final : public SavedHooks {
   }
 
   Tape& tape_;
-  Block run_;
+  BlockOfMany run_;
   std::vector<Tensor> inputs_;
   std::optional<DType> autocast_type_;
   std::vector<Slot> slots_;
@@ -99,16 +99,21 @@ std::uint32_t Recomputation::pack(const Tensor& tensor) {
 
 }  // namespace
 
-Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs) {
+std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs) {
   if (!tape.grad_enabled()) return run(inputs);
   auto* frame = new Frame(tape, std::move(run), std::move(inputs));
   frame->references = 1;
   SavedHooks* before = tape.saved_hooks();
   tape.set_saved_hooks(frame);
-  Tensor out = frame->first_run();
+  std::vector<Tensor> out = frame->first_run();
   tape.set_saved_hooks(before);
   if (--frame->references == 0) delete frame;
   return out;
+}
+
+Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs) {
+  const auto as_many = [run = std::move(run)](const std::vector<Tensor>& in) { return std::vector<Tensor>{run(in)}; };
+  return std::move(checkpoint_all(tape, as_many, std::move(inputs)).front());
 }
 
 }  // namespace vramwise::tape

@@ -11,8 +11,11 @@
 namespace vramwise::tape {
 
 using Block = std::function<Tensor(const std::vector<Tensor>&)>;
+/// A block of several results.
+using BlockOfMany = std::function<std::vector<Tensor>(const std::vector<Tensor>&)>;
 
 /// run(inputs), checkpointed. Whatever `run` captures lives until the backward pass has left the block.
 Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs);
+std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs);
 
 }  // namespace vramwise::tape
