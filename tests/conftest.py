@@ -5,7 +5,11 @@ import pathlib
 import subprocess
 
 import pytest
-from dry_runs import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  (pytest finds them here)
+from dry_runs import (  # noqa: F401  (pytest finds them here)
+    pytest_collection_finish,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 from support import ROOT
 
 

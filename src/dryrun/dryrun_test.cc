@@ -103,6 +103,56 @@ TEST(DryRun, ProcessesOnOneCardAddUp) {
   EXPECT_THAT(describe(run), HasSubstr("its processes together take more"));
 }
 
+/// A ledger with one card, whose place among all cards and common peak are given.
+std::string shared_ledger(int place, int peak, int together) {
+  return R"({"devices": [{"index": 0, "name": "A", "total_bytes": 1000, "context_bytes": 100, "out_of_memory": [],
+    "physical_index": )" +
+         std::to_string(place) + R"(, "peak_bytes": )" + std::to_string(peak) + R"(, "together_peak_bytes": )" +
+         std::to_string(together) + R"(}], "pinned_host": {"peak_bytes": 0}})";
+}
+
+TEST(DryRun, ProcessesThatSawEachOtherTookWhatTheySaw) {
+  const DryRun run = read({{"ledger.1.json", shared_ledger(0, 700, 900)},
+                           {"torch.1.json", torch_counters(0, 0)},
+                           {"ledger.2.json", shared_ledger(0, 400, 950)}},
+                          0);
+  const DryRunGpu& gpu = run.gpus.at(0);
+  EXPECT_EQ(gpu.device_peak, Bytes(950)) << "they held their most at other moments";
+  EXPECT_EQ(run.verdict, DryRunVerdict::kFits);
+  EXPECT_EQ(gpu.share->peak, Bytes(700));
+  EXPECT_EQ(gpu.share->reserved, Bytes(600));
+  EXPECT_THAT(run.notes, ElementsAre(HasSubstr("2 processes were on GPU 0 at the same time")));
+}
+
+TEST(DryRun, ProcessesWithCardsOfTheirOwnDoNotAddUp) {
+  const DryRun run = read({{"ledger.1.json", shared_ledger(2, 700, 700)},
+                           {"torch.1.json", torch_counters(0, 1)},
+                           {"ledger.2.json", shared_ledger(3, 400, 400)},
+                           {"torch.2.json", torch_counters(0, 0)}},
+                          0);
+  ASSERT_EQ(run.gpus.size(), 2U) << "each is card 0 of its process (CUDA_VISIBLE_DEVICES)";
+  EXPECT_EQ(run.gpus[0].index, 2);
+  EXPECT_EQ(run.gpus[0].device_peak, Bytes(700));
+  EXPECT_EQ(run.gpus[0].out_of_memory_errors, 1);
+  EXPECT_EQ(run.gpus[1].index, 3);
+  EXPECT_EQ(run.gpus[1].device_peak, Bytes(400));
+  EXPECT_EQ(run.gpus[1].reserved->bytes, Bytes(600));
+  EXPECT_EQ(run.gpus[1].out_of_memory_errors, 0);
+  EXPECT_THAT(run.notes, ElementsAre());
+}
+
+TEST(DryRun, ErrorsOfAllProcessesCount) {
+  std::string refusing = kLedger;
+  refusing.replace(refusing.find("\"out_of_memory\": []"), 19, R"("out_of_memory": [{}, {}])");
+  const DryRun run = read({{"ledger.1.json", refusing},
+                           {"torch.1.json", torch_counters(0, 1)},
+                           {"ledger.2.json", kLedger},
+                           {"torch.2.json", torch_counters(0, 0)}},
+                          1);
+  EXPECT_EQ(run.out_of_memory_errors(), 1) << "PyTorch asks twice, and its count is the one that holds";
+  EXPECT_EQ(run.verdict, DryRunVerdict::kDoesNotFit);
+}
+
 TEST(DryRun, ProcessesAfterOneAnotherDoNotAddUp) {
   const auto folder = RunFolder::make();
   const auto write = [&](const std::string& name, const std::string& text, int second) {
@@ -189,6 +239,19 @@ TEST(DryRun, Verdicts) {
   EXPECT_EQ(read({}, 0).verdict, DryRunVerdict::kNoCuda);
   EXPECT_EQ(read({}, 0).exit_code(), 5);
   EXPECT_EQ(read({}, 2).exit_code(), 2);
+}
+
+TEST(DryRun, ASignalInterrupts) {
+  for (const int code : {130, 143}) {
+    const DryRun told = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, code);
+    EXPECT_EQ(told.verdict, DryRunVerdict::kInterrupted);
+    EXPECT_EQ(told.exit_code(), code);
+    EXPECT_THAT(describe(told), HasSubstr("up to then it fits"));
+    const DryRun killed = read({{"alive.1", ""}}, code);
+    EXPECT_EQ(killed.verdict, DryRunVerdict::kInterrupted);
+    EXPECT_EQ(killed.exit_code(), code);
+    EXPECT_THAT(describe(killed), HasSubstr("what it took until then is not known"));
+  }
 }
 
 TEST(DryRun, WhatIsNotModelledLeavesTheQuestionOpen) {

@@ -82,7 +82,7 @@ class Search {
     VRAMWISE_ASSIGN_OR_RETURN(const bool some, fits(0));
     if (some && values_.size() > 1) {
       std::size_t low = 0, high = values_.size();  // low fits; high does not, or is beyond the end
-      while (high - low > 1) {
+      while (high - low > 1 && !interrupted_) {
         const std::size_t next = choose(low, high);
         VRAMWISE_ASSIGN_OR_RETURN(const bool good, fits(next));
         (good ? low : high) = next;
@@ -95,6 +95,7 @@ class Search {
   Result<bool> fits(std::size_t index) {
     VRAMWISE_ASSIGN_OR_RETURN(DryRun run, run_(values_[index]));
     const auto [trial, unused] = trials_.emplace(index, FitTrial{.value = values_[index], .run = std::move(run)});
+    interrupted_ = trial->second.run.verdict == DryRunVerdict::kInterrupted;
     return trial->second.fits();
   }
 
@@ -131,6 +132,7 @@ class Search {
 
   FitAnswer answer() {
     FitAnswer answer;
+    answer.interrupted = interrupted_;
     for (auto& [unused, trial] : trials_) {
       if (trial.fits()) answer.largest = answer.trials.size();
       answer.trials.push_back(std::move(trial));
@@ -148,6 +150,7 @@ class Search {
   const std::function<Result<DryRun>(std::int64_t)>& run_;
   std::map<std::size_t, FitTrial> trials_;
   bool guessed_ = false;
+  bool interrupted_ = false;
 };
 
 }  // namespace
@@ -198,6 +201,11 @@ std::vector<std::string> with_value(const std::vector<std::string>& command, con
 }
 
 int FitAnswer::exit_code() const {
+  if (interrupted) {
+    const auto trial =
+        std::ranges::find_if(trials, [](const FitTrial& t) { return t.run.verdict == DryRunVerdict::kInterrupted; });
+    return trial->run.exit_code();
+  }
   if (largest) return 0;
   return trials.empty() ? static_cast<int>(ErrorCode::kIncomplete) : trials.front().run.exit_code();
 }
@@ -222,6 +230,11 @@ std::string describe(const FitQuestion& question, const FitAnswer& answer) {
   }
   if (!answer.is_monotonic)
     text += "More does not always take more here, so a larger value that was not tried may fit.\n";
+  if (answer.interrupted) {
+    return text + (answer.largest ? fmt::format("Interrupted; the largest {} that was tried and fits: {}.\n", name,
+                                                answer.trials[*answer.largest].value)
+                                  : "Interrupted, before a value was found that fits.\n");
+  }
   if (!answer.largest) return text + fmt::format("No value of {} fits.\n", name);
   const bool is_last = answer.trials[*answer.largest].value == question.values.back();
   return text + fmt::format("The largest {} that fits: {}{}\n", name, answer.trials[*answer.largest].value,
@@ -238,6 +251,7 @@ Json to_json(const FitQuestion& question, const FitAnswer& answer) {
   return {{"fit", question.flag.empty() ? question.word : question.flag},
           {"largest", answer.largest ? Json(answer.trials[*answer.largest].value) : Json(nullptr)},
           {"is_monotonic", answer.is_monotonic},
+          {"interrupted", answer.interrupted},
           {"tried", std::move(tried)}};
 }
 

@@ -41,7 +41,9 @@ struct FitAnswer {
   std::optional<std::size_t> largest;  ///< index of the largest that fits
   bool is_monotonic = true;            ///< more never took less, among those tried
 
-  /// 0: some value fits; else as the smallest one ended.
+  bool interrupted = false;  ///< the last trial was, by a signal; nothing was tried after it
+
+  /// As the interrupted trial ended, if one was; 0: some value fits; else as the smallest one ended.
   int exit_code() const;
 };
 

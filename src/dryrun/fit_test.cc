@@ -98,6 +98,20 @@ TEST(Fit, SaysWhenMoreTakesLess) {
   EXPECT_EQ(to_json(question, answer)["largest"], 4);
 }
 
+TEST(Fit, AnInterruptedTrialIsTheLast) {
+  int runs = 0;
+  const auto answer = find_largest(parse_fit("{1..64}").value(), [&](std::int64_t) -> Result<DryRun> {
+    DryRun run;
+    run.verdict = ++runs == 1 ? DryRunVerdict::kFits : DryRunVerdict::kInterrupted;
+    run.script_exit = runs == 1 ? 0 : 143;
+    return run;
+  });
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(answer->exit_code(), 143);
+  EXPECT_THAT(describe(parse_fit("{1..64}").value(), *answer),
+              HasSubstr("Interrupted; the largest {1..64} that was tried and fits: 1."));
+}
+
 TEST(Fit, AnErrorOfTheRunIsTheAnswersToo) {
   const auto answer =
       find_largest(parse_fit("{1..4}").value(), [](std::int64_t) -> Result<DryRun> { return world_error("no"); });

@@ -36,6 +36,24 @@ const DryRunGpu* fullest(const DryRun& run) {
   return found == run.gpus.end() ? nullptr : &*found;
 }
 
+/// A rank that was asked for and is not what ran is said, or the report would pass for that rank's.
+void note_what_ran(const RankChoice& choice, std::int64_t asked, DryRun& run) {
+  if (run.verdict == DryRunVerdict::kInterrupted) return;
+  const std::string flag = choice.all ? "--rank all" : fmt::format("--rank {}", asked);
+  if (!run.rank) {
+    if (choice.all || asked > 0) {
+      run.notes.push_back(
+          fmt::format("{} chose nothing: the program set up no distributed training, so it ran once, by itself", flag));
+    }
+  } else if (run.rank->rank != asked) {
+    run.notes.push_back(fmt::format("{} was asked for, but the program was rank {} of {}",
+                                    choice.all ? fmt::format("rank {} (--rank all)", asked) : flag, run.rank->rank,
+                                    run.rank->world_size));
+  } else if (choice.all && run.rank->world_size == 1) {
+    run.notes.push_back("--rank all: there is one rank only");
+  }
+}
+
 std::string size_or_dash(const std::optional<DryRunPeak>& peak) { return peak ? format_size(peak->bytes) : "-"; }
 
 std::string rank_line(const DryRun& run, std::size_t position) {
@@ -62,10 +80,13 @@ Result<std::vector<DryRun>> dry_run_ranks(const RankChoice& choice,
   std::vector<DryRun> runs;
   const std::int64_t first = choice.all ? 0 : choice.rank;
   VRAMWISE_ASSIGN_OR_RETURN(runs.emplace_back(), run(first));
+  note_what_ran(choice, first, runs.front());
   const std::int64_t end = choice.all && runs.front().rank ? runs.front().rank->world_size : first + 1;
   for (std::int64_t rank = first + 1; rank < end; ++rank) {
-    if (runs.back().verdict == DryRunVerdict::kScriptFailed) break;
+    const DryRunVerdict last = runs.back().verdict;
+    if (last == DryRunVerdict::kScriptFailed || last == DryRunVerdict::kInterrupted) break;
     VRAMWISE_ASSIGN_OR_RETURN(runs.emplace_back(), run(rank));
+    note_what_ran(choice, rank, runs.back());
   }
   return runs;
 }

@@ -1,11 +1,14 @@
 #include "dryrun/launcher.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "base/json.h"
 
 namespace vramwise {
 namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
 
 DryRun rank_run(std::int64_t rank, std::int64_t peak, DryRunVerdict verdict = DryRunVerdict::kFits) {
   DryRun run;
@@ -41,14 +44,31 @@ TEST(DryRunRanks, TheFirstTellsHowManyThereAre) {
 TEST(DryRunRanks, AProgramWithoutRanksRunsOnce) {
   const auto runs = dry_run_ranks({.all = true}, [](std::int64_t) -> Result<DryRun> { return DryRun{}; });
   EXPECT_EQ(runs->size(), 1U);
+  EXPECT_THAT(runs->at(0).notes, ElementsAre(HasSubstr("--rank all chose nothing")));
 }
 
-TEST(DryRunRanks, StopsAfterAFailure) {
-  const auto runs = dry_run_ranks({.all = true}, [](std::int64_t rank) -> Result<DryRun> {
-    return rank_run(rank, 100, rank == 1 ? DryRunVerdict::kScriptFailed : DryRunVerdict::kFits);
-  });
-  EXPECT_EQ(runs->size(), 2U);
-  EXPECT_EQ(decisive(*runs).rank->rank, 1);
+TEST(DryRunRanks, ARankThatDidNotRunIsSaid) {
+  const auto notes = [](const RankChoice& choice, const DryRun& run) {
+    return dry_run_ranks(choice, [&](std::int64_t) -> Result<DryRun> { return run; })->at(0).notes;
+  };
+  EXPECT_THAT(notes({.rank = 3}, DryRun{}), ElementsAre(HasSubstr("--rank 3 chose nothing")));
+  EXPECT_THAT(notes({.rank = 0}, DryRun{}), ElementsAre()) << "what happens without the flag";
+  EXPECT_THAT(notes({.rank = 3}, rank_run(3, 100)), ElementsAre());
+  EXPECT_THAT(notes({.rank = 3}, rank_run(1, 100)),
+              ElementsAre("--rank 3 was asked for, but the program was rank 1 of 4"));
+  DryRun alone = rank_run(0, 100);
+  alone.rank->world_size = 1;
+  EXPECT_THAT(notes({.all = true}, alone), ElementsAre("--rank all: there is one rank only"));
+}
+
+TEST(DryRunRanks, StopsAfterAFailureAndAnInterruption) {
+  for (const auto end : {DryRunVerdict::kScriptFailed, DryRunVerdict::kInterrupted}) {
+    const auto runs = dry_run_ranks({.all = true}, [&](std::int64_t rank) -> Result<DryRun> {
+      return rank_run(rank, 100, rank == 1 ? end : DryRunVerdict::kFits);
+    });
+    EXPECT_EQ(runs->size(), 2U);
+    EXPECT_EQ(decisive(*runs).rank->rank, 1);
+  }
 }
 
 TEST(DryRunRanks, TheFullestOrTheWorstDecides) {

@@ -89,14 +89,6 @@ Json value_check_json(const DryRun& run) {
 
 }  // namespace
 
-Bytes DryRunGpu::unused() const {
-  return way && reserved ? std::max(reserved->bytes - way->peak.allocated, Bytes(0)) : Bytes(0);
-}
-
-Bytes DryRunGpu::outside_pytorch() const {
-  return reserved ? std::max(device_peak - context - reserved->bytes, Bytes(0)) : Bytes(0);
-}
-
 std::vector<std::pair<std::string, Bytes>> DryRunGpu::parts() const {
   std::vector<std::pair<std::string, Bytes>> parts;
   if (!way) return parts;
@@ -104,9 +96,13 @@ std::vector<std::pair<std::string, Bytes>> DryRunGpu::parts() const {
     const Bytes bytes(way->peak.by_owner[static_cast<std::size_t>(owner)]);
     parts.emplace_back(to_string(static_cast<MemoryOwner>(owner)), bytes);
   }
-  parts.emplace_back("unused by PyTorch", unused());
-  parts.emplace_back("CUDA context", context);
-  parts.emplace_back("outside PyTorch", outside_pytorch());
+  const DryRunShare own = share.value_or(
+      DryRunShare{.peak = device_peak, .context = context, .reserved = reserved ? reserved->bytes : Bytes(0)});
+  const auto rest = [](Bytes bytes) { return std::max(bytes, Bytes(0)); };
+  parts.emplace_back("unused by PyTorch", rest(own.reserved - way->peak.allocated));
+  parts.emplace_back("CUDA context", own.context);
+  parts.emplace_back("outside PyTorch", rest(own.peak - own.context - own.reserved));
+  if (share) parts.emplace_back("other processes", rest(device_peak - own.peak));
   return parts;
 }
 

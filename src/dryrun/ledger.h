@@ -22,7 +22,7 @@ enum class DryRunVerdict {
   kDoesNotFit,       ///< the program died of out-of-memory
   kIncomplete,       ///< something was called that is not modelled, or it hangs on values that were not computed
   kNoCuda,           ///< no process used CUDA
-  kInterrupted,      ///< by a signal, before its end; up to then it fits
+  kInterrupted,      ///< by a signal, before its end; up to then it fits, as far as it told what it took
   kScriptFailed,     ///< the program failed for reasons of its own
 };
 
@@ -40,12 +40,21 @@ struct DryRunPhase {
   DryRunPeak device;
 };
 
+/// What one of several processes on a card held of it.
+struct DryRunShare {
+  Bytes peak;
+  Bytes context;
+  Bytes reserved;
+};
+
 struct DryRunGpu {
   std::int64_t index = 0;  ///< as CUDA numbers it in the program
   std::string name;
   Bytes total;    ///< as CUDA sees the card
   Bytes context;  ///< part of device_peak
-  Bytes other;    ///< held by other processes, not part of device_peak
+  Bytes other;    ///< held by processes beyond this run, not part of device_peak
+  /// Where several processes of the run were on the card at once: the one that phases and `way` are of.
+  std::optional<DryRunShare> share;
   Bytes device_peak;
   std::optional<DryRunPeak> allocated;  ///< PyTorch's counters; absent where PyTorch did not use the card
   std::optional<DryRunPeak> reserved;
@@ -55,10 +64,6 @@ struct DryRunGpu {
   std::int64_t out_of_memory_errors = 0;  ///< raised by PyTorch, or refused requests where there is no PyTorch
 
   Bytes left() const { return total - device_peak; }
-  /// Of the device's peak: what PyTorch held and no tensor used when it held most.
-  Bytes unused() const;
-  /// Of the device's peak: neither PyTorch's nor the context (communicators, libraries); unknown without PyTorch.
-  Bytes outside_pytorch() const;
   /// What the device's peak consists of, when PyTorch had most allocated; empty without its memory history. They add up
   /// to device_peak.
   std::vector<std::pair<std::string, Bytes>> parts() const;
@@ -117,13 +122,14 @@ struct DryRun {
   std::vector<std::string> phases_not_reached() const;  ///< empty where no phase was seen
   std::int64_t retries() const;
   std::int64_t out_of_memory_errors() const;
-  /// 0 fits, 3 does not, 5 incomplete, the script's own code where it failed.
+  /// 0 fits, 3 does not, 5 incomplete, the script's own code where it failed or was interrupted (130, 143).
   int exit_code() const;
 };
 
 /// Reads what the processes of a run left in `folder`: ledger.*.json of the emulator; torch.*.json, ranks.*.json and
-/// history.*.pickle of the hook. Several processes on one card add up; what the memory was for is told of the one with
-/// most. `workspaces`: the sizes of cuBLAS's on these cards.
+/// history.*.pickle of the hook. What several processes on one card held together is what they saw of each other, and
+/// where they saw nothing, the sum; what the memory was for is told of the one with most. `workspaces`: the sizes of
+/// cuBLAS's on these cards.
 Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const std::vector<Bytes>& workspaces = {});
 
 Json to_json(const DryRun& run);

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
-#include <set>
 #include <utility>
 
 #include "base/json.h"
@@ -13,12 +11,11 @@
 #include "dryrun/analysis/history.h"
 #include "dryrun/analysis/owners.h"
 #include "dryrun/ledger.h"
+#include "dryrun/seen_processes.h"
 #include "io/files.h"
 
 namespace vramwise {
 namespace {
-
-namespace fs = std::filesystem;
 
 DryRunGpu& gpu_at(std::vector<DryRunGpu>& gpus, std::int64_t index) {
   const auto found = std::find_if(gpus.begin(), gpus.end(), [&](const DryRunGpu& g) { return g.index == index; });
@@ -32,81 +29,21 @@ Result<Bytes> get_bytes(const Json& json, const char* key) {
   return Bytes(count);
 }
 
-/// A process that used CUDA. Those that were there at the same time add up; those after one another don't.
-struct SeenProcess {
-  std::string id;
-  fs::file_time_type begin, end;
-  std::map<std::int64_t, Bytes> peaks;  ///< of each card that it used
-
-  bool is_there(fs::file_time_type when) const { return begin <= when && when <= end; }
-};
-
-/// The ids of those that together took most of a card: all that were there when one of them began.
-std::set<std::string> together_on(std::int64_t card, const std::vector<SeenProcess>& processes) {
-  const auto peak_of = [&](const SeenProcess& process) {
-    const auto found = process.peaks.find(card);
-    return found == process.peaks.end() ? Bytes(0) : found->second;
-  };
-  std::set<std::string> most;
-  Bytes most_bytes(-1);
-  for (const SeenProcess& newest : processes) {
-    std::set<std::string> there;
-    Bytes sum;
-    for (const SeenProcess& other : processes) {
-      if (!other.is_there(newest.begin)) continue;
-      there.insert(other.id);
-      sum += peak_of(other);
-    }
-    if (sum <= most_bytes) continue;
-    most_bytes = sum;
-    most = std::move(there);
-  }
-  return most;
-}
-
-/// "ledger.7.json" → "7"
-std::string id_of(const std::string& name) {
-  const std::size_t from = name.find('.') + 1;
-  return name.substr(from, name.find('.', from) - from);
-}
-
-/// What the ledgers say of each process.
-Result<std::vector<SeenProcess>> processes_of(const std::string& folder, const std::vector<std::string>& names) {
-  std::vector<SeenProcess> processes;
-  for (const std::string& name : names) {
-    if (!name.starts_with("ledger.") || !name.ends_with(".json")) continue;
-    SeenProcess process{.id = id_of(name), .begin = {}, .end = {}, .peaks = {}};
-    std::error_code ignored;
-    process.end = fs::last_write_time(join_path(folder, name), ignored);
-    const std::string sign = join_path(folder, "alive." + process.id);
-    process.begin = path_exists(sign) ? fs::last_write_time(sign, ignored) : fs::file_time_type::min();
-    VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
-    VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
-    for (const Json& device : json.value("devices", Json::array())) {
-      VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(device, "index"));
-      VRAMWISE_ASSIGN_OR_RETURN(process.peaks[index], get_bytes(device, "peak_bytes"));
-    }
-    processes.push_back(std::move(process));
-  }
-  return processes;
-}
-
-using Together = std::map<std::int64_t, std::set<std::string>>;  ///< of each card
-
-Status add_device(DryRun& run, const Json& json, const std::string& id, const Together& together) {
+Status add_device(DryRun& run, const Json& json, const std::string& id, const SeenProcesses& processes) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(json, "peak_bytes"));
   if (peak == Bytes(0)) return Done{};  // seen, but not used
   VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(json, "index"));
-  DryRunGpu& gpu = gpu_at(run.gpus, index);
+  const std::int64_t card = processes.number(id, index);
+  DryRunGpu& gpu = gpu_at(run.gpus, card);
   VRAMWISE_ASSIGN_OR_RETURN(gpu.name, json_get<std::string>(json, "name"));
   VRAMWISE_ASSIGN_OR_RETURN(gpu.total, get_bytes(json, "total_bytes"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto context, get_bytes(json, "context_bytes"));
-  const bool counts = together.at(index).contains(id);
+  const bool counts = processes.on(card)->together.contains(id);
   if (counts) gpu.context += context;
   VRAMWISE_ASSIGN_OR_RETURN(const auto other, json_get_or<std::int64_t>(json, "other_bytes", 0));
   gpu.other = std::max(gpu.other, Bytes(other));
   if (counts) gpu.device_peak += peak;
-  gpu.out_of_memory_errors += static_cast<std::int64_t>(json.value("out_of_memory", Json::array()).size());
+  gpu.out_of_memory_errors += processes.refusals(id, index);
   return Done{};
 }
 
@@ -115,9 +52,9 @@ void add_counts(const Json& json, const char* key, std::map<std::string, std::in
   for (const auto& [name, count] : counts.items()) into[name] += count.get<std::int64_t>();
 }
 
-Status add_emulator_ledger(DryRun& run, const Json& json, const std::string& id, const Together& together) {
+Status add_emulator_ledger(DryRun& run, const Json& json, const std::string& id, const SeenProcesses& processes) {
   for (const Json& device : json.value("devices", Json::array()))
-    VRAMWISE_RETURN_IF_ERROR(add_device(run, device, id, together));
+    VRAMWISE_RETURN_IF_ERROR(add_device(run, device, id, processes));
   const Json pinned = json.value("pinned_host", Json::object());
   VRAMWISE_ASSIGN_OR_RETURN(const auto peak, get_bytes(pinned, "peak_bytes"));
   run.pinned_host_peak += peak;
@@ -149,15 +86,12 @@ void raise(std::optional<DryRunPeak>& peak, const DryRunPeak& other) {
   if (!peak || peak->bytes < other.bytes) peak = other;
 }
 
-Status add_phase(std::vector<DryRunGpu>& gpus, const DryRun& run, const std::string& name, const Json& json) {
+Status add_phase(std::vector<DryRunGpu>& gpus, const std::string& name, const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(json, "index"));
   DryRunPhase phase{.name = name, .allocated = {}, .reserved = {}, .device = {}};
   VRAMWISE_ASSIGN_OR_RETURN(phase.allocated, get_peak(json, "allocated", name));
   VRAMWISE_ASSIGN_OR_RETURN(phase.reserved, get_peak(json, "reserved", name));
   VRAMWISE_ASSIGN_OR_RETURN(phase.device, get_peak(json, "device", name));
-  for (const DryRunGpu& known : run.gpus) {
-    if (known.index == index) phase.device.bytes -= known.other;
-  }
   DryRunGpu& gpu = gpu_at(gpus, index);
   raise(gpu.allocated, phase.allocated);
   raise(gpu.reserved, phase.reserved);
@@ -191,6 +125,7 @@ void join(DryRunGpu& gpu, DryRunGpu&& seen) {
   if (!gpu.reserved || gpu.reserved->bytes < seen.reserved->bytes) {
     std::swap(gpu.phases, seen.phases);
     std::swap(gpu.way, seen.way);
+    std::swap(gpu.share, seen.share);
     std::swap(gpu.allocated, seen.allocated);
     std::swap(gpu.reserved, seen.reserved);
   }
@@ -240,7 +175,7 @@ void add_notes_on_threads(DryRun& run, const Json& json) {
 }
 
 Status add_torch_counters(DryRun& run, const Json& json, const std::string& history_path, const std::string& id,
-                          const Together& together, const std::vector<Bytes>& workspaces) {
+                          const SeenProcesses& processes, const std::vector<Bytes>& workspaces) {
   VRAMWISE_ASSIGN_OR_RETURN(run.torch, json_get<std::string>(json, "torch"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto steps, json_get<std::int64_t>(json, "steps"));
   VRAMWISE_ASSIGN_OR_RETURN(const auto ended, json_get<std::int64_t>(json, "loaders_ended"));
@@ -252,7 +187,7 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
   for (const Json& phase : json.value("phases", Json::array())) {
     VRAMWISE_ASSIGN_OR_RETURN(const auto name, json_get<std::string>(phase, "name"));
     for (const Json& device : phase.value("devices", Json::array()))
-      VRAMWISE_RETURN_IF_ERROR(add_phase(seen, run, name, device));
+      VRAMWISE_RETURN_IF_ERROR(add_phase(seen, name, device));
   }
   if (path_exists(history_path)) {
     if (run.history.empty() || holds_more(seen, run.gpus)) run.history = history_path;
@@ -260,8 +195,13 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
     if (!added.ok()) run.notes.push_back("what the memory was for is not known: " + added.error().what);
   }
   for (DryRunGpu& gpu : seen) {
-    const auto most = together.find(gpu.index);
-    if (most == together.end() || most->second.contains(id)) {
+    gpu.index = processes.number(id, gpu.index);
+    const OnCard* on_card = processes.on(gpu.index);
+    if (on_card == nullptr || on_card->together.contains(id)) {
+      if (on_card != nullptr && on_card->shares.size() > 1 && on_card->shares.contains(id)) {
+        gpu.share = on_card->shares.at(id);
+        gpu.share->reserved = gpu.reserved->bytes;
+      }
       join(gpu_at(run.gpus, gpu.index), std::move(gpu));
     } else {
       join_phases(gpu_at(run.gpus, gpu.index), gpu);
@@ -271,9 +211,9 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
     VRAMWISE_ASSIGN_OR_RETURN(const auto index, json_get<std::int64_t>(device, "index"));
     VRAMWISE_ASSIGN_OR_RETURN(const auto retries, json_get<std::int64_t>(device, "retries"));
     VRAMWISE_ASSIGN_OR_RETURN(const auto errors, json_get<std::int64_t>(device, "ooms"));
-    DryRunGpu& gpu = gpu_at(run.gpus, index);
+    DryRunGpu& gpu = gpu_at(run.gpus, processes.number(id, index));
     gpu.retries += retries;
-    gpu.out_of_memory_errors = errors;
+    gpu.out_of_memory_errors += errors - processes.refusals(id, index);
   }
   return Done{};
 }
@@ -286,22 +226,34 @@ bool dies_of_error(int script_exit) {
 
 DryRunVerdict verdict_of(const DryRun& run) {
   const bool failed = run.script_exit != 0;
+  constexpr int kInterrupt = 130, kTerminate = 143;
+  const bool interrupted = run.script_exit == kInterrupt || run.script_exit == kTerminate;
+  if (run.gpus.empty() && interrupted) return DryRunVerdict::kInterrupted;
   if (run.gpus.empty() && run.lost_processes > 0 && !failed) return DryRunVerdict::kIncomplete;
   if (run.gpus.empty()) return failed ? DryRunVerdict::kScriptFailed : DryRunVerdict::kNoCuda;
   // A refused call may be what the program failed of, or what hid an allocation: both leave the question open.
   if (!run.unmodelled.empty()) return DryRunVerdict::kIncomplete;
-  constexpr int kInterrupt = 130, kTerminate = 143;
-  const bool interrupted = run.script_exit == kInterrupt || run.script_exit == kTerminate;
   if (interrupted && run.out_of_memory_errors() == 0) return DryRunVerdict::kInterrupted;
   if (failed) {
     return run.out_of_memory_errors() > 0 && dies_of_error(run.script_exit) ? DryRunVerdict::kDoesNotFit
                                                                             : DryRunVerdict::kScriptFailed;
   }
   if (run.lost_processes > 0) return DryRunVerdict::kIncomplete;
-  // Each process of a run sees the card without the others.
+  // Processes that could not see each other.
   if (std::any_of(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& gpu) { return gpu.left() < Bytes(0); }))
     return DryRunVerdict::kDoesNotFit;
   return run.retries() > 0 ? DryRunVerdict::kFitsWithRetries : DryRunVerdict::kFits;
+}
+
+/// Several processes on a card: what they held at the same moment is what counts.
+void judge_together(DryRun& run, DryRunGpu& gpu, const OnCard* on_card) {
+  if (on_card == nullptr) return;
+  if (on_card->together_peak) gpu.device_peak = *on_card->together_peak;
+  if (on_card->shares.size() < 2) return;
+  run.notes.push_back(fmt::format(
+      "{} processes were on GPU {} at the same time: what PyTorch allocated and reserved is the sum of each one's own "
+      "peak, which need not have been at the same moment; phases and parts are of the one that held most",
+      on_card->shares.size(), gpu.index));
 }
 
 /// Processes in which our part of PyTorch's side is missing, and those that are not on the emulated cards at all.
@@ -346,12 +298,9 @@ Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const st
   DryRun run;
   run.script_exit = script_exit;
   VRAMWISE_ASSIGN_OR_RETURN(auto names, list_folder(folder));
-  VRAMWISE_ASSIGN_OR_RETURN(const auto processes, processes_of(folder, names));
-  Together together;
-  for (const SeenProcess& process : processes)
-    for (const auto& [card, peak] : process.peaks) together.try_emplace(card, together_on(card, processes));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto processes, SeenProcesses::read(folder, names));
   for (const std::string& name : names) {
-    if (name.starts_with("alive.") && !path_exists(join_path(folder, "ledger." + id_of(name) + ".json")))
+    if (name.starts_with("alive.") && !path_exists(join_path(folder, "ledger." + id_of_process(name) + ".json")))
       ++run.lost_processes;
   }
   std::sort(names.begin(), names.end());  // "ledger.…" before "torch.…": PyTorch's count of errors is the better one
@@ -360,13 +309,15 @@ Result<DryRun> read_dry_run(const std::string& folder, int script_exit, const st
     if (!name.ends_with(".json")) continue;  // a history is read with its counters
     VRAMWISE_ASSIGN_OR_RETURN(const auto text, read_file(join_path(folder, name)));
     VRAMWISE_ASSIGN_OR_RETURN(const auto json, parse_json(text, name));
-    if (json.value("python_torch", false) && !path_exists(join_path(folder, "hook." + id_of(name)))) ++unhooked;
-    VRAMWISE_RETURN_IF_ERROR(name.starts_with("torch.")   ? add_torch_counters(run, json, history_of(folder, name),
-                                                                               id_of(name), together, workspaces)
-                             : name.starts_with("ranks.") ? add_rank(run, json)
-                                                          : add_emulator_ledger(run, json, id_of(name), together));
+    if (json.value("python_torch", false) && !path_exists(join_path(folder, "hook." + id_of_process(name)))) ++unhooked;
+    VRAMWISE_RETURN_IF_ERROR(
+        name.starts_with("torch.")
+            ? add_torch_counters(run, json, history_of(folder, name), id_of_process(name), processes, workspaces)
+        : name.starts_with("ranks.") ? add_rank(run, json)
+                                     : add_emulator_ledger(run, json, id_of_process(name), processes));
   }
   std::sort(run.gpus.begin(), run.gpus.end(), [](const DryRunGpu& a, const DryRunGpu& b) { return a.index < b.index; });
+  for (DryRunGpu& gpu : run.gpus) judge_together(run, gpu, processes.on(gpu.index));
   add_notes_on_blind_spots(run, names, unhooked);
   VRAMWISE_RETURN_IF_ERROR(add_notes_of_hook(run, folder, names));
   run.verdict = verdict_of(run);

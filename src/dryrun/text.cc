@@ -139,10 +139,11 @@ std::string verdict_line(const DryRun& run) {
             "There is no answer: {} that used CUDA ended without telling what it took (killed, or _exit).\n",
             counted(run.lost_processes, "process"));
       }
-      return "There is no answer: the program called what is not modelled (see below).\n";
+      return "There is no answer: the program called what is not modelled (see above).\n";
     case DryRunVerdict::kNoCuda:
       return "No process used CUDA, so there is nothing to report.\n";
     case DryRunVerdict::kInterrupted:
+      if (run.gpus.empty()) return "It was interrupted; what it took until then is not known.\n";
       return "It was interrupted; up to then it fits.\n";
     case DryRunVerdict::kScriptFailed:
       return fmt::format("The program failed for reasons of its own (exit code {}).\n", run.script_exit);

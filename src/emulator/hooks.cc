@@ -72,4 +72,10 @@ VRAMWISE_ENTRY unsigned vramwise_emulator_fill() {
   return machine == nullptr ? 0 : machine->memory().space().fill();
 }
 
+VRAMWISE_ENTRY long long vramwise_emulator_held(int device) {
+  const std::lock_guard lock(state_mutex());
+  Machine* machine = machine_or_null();
+  return machine == nullptr || !machine->has_device(device) ? -1 : machine->memory().ledger(device).live().count();
+}
+
 VRAMWISE_ENTRY void vramwise_emulator_write_ledger() { write_ledger(); }

@@ -33,6 +33,9 @@ int vramwise_emulator_known(const void* address, size_t bytes);
 /// The byte that unknown device memory reads as.
 unsigned vramwise_emulator_fill(void);
 
+/// What this process holds of a card, by its number as the process sees it, the context included; -1: no such card.
+long long vramwise_emulator_held(int device);
+
 /// Writes this process's ledger now; for programs that end without exit handlers.
 void vramwise_emulator_write_ledger(void);
 

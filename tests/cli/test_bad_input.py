@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 
+import dry_runs
 import pytest
 from support import SMALLEST
 
@@ -201,7 +202,7 @@ def test_an_empty_card_is_no_card(vramwise):
     ],
 )
 def test_what_is_wrong_is_named(vramwise, arguments, expected):
-    assert_refused(vramwise(*arguments), USAGE, expected)
+    assert_refused(vramwise(*arguments, env={"PYTHONPATH": str(dry_runs.WITHOUT_TORCH)}), USAGE, expected)
 
 
 def test_the_last_of_two_values_holds(vramwise):

@@ -68,16 +68,8 @@ def without_torch(env):
     return env | {"PYTHONPATH": os.pathsep.join([str(dry_runs.WITHOUT_TORCH), env.get("PYTHONPATH", "")]).rstrip(":")}
 
 
-def count(runs=1):
-    """A test starts as many dry runs of PyTorch now."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "before the tests").partition(" ")[0]
-    dry_runs.count(test, runs)
-
-
 def environment(cards, ledgers, env=None, machine=None, torch=True):
     """The environment of a program on emulated `cards` (keys of CARDS, or dicts). `torch`: whether it imports it."""
-    if torch:
-        count()
     description = {"cards": [CARDS[c] if isinstance(c, str) else c for c in cards], **(machine or {})}
     full = own_environment() | {
         "LD_PRELOAD": str(emulator()),
@@ -126,5 +118,5 @@ def dryrun(*arguments, torch=True, cwd=None, env=None, timeout=600):
     except json.JSONDecodeError:  # text for people, or an error
         done.report = None
     if torch:
-        count(dry_runs.runs_in(done.report) if done.report else dry_runs.runs_told_of(done.stderr))
+        dry_runs.count_more((dry_runs.runs_in(done.report) if done.report else dry_runs.runs_told_of(done.stderr)) - 1)
     return done

@@ -190,20 +190,33 @@ def test_runs_four_at_once_leave_nothing(writes, tmp_path):
     assert sorted(pathlib.Path("/dev/shm").iterdir()) == shared
 
 
+@pytest.mark.parametrize(
+    ("how", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.sweep)]
+)
 @pytest.mark.usefixtures("dryrun")
-def test_an_interrupted_loop_tells_what_ran(writes, tmp_path):
-    """A loop without data loaders runs as long as it would; Ctrl-C ends it, and what ran is reported."""
+def test_an_interrupted_loop_tells_what_ran(writes, tmp_path, how, code):
+    """A loop without data loaders runs as long as it would; a signal ends it, and what ran is reported. Before it, an
+    optimizer that calls a closure: what it keeps is its own, though forward and backward passes lie between."""
     script = tmp_path / "endless.py"
     script.write_text(
         "import torch\n"
+        "model = torch.nn.Linear(1024, 1024, bias=False).cuda()\n"
+        "batch = torch.zeros(64, 1024, device='cuda')\n"
         "x = torch.zeros(1 << 20, device='cuda', requires_grad=True)\n"
+        "lbfgs = torch.optim.LBFGS(model.parameters(), max_iter=6)\n"
+        "def closure():\n"
+        "    lbfgs.zero_grad()\n"
+        "    loss = model(batch).square().mean()\n"
+        "    loss.backward()\n"
+        "    return loss\n"
+        "for _ in range(2):\n"
+        "    lbfgs.step(closure)\n"
         "optimizer = torch.optim.SGD([x])\n"
         "while True:\n"
         "    x.sum().backward()\n"
         "    optimizer.step()\n"
         "    print('stepped', flush=True)\n"
     )
-    machine.count()
     process = subprocess.Popen(
         [machine.program(), "dryrun", "--json", "--gpu", "rtx-3090", *writes, "--", sys.executable, script],
         env=machine.own_environment(),
@@ -213,12 +226,15 @@ def test_an_interrupted_loop_tells_what_ran(writes, tmp_path):
         preexec_fn=interruptible,
     )
     assert any("stepped" in line for line in process.stderr)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     out, _ = process.communicate(timeout=120)
     report = json.loads(out)
-    assert process.returncode == report["script_exit"] == 130
+    assert process.returncode == report["script_exit"] == code
     assert report["verdict"] == "interrupted"
     assert report["steps"] >= 1
     gpu = report["gpus"][0]
     assert gpu["allocated_peak"]["bytes"] >= 8 << 20
-    assert gpu["at_peak"]["parts_bytes"]["weights"] == 4 << 20, "a tensor that is optimized, though of no module"
+    parts = gpu["at_peak"]["parts_bytes"]
+    assert parts["weights"] == (4 + 4) << 20, "a tensor that is optimized, though of no module"
+    assert parts["optimizer states"] >= 3 * 4 << 20
+    assert parts["inputs"] == 0

@@ -60,6 +60,16 @@ def test_a_spawned_child_has_a_ledger_of_its_own(processes):
     assert all(ledger["unmodelled"] == {} for ledger in processes.ledgers)
 
 
+def test_processes_see_each_others_memory(processes):
+    (before, reserved), (together, reserved_by_child) = processes.result["before"], processes.result["together"]
+    context = 400 << 20
+    assert before == reserved + context
+    assert together == before + reserved_by_child + context
+    assert processes.result["after"] == [before, reserved], "what the child had is free again"
+    most = max(ledger["devices"][0]["together_peak_bytes"] for ledger in processes.ledgers)
+    assert most >= together
+
+
 def test_a_program_without_torch(tmp_path):
     """The driver through ctypes, and a program that does not touch it."""
     command = [machine.PYTHON, str(machine.HERE / "scripts" / "driver_only.py")]

@@ -183,15 +183,18 @@ def test_lag_and_the_context_are_the_users_choice(dryrun, writes):
         assert gpu["device_peak_bytes"] == gpu["reserved_peak"]["bytes"] + 123 * MIB
 
 
-@pytest.mark.parametrize("function", [[], pytest.param(["function"], marks=pytest.mark.sweep)])
-def test_compiled_programs_have_phases_and_see_no_hooks(dryrun, writes, function):
-    command = [sys.executable, machine.HERE / "scripts" / "compiled.py", *function]
+@pytest.mark.parametrize("kind", ["", *(pytest.param(k, marks=pytest.mark.sweep) for k in ("function", "in_place"))])
+def test_compiled_programs_have_phases_and_see_no_hooks(dryrun, writes, kind):
+    command = [sys.executable, machine.HERE / "scripts" / "compiled.py", *([kind] if kind else [])]
     outcome = dryrun("--json", "--gpu", "rtx-3090", *writes, "--", *command)
     assert outcome.returncode == 0, outcome.stderr
     assert "hook" not in outcome.stderr
     assert "graphs 2" in outcome.stderr  # one with gradients, one without
     report = outcome.report
-    expected = ["load", "forward", "backward", "optimizer step"] + (["evaluation"] if not function else [])
-    assert [phase["name"] for phase in report["gpus"][0]["phases"]] == expected
+    expected = ["load", "forward", "backward", "optimizer step"] + (["evaluation"] if kind != "function" else [])
+    phases = {phase["name"]: phase["allocated_peak"]["bytes"] for phase in report["gpus"][0]["phases"]}
+    assert list(phases) == expected
+    if not kind:  # the module without its compiled wrapper, with a batch that nothing else has
+        assert phases["forward"] < 8192 * 1024 * 4 < phases["evaluation"]
     parts = report["gpus"][0]["at_peak"]["parts_bytes"]
     assert parts["weights"] == 2 * 2 * 256 * 1024 * 4 + 2 * (1024 + 256) * 4

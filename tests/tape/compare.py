@@ -51,7 +51,6 @@ def values_environment():
 
 
 def from_torch(cases, card, python=sys.executable, env=None, script="torch_side.py"):
-    machine.count()
     facts = {**machine.CARDS[card], "total_bytes": 1 << 40, "nvml_total_bytes": 1 << 40}
     with tempfile.TemporaryDirectory() as folder:
         emulator = machine.emulator()

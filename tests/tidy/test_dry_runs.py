@@ -8,25 +8,64 @@ import dry_runs
 import pytest
 
 
-@pytest.mark.parametrize(
-    ("runs", "marks", "code"),
-    [(dry_runs.MOST, "not sweep", 0), (dry_runs.MOST + 1, "not sweep", 1), (dry_runs.MOST + 1, "", 0)],
-)
-def test_too_many_dry_runs_fail_the_session(tmp_path, runs, marks, code):
-    (tmp_path / "test_it.py").write_text(f"import dry_runs\ndef test_it(): dry_runs.count('it', {runs})\n")
-    folder = os.path.dirname(dry_runs.__file__)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "dry_runs", "-m", marks, str(tmp_path)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": folder, "PYTEST_ADDOPTS": ""},
+def session(folder, text, *arguments):
+    (folder / "test_it.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "dry_runs", *arguments, str(folder)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.path.dirname(dry_runs.__file__), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("runs", "mark", "code"), [(dry_runs.MOST, "", 0), (dry_runs.MOST + 1, "", 1), (dry_runs.MOST + 1, "sweep", 0)]
+)
+def test_too_many_dry_runs_fail_the_session(tmp_path, runs, mark, code):
+    marked = f"import dry_runs, pytest\n@pytest.mark.{mark or 'slow'}\n"
+    done = session(tmp_path, f"{marked}def test_it(): dry_runs.count('it', {runs})\n")
     assert done.returncode == code, done.stdout + done.stderr
     assert f"{runs} dry runs" in done.stdout
     assert ("FAILED: more than" in done.stdout) == bool(code)
+
+
+def test_each_start_is_seen_however_it_is_made(tmp_path):
+    """One that is not waited for, one that is not done in time, and an environment that was already there."""
+    text = (
+        "import os, subprocess, pytest\n"
+        "environment = {**os.environ, 'VRAMWISE_X': 'libvramwise_emulator'}\n"
+        "on_cards = {**os.environ, 'LD_PRELOAD': 'libvramwise_emulator.so'}\n"
+        "def test_it():\n"
+        "    subprocess.run(['true'], env=environment)\n"
+        "    subprocess.Popen(['true'], env=on_cards, stderr=subprocess.DEVNULL).wait()\n"
+        "    with pytest.raises(subprocess.TimeoutExpired):\n"
+        "        subprocess.run(['sleep', '9'], env=on_cards, timeout=0.1, stderr=subprocess.DEVNULL)\n"
+        "def test_that():\n"
+        "    os.environ['LD_PRELOAD'] = on_cards['LD_PRELOAD']\n"
+        "    os.system('true 2> /dev/null')\n"
+    )
+    done = session(tmp_path, text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 dry runs" in done.stdout
+    assert "2  test_it.py::test_it" in done.stdout
+
+
+def test_what_is_without_torch_does_not_count():
+    on_cards = {"LD_PRELOAD": "/lib/libvramwise_emulator.so"}
+    without = {"PYTHONPATH": f"{dry_runs.WITHOUT_TORCH}:/other"}
+    dryrun = ["/bin/vramwise", "dryrun", "--gpu", "rtx-3090", "--", "python"]
+    assert dry_runs.starts_one(["python", "a.py"], on_cards)
+    assert not dry_runs.starts_one(["python", "a.py"], {})
+    assert not dry_runs.starts_one(["python", "a.py"], {**on_cards, **without})
+    assert dry_runs.starts_one(["python", "-I", "a.py"], {**on_cards, **without}), "it looks at no PYTHONPATH"
+    assert dry_runs.starts_one(dryrun, {})
+    assert dry_runs.starts_one(["sh", "-c", " ".join(dryrun)], {})
+    assert not dry_runs.starts_one(dryrun, without)
+    assert dry_runs.starts_one(["vramwise", "plan", "--gpu", "rtx-3090", "--verify"], {})
+    assert not dry_runs.starts_one(["vramwise", "plan", "--gpu", "rtx-3090"], {})
 
 
 def test_runs_are_counted_by_what_was_printed():

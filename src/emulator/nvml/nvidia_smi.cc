@@ -1,7 +1,6 @@
 // nvidia-smi of a dry run, for programs that ask it instead of NVML: -L, --query-gpu=…
-// --format=csv[,noheader][,nounits], both with -i. Each process has its own ledger of the emulated cards, so
-// memory.used is what other processes were said to hold, not what the program does. Fields that are not known read
-// "[N/A]", as on cards that have no such sensor.
+// --format=csv[,noheader][,nounits], both with -i. Fields that are not known read "[N/A]", as on cards that have no
+// such sensor.
 #include <dlfcn.h>
 
 #include <cstdio>

@@ -85,15 +85,16 @@ DeviceLedger* ledger_of(Machine& machine, int index) {
   return nullptr;
 }
 
+/// What other processes hold of a card, those of this run and those beyond it.
 Bytes other_of(Machine& machine, const CardSpec& card, int index) {
   const DeviceLedger* ledger = ledger_of(machine, index);
-  return ledger == nullptr ? card.other : ledger->other();
+  return (ledger == nullptr ? card.other : ledger->other()) + machine.neighbours(index);
 }
 
 /// What this process and others hold of a card.
 Bytes used_of(Machine& machine, const CardSpec& card, int index) {
   const DeviceLedger* ledger = ledger_of(machine, index);
-  return ledger == nullptr ? card.other : ledger->live() + ledger->other();
+  return other_of(machine, card, index) + (ledger == nullptr ? Bytes(0) : ledger->live());
 }
 
 MemoryInfo2 memory_of(Machine& machine, const CardSpec& card, int index) {

@@ -4,12 +4,18 @@
 namespace vramwise::emulator {
 
 Bytes DeviceLedger::free() const {
-  const Bytes left = capacity_ - other_ - live_;
+  const Bytes left = capacity_ - other_ - neighbours() - live_;
   return left < Bytes(0) ? Bytes(0) : left;
 }
 
+Bytes DeviceLedger::neighbours() const { return shared_.cards ? shared_.cards->others(shared_.card) : Bytes(0); }
+
+Bytes DeviceLedger::together_peak() const { return shared_.cards ? shared_.cards->peak(shared_.card) : Bytes(0); }
+
 bool DeviceLedger::add(Bytes size, Moment when) {
-  if (size > free()) {
+  const Bytes most = capacity_ - other_;
+  const Bytes wanted = live_ + size;
+  if (shared_.cards ? !shared_.cards->hold(shared_.card, wanted, most) : wanted > most) {
     events_.push_back({size, free(), when});
     return false;
   }
@@ -30,6 +36,7 @@ bool DeviceLedger::take(Bytes size, Moment when) {
 void DeviceLedger::give_back(Bytes size) {
   live_ -= size.rounded_up(kGranule);
   VRAMWISE_CHECK(live_ >= context_);
+  if (shared_.cards) shared_.cards->hold(shared_.card, live_, capacity_);
 }
 
 bool DeviceLedger::open_context(Bytes size, Moment when) {

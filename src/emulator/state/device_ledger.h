@@ -1,10 +1,12 @@
-// The memory of one card, in the granules in which the driver hands it out. Knows sizes only, no addresses.
+// The memory of one card, in the granules in which the driver hands it out, as one process sees it. Knows sizes only,
+// no addresses.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "base/bytes.h"
+#include "emulator/state/shared_cards.h"
 
 namespace vramwise::emulator {
 
@@ -25,8 +27,10 @@ struct OutOfMemoryEvent {
 
 class DeviceLedger {
  public:
-  /// `capacity`: all memory of the card; `other`: what other processes hold of it.
+  /// `capacity`: all memory of the card; `other`: what processes beyond this run hold of it.
   DeviceLedger(Bytes capacity, Bytes other) : capacity_(capacity), other_(other) {}
+  /// From now on, other processes of this run are seen too. Before anything is taken.
+  void share(SharedCard card) { shared_ = card; }
 
   /// Takes `size`, rounded up to granules. False, with the event kept, if the card has not got it.
   bool take(Bytes size, Moment when);
@@ -45,6 +49,10 @@ class DeviceLedger {
   Moment peak_moment() const { return peak_moment_; }
   Bytes context() const { return context_; }
   Bytes other() const { return other_; }
+  /// What other processes of this run hold at this moment.
+  Bytes neighbours() const;
+  /// The most that the processes of this run held at once; 0 where they are not seen.
+  Bytes together_peak() const;
   /// What cudaMemGetInfo calls free; never negative.
   Bytes free() const;
   std::int64_t allocations() const { return allocations_; }
@@ -55,6 +63,7 @@ class DeviceLedger {
 
   Bytes capacity_;
   Bytes other_;
+  SharedCard shared_;
   Bytes context_;
   Bytes live_;
   Bytes peak_;

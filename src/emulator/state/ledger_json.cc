@@ -17,6 +17,7 @@ Json moment_json(const Moment& moment) {
 Json device_json(const Machine& machine, int device) {
   const CardSpec& card = machine.card(device);
   const DeviceLedger& ledger = machine.memory().ledgers()[static_cast<std::size_t>(device)];
+  const Bytes together = ledger.together_peak();
   Json events = Json::array();
   for (const auto& event : ledger.out_of_memory_events()) {
     events.push_back({{"requested_bytes", event.requested.count()},
@@ -34,6 +35,7 @@ Json device_json(const Machine& machine, int device) {
           {"communicator_peak_bytes", machine.communicator_peak(device).count()},
           {"peak_bytes", ledger.peak().count()},
           {"peak_when", moment_json(ledger.peak_moment())},
+          {"together_peak_bytes", together == Bytes(0) ? Json(nullptr) : Json(together.count())},
           {"live_bytes", ledger.live().count()},
           {"allocations", ledger.allocations()},
           {"out_of_memory", std::move(events)}};

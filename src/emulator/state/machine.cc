@@ -38,6 +38,12 @@ Machine::Machine(MachineSpec spec, const char* visible)
   }
 }
 
+void Machine::share(std::unique_ptr<SharedCards> cards) {
+  shared_ = std::move(cards);
+  for (int device = 0; device < device_count(); ++device)
+    memory_.ledger(device).share({.cards = shared_.get(), .card = physical_index(device)});
+}
+
 bool Machine::open_context(int device) {
   if (has_context(device)) return true;
   if (!memory_.ledger(device).open_context(card(device).context, next_moment())) return false;

@@ -15,6 +15,7 @@
 #include "emulator/state/memory.h"
 #include "emulator/state/modules.h"
 #include "emulator/state/recorder.h"
+#include "emulator/state/shared_cards.h"
 
 namespace vramwise::emulator {
 
@@ -39,6 +40,11 @@ struct Context {
 class Machine {
  public:
   Machine(MachineSpec spec, const char* visible);
+
+  /// Cards that other processes of this run use too. Before anything is taken.
+  void share(std::unique_ptr<SharedCards> cards);
+  /// What other processes of this run hold of a card, by its place among all cards.
+  Bytes neighbours(int physical_index) { return shared_ ? shared_->others(physical_index) : Bytes(0); }
 
   int device_count() const { return static_cast<int>(cards_.size()); }
   bool has_device(int device) const { return device >= 0 && device < device_count(); }
@@ -105,6 +111,7 @@ class Machine {
   std::vector<CardSpec> cards_;
   std::vector<Context> contexts_;
   std::vector<bool> open_;
+  std::unique_ptr<SharedCards> shared_;  ///< null: this process is by itself
   Memory memory_;
   struct Communicators {
     Bytes live;

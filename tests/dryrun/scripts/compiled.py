@@ -1,4 +1,5 @@
-"""Trains a compiled module and evaluates it; any argument compiles a function instead, with the module in it."""
+"""Trains a compiled module and evaluates it, compiled and as it is. Arguments: `function` compiles a function with the
+module in it, `in_place` the module itself, whose evaluation is compiled then."""
 
 import sys
 
@@ -17,10 +18,13 @@ class Block(nn.Module):
 
 model = nn.Sequential(Block(), Block()).cuda()
 optimizer = torch.optim.SGD(model.parameters())
-if len(sys.argv) > 1:
+kind = sys.argv[1] if len(sys.argv) > 1 else ""
+if kind == "function":
     loss = torch.compile(lambda x: model(x).square().mean())
 else:
-    compiled = torch.compile(model)
+    compiled = model if kind == "in_place" else torch.compile(model, fullgraph=True)
+    if kind == "in_place":
+        model.compile(fullgraph=True)
 
     def loss(x):
         return compiled(x).square().mean()
@@ -32,4 +36,6 @@ for _ in range(2):
     optimizer.zero_grad()
 with torch.no_grad():
     loss(torch.randn(64, 256, device="cuda"))
+    if not kind:
+        model(torch.randn(8192, 256, device="cuda"))
 print("graphs", torch._dynamo.utils.counters["stats"]["unique_graphs"])

@@ -18,8 +18,14 @@ def steps(count=2):
     return torch.cuda.max_memory_allocated()
 
 
+def used():
+    """Of the card, by whomever; and by this process's PyTorch."""
+    free, total = torch.cuda.mem_get_info()
+    return total - free, torch.cuda.memory_reserved()
+
+
 def child(queue):
-    queue.put(steps())
+    queue.put((steps(), used()))
 
 
 def forked():
@@ -41,9 +47,9 @@ def spawned():
     queue = context.SimpleQueue()
     process = context.Process(target=child, args=(queue,))
     process.start()
-    peak = queue.get()
+    found = queue.get()
     process.join()
-    return peak
+    return found
 
 
 def in_threads():
@@ -80,7 +86,9 @@ if __name__ == "__main__":
 import torch  # noqa: E402  (the child above starts before any torch)
 
 if __name__ == "__main__":
-    found = {"quiet": [quiet.stdout, quiet.stderr], "peak": steps(), "forked": forked(), "child": spawned()}
+    found = {"quiet": [quiet.stdout, quiet.stderr], "peak": steps(), "forked": forked(), "before": used()}
+    found["child"], found["together"] = spawned()
+    found["after"] = used()
     in_threads()
     print(json.dumps(found), flush=True)
     leave_a_thread_behind()

@@ -4,6 +4,7 @@ A stretch's own peak needs the counters' peaks to be reset when it begins. The p
 is remembered and put back into every answer that it gets.
 """
 
+import ctypes
 import threading
 import time
 
@@ -22,6 +23,8 @@ class Counters:
         core._cuda_memoryStats = lambda device: self._as_if_not_reset(device, self._read(device))
         core._cuda_resetPeakMemoryStats = self._reset_by_program
         self.before_reset = lambda: None  # called before the program resets the peaks
+        self._held = ctypes.CDLL(None).vramwise_emulator_held  # what this process holds, without what others do
+        self._held.restype = ctypes.c_longlong
         self._forgotten = {}  # device: [retries, errors] that the program reset
         forget = core._cuda_resetAccumulatedMemoryStats
         core._cuda_resetAccumulatedMemoryStats = lambda device: self._forget(device, forget)
@@ -69,13 +72,12 @@ class Counters:
         taken = {}
         for device in filter(covers, self.devices()):
             stats = self._read(device)
-            if not stats or not stats["reserved_bytes"]["all"]["peak"]:
+            if not stats or not (stats["reserved_bytes"]["all"]["peak"] or stats["num_ooms"]):
                 continue
             for name, counter in _counters(stats):
                 self._before[device, name] = max(self._before.get((device, name), 0), counter["peak"])
             allocated, reserved = (stats[key]["all"] for key in _POOLED)
-            free, total = self.torch.cuda.mem_get_info(device)
-            outside = total - free - reserved["current"]
+            outside = self._held(device) - reserved["current"]
             taken[device] = (
                 allocated["peak"],
                 reserved["peak"],

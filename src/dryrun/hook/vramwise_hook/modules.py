@@ -4,6 +4,7 @@ Hooks on all modules would be seen by torch.compile, which then compiles other c
 compiles for the first time; from then on the outermost modules that were seen have hooks of their own.
 """
 
+import functools
 import weakref
 
 from .counters import now
@@ -28,6 +29,32 @@ class Modules:
             module.register_module_forward_pre_hook(self._enter),
             module.register_module_forward_hook(self._leave, always_call=True),
         ]
+
+    @harmless
+    def follow_compiling_in_place(self):
+        """module.compile() puts compiled code behind the module's own call, hooks and all."""
+        module_class = self.torch.nn.Module
+        original = module_class.compile
+
+        @functools.wraps(original)
+        def compile_in_place(module, *arguments, **options):
+            original(module, *arguments, **options)
+            compiled = module._compiled_call_impl
+
+            def call(*arguments, **options):
+                self._begin_compiled_in_place(module)
+                return compiled(*arguments, **options)
+
+            module._compiled_call_impl = call
+
+        module_class.compile = compile_in_place
+
+    @harmless
+    def _begin_compiled_in_place(self, module):
+        if self.compiling() or (id(module) in self.index and module not in self.roots):  # part of another
+            return
+        if training := self.trainings.here(lambda: self._cards(module)):
+            self._begin_root(training, module)
 
     def _let_go(self):
         for handle in self.handles:
@@ -68,6 +95,8 @@ class Modules:
         for root in list(self.roots):
             if not isinstance(root, self.torch.jit.ScriptModule):
                 root.register_forward_pre_hook(self._enter_root)
+            if isinstance(root, compiled):  # what is in it may be called without it: an evaluation that is not compiled
+                root._orig_mod.register_forward_pre_hook(self._enter_root)
         for training in self.trainings.all():
             training.stack.clear()
             self._mark(training, -1)

@@ -1,7 +1,8 @@
 """Which phase a program is in: load, forward, backward, optimizer step, evaluation, checkpoint save.
 
 What happens after a backward pass, an optimizer step or a save belongs to whatever begins next: clipping to the
-optimizer step, the next batch to the next forward pass. What follows a forward pass or an evaluation belongs to it.
+optimizer step, the next batch to the next forward pass. What follows a forward pass or an evaluation belongs to it;
+what follows a backward pass within an optimizer's step (LBFGS and its closure), to that step.
 
 A program trains in one thread, whichever that is; `threads.py` tells whose phase a call is.
 """
@@ -25,6 +26,7 @@ class Training:
         self.name, self.since, self.steps, self.backwards = LOAD, now(), 0, 0
         self.steps_of = {}  # id of an optimizer: its steps. A program with two takes both in one step.
         self.depth = {BACKWARD: 0, SAVE: 0}
+        self.stepping = []  # ids of the optimizers whose step() is being called: those with a closure go on after it
         self.stack = []  # numbers of the modules that are being called
         self.calls = array("q")  # pairs: time, number of the module that runs from then on (-1: none)
         self.follows_calls = True  # False: what follows a step is a forward pass, as nothing tells
@@ -34,7 +36,7 @@ class Training:
 
     def is_busy(self):
         """In the middle of something that ends in the same thread."""
-        return bool(self.stack) or any(self.depth.values()) or self.name == OPTIMIZER
+        return bool(self.stack or self.stepping) or any(self.depth.values())
 
     @harmless
     def begin(self, name):
@@ -49,6 +51,19 @@ class Training:
         if self.name is not None:
             self.close()
             self.name = None
+
+    def begin_step(self, optimizer):
+        if id(optimizer) in self.stepping:  # that step ended by an exception
+            del self.stepping[self.stepping.index(id(optimizer)) :]
+        self.stepping.append(id(optimizer))
+        self.begin(OPTIMIZER)
+
+    def end_step(self, optimizer):
+        self.end()
+        if id(optimizer) in self.stepping:
+            del self.stepping[self.stepping.index(id(optimizer)) :]
+        if self.stepping:  # of an optimizer that wraps another
+            self.begin(OPTIMIZER)
 
     def count_step(self, optimizer):
         self.steps_of[id(optimizer)] = self.steps_of.get(id(optimizer), 0) + 1

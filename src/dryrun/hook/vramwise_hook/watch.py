@@ -6,7 +6,7 @@ import functools
 import json
 import os
 
-from . import history, imports, trainers, values
+from . import history, imports, terminated, trainers, values
 from .counters import Counters
 from .harmless import harmless
 from .loaders import Loaders
@@ -23,6 +23,7 @@ def install(torch):
     for part in (watch.follow_modules, watch.follow_steps, watch.follow_saving, watch.record, watch.end_loaders):
         part()
     atexit.register(watch.write)
+    terminated.follow(watch.write)
 
 
 class Watch:
@@ -42,6 +43,7 @@ class Watch:
     @harmless
     def follow_modules(self):
         self.modules.install()
+        self.modules.follow_compiling_in_place()
         imports.after("torch._dynamo.callback", self._follow_compiling)
         imports.after("torch._dynamo.eval_frame", self.modules.follow_compiling)
 
@@ -103,7 +105,9 @@ class Watch:
                 return original(*arguments, **options)
             finally:
                 training.depth[phase] -= 1
-                if before != BACKWARD:
+                if training.stepping:
+                    training.begin(OPTIMIZER)
+                elif before != BACKWARD:
                     training.end()
 
         setattr(owner, name, followed)
@@ -111,13 +115,13 @@ class Watch:
     def _before_step(self, optimizer):
         if training := self.trainings.here(lambda: cards_of(list(parameters_of(optimizer))), steps=True):
             self.tensors.note_gradients(optimizer, training.steps)
-            training.begin(OPTIMIZER)
+            training.begin_step(optimizer)
 
     def _after_step(self, optimizer):
         training = self.trainings.of_this_thread()
         if self.trainings.is_in(training):
             self.tensors.note_states(optimizer, training.steps)
-            training.end()
+            training.end_step(optimizer)
             training.count_step(optimizer)
             if not training.follows_calls:
                 training.begin(FORWARD)
