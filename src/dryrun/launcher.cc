@@ -38,7 +38,7 @@ const DryRunGpu* fullest(const DryRun& run) {
 
 /// A rank that was asked for and is not what ran is said, or the report would pass for that rank's.
 void note_what_ran(const RankChoice& choice, std::int64_t asked, DryRun& run) {
-  if (run.verdict == DryRunVerdict::kInterrupted) return;
+  if (run.verdict == DryRunVerdict::kInterrupted || run.verdict == DryRunVerdict::kScriptFailed) return;
   const std::string flag = choice.all ? "--rank all" : fmt::format("--rank {}", asked);
   if (!run.rank) {
     if (choice.all || asked > 0) {

@@ -139,7 +139,8 @@ std::string verdict_line(const DryRun& run) {
             "There is no answer: {} that used CUDA ended without telling what it took (killed, or _exit).\n",
             counted(run.lost_processes, "process"));
       }
-      return "There is no answer: the program called what is not modelled (see above).\n";
+      return "There is no answer: the program called what is not modelled (see above). What that would have taken is "
+             "missing in the figures.\n";
     case DryRunVerdict::kNoCuda:
       return "No process used CUDA, so there is nothing to report.\n";
     case DryRunVerdict::kInterrupted:

@@ -101,6 +101,22 @@ TEST(History, PlacesAreThoseOfTheProgram) {
   EXPECT_TRUE(place(1).recomputes);
 }
 
+TEST(History, WhatAModuleTakesBelowDataParallelismIsItsOwn) {
+  const char* ddp = "/x/torch/nn/parallel/distributed.py";
+  const char* fsdp = "/x/torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py";
+  const auto communicates = [](const Json& frames) {
+    Snapshot snapshot;
+    snapshot.allocate(4096, 512, frames);
+    const MemoryHistory history = snapshot.read();
+    return history.places.at(history.devices.at(0).blocks.at(0).place).communicates;
+  };
+  EXPECT_TRUE(communicates({frame(ddp, 800, "__init__"), frame("/u/train.py", 9)}));
+  EXPECT_TRUE(communicates({frame(fsdp, 300), frame("/x/torch/nn/modules/module.py", 1), frame("/u/train.py", 9)}));
+  EXPECT_FALSE(communicates({frame("/x/torch/nn/modules/linear.py", 5), frame("/x/torch/nn/modules/module.py", 1),
+                             frame(ddp, 900, "forward"), frame("/u/train.py", 9)}));
+  EXPECT_FALSE(communicates({frame("/x/torch/nn/functional.py", 5), frame("/u/model.py", 3), frame(ddp, 900)}));
+}
+
 TEST(History, RefusesAnotherForm) {
   const auto data = parse_plain_json(R"({"segments": []})", "snapshot");
   ASSERT_TRUE(data.ok());

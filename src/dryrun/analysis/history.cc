@@ -43,15 +43,22 @@ std::string line_text(std::string_view file, std::int64_t line) {
   return name + ":" + std::to_string(line);
 }
 
+bool is_of_data_parallelism(std::string_view file) {
+  for (const char* part : {"/fsdp/", "nn/parallel/distributed", "/_composable/"}) {
+    if (file.find(part) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
 SourcePlace place_of(const PlainValue& frames) {
   SourcePlace place;
+  bool in_module = false;  // that data parallelism calls: what it takes is its own
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const PlainValue frame = frames.item(i);
     const std::string_view file = frame.text_of("filename").value_or("");
     if (file.find("torch/utils/checkpoint") != std::string_view::npos) place.recomputes = true;
-    for (const char* part : {"/fsdp/", "nn/parallel/distributed", "/_composable/"}) {
-      if (file.find(part) != std::string_view::npos) place.communicates = true;
-    }
+    if (!in_module && is_of_data_parallelism(file)) place.communicates = true;
+    in_module = in_module || !is_of_torch(file) || file.find("torch/nn/modules/") != std::string_view::npos;
     const std::int64_t line = frame.integer_of("line").value_or(0);
     if (place.line.empty() && !is_of_torch(file)) {
       place.line = line_text(file, line);

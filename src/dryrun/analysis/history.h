@@ -19,7 +19,7 @@ struct SourcePlace {
   std::string user_line;    ///< the innermost one outside of all installed packages; may be the same
   std::string function;     ///< in which `line` is
   bool recomputes = false;  ///< below torch.utils.checkpoint
-  bool communicates = false;  ///< below PyTorch's data parallelism (FSDP, DDP)
+  bool communicates = false;  ///< taken by PyTorch's data parallelism (FSDP, DDP), not by a module that it calls
 };
 
 /// A piece of memory from its allocation to its release. Times are microseconds since 1970.
