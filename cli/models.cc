@@ -35,7 +35,7 @@ Outcome models(const Options& options) {
       const Json config = Json::parse(model.config);
       list.push_back({{"name", name}, {"parameters", model.parameters}, {"config", config}});
       text += fmt::format("{:<52} {:>8}  {}\n", name, format_count(model.parameters),
-                          config.at("model_type").get<std::string>());
+                          config.at(config.contains("model_type") ? "model_type" : "_class_name").get<std::string>());
     }
   }
   if (options.as_json) {

@@ -38,7 +38,7 @@ LORA_TARGETS = {
     **{family: [["q_proj", "v_proj"], GATED] for family in GATED_MODELS},
 }
 # What cuDNN takes for the convolutions of these is only estimated.
-OF_IMAGES = ("clip", "resnet", "vit")
+OF_IMAGES = ("clip", "resnet", "unet", "vit")
 PRECISIONS = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
 MOST_TOKENS = 32768
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layer")
@@ -58,7 +58,8 @@ OPTIMIZERS = [
 
 def _shape(rng, largest, only):
     """A family, and a model of it; now and then with fewer layers or another vocabulary, as people make them."""
-    possible = [shape for shape in SHAPES if shape[2] <= largest and shape[1]["model_type"] not in OF_IMAGES]
+    texts = [shape for shape in SHAPES if shape[1].get("model_type", "unet") not in OF_IMAGES]
+    possible = [shape for shape in texts if shape[2] <= largest]
     families = {config["model_type"] for _, config, _ in possible}
     family = rng.choice(sorted(families & set(only) if only else families))
     name, config, _ = rng.choice([shape for shape in possible if shape[1]["model_type"] == family])

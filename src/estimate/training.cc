@@ -154,6 +154,7 @@ const char* training_phase_name(TrainingPhase phase) {
 Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSettings& settings,
                                      const tape::Hardware& hardware) {
   VRAMWISE_RETURN_IF_ERROR(check_training(model, settings));
+  VRAMWISE_RETURN_IF_ERROR(check_card(model, settings, hardware));
   TrainingTrace trace;
   Tape tape(hardware);
   Run run(tape, model, settings);

@@ -54,11 +54,25 @@ Status check_lora(const ModelConfig& model, const TrainingSettings& settings) {
 Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
   VRAMWISE_RETURN_IF_ERROR(check_sizes(settings));
   VRAMWISE_RETURN_IF_ERROR(check_lora(model, settings));
+  if (settings.attention == Attention::kEager && !model.architecture.has_eager)
+    return not_modelled(fmt::format("eager attention of {} is not modelled", model.model_type));
+  if (settings.checkpointed_layers > 0 && settings.checkpointed_layers < kAllLayers &&
+      !model.architecture.takes_layers_to_checkpoint)
+    return not_modelled(fmt::format("checkpointing of some layers of {} is not modelled", model.model_type));
   if (settings.precision == TrainingPrecision::kFp16 && !model.architecture.takes_fp16_weights)
     return incomplete(fmt::format("{} with float16 weights is not modelled", model.model_type),
                       "bf16 and fp16-mixed are; `vramwise dryrun` measures it");
   if (settings.optimizer == TrainingOptimizer::kMuon && settings.precision == TrainingPrecision::kFp16Mixed)
     return not_modelled("Muon with a GradScaler is not modelled");
+  return Done{};
+}
+
+Status check_card(const ModelConfig& model, const TrainingSettings& settings, const tape::Hardware& card) {
+  const bool is_bf16 =
+      settings.precision == TrainingPrecision::kBf16 || settings.precision == TrainingPrecision::kBf16Mixed;
+  if (is_bf16 && card.capability < 80 && model.architecture.takes.image_size > 0)
+    return incomplete("convolutions in bfloat16 on a card of compute capability below 8.0 are not modelled",
+                      "cuDNN has none; --precision fp16-mixed is modelled, `vramwise dryrun` measures");
   return Done{};
 }
 

@@ -7,5 +7,7 @@ namespace vramwise {
 
 /// Errors: settings that are none, whose products leave 64 bits, or whose combination is not modelled.
 Status check_training(const ModelConfig& model, const TrainingSettings& settings);
+/// Errors: what is not modelled on this card only.
+Status check_card(const ModelConfig& model, const TrainingSettings& settings, const tape::Hardware& card);
 
 }  // namespace vramwise

@@ -20,12 +20,14 @@ struct BatchKind {
 
 struct Architecture {
   int layers = 0;
-  std::int64_t max_positions = 0;  ///< tokens that the model is made for; 0: config.json doesn't say
-  bool has_sdpa = true;            ///< transformers takes eager attention by default where it is not there
-  bool takes_lora = true;          ///< whether the layers that LoRA adapts are torch.nn.Linear
-  bool takes_4bit = false;         ///< whether `quantization` is known to its layers
-  bool takes_fp16_weights = true;  ///< whether what it does in float16 is modelled
-  bool takes_checkpoints = true;   ///< whether gradient_checkpointing_enable() works
+  std::int64_t max_positions = 0;          ///< tokens that the model is made for; 0: config.json doesn't say
+  bool has_sdpa = true;                    ///< transformers takes eager attention by default where it is not there
+  bool has_eager = true;                   ///< whether its library has attention of plain operators
+  bool takes_lora = true;                  ///< whether the layers that LoRA adapts are torch.nn.Linear
+  bool takes_4bit = false;                 ///< whether `quantization` is known to its layers
+  bool takes_fp16_weights = true;          ///< whether what it does in float16 is modelled
+  bool takes_checkpoints = true;           ///< whether gradient_checkpointing_enable() works
+  bool takes_layers_to_checkpoint = true;  ///< whether the first K layers alone may be checkpointed
   BatchKind takes{};
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.
   std::function<std::unique_ptr<Model>(tape::Tape&, DType, const ForwardOptions&)> make;

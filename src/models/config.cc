@@ -20,7 +20,8 @@ std::optional<DType> dtype_named(const std::string& name) {
 
 ModelConfig read(ConfigReader& reader) {
   ModelConfig config;
-  config.model_type = reader.text("model_type", "");
+  config.model_type =
+      reader.text(reader.has("model_type") ? "model_type" : "_class_name", "");  // diffusers has the latter
   if (reader.error()) return config;
   const ReadArchitecture read_architecture = find_architecture(config.model_type);
   if (read_architecture == nullptr) {

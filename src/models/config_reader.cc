@@ -49,6 +49,16 @@ ConfigReader ConfigReader::inner(const char* key) const {
   return ConfigReader(found != json_.end() && found->is_object() ? *found : kEmpty);
 }
 
+std::vector<std::int64_t> ConfigReader::for_each(const char* key, std::int64_t fallback, std::size_t count) {
+  const auto found = json_.find(key);
+  if (found == json_.end() || !found->is_array())
+    return std::vector<std::int64_t>(count, dimension(key, fallback, kMostLayers));
+  std::vector<std::int64_t> list = dimensions(key, {}, kMostLayers);
+  if (list.size() == count) return list;
+  fail(usage_error(fmt::format("{} has {} entries; it must have {}", key, list.size(), count)));
+  return std::vector<std::int64_t>(count, fallback);
+}
+
 std::int64_t ConfigReader::entries(const char* key) const {
   const auto found = json_.find(key);
   return found != json_.end() && found->is_object() ? static_cast<std::int64_t>(found->size()) : 0;

@@ -40,6 +40,8 @@ class ConfigReader {
   }
   /// A list of dimensions, each up to `most`; the fallback where there is none.
   std::vector<std::int64_t> dimensions(const char* key, const std::vector<std::int64_t>& fallback, std::int64_t most);
+  /// `count` dimensions: a list of so many, or one number for all of them.
+  std::vector<std::int64_t> for_each(const char* key, std::int64_t fallback, std::size_t count);
   /// How many entries the object at `key` has; 0 where there is none.
   std::int64_t entries(const char* key) const;
   /// The first of "architectures", a class of transformers; empty where the file doesn't say.

@@ -15,6 +15,7 @@
 #include "models/decoders/opt.h"
 #include "models/decoders/phi.h"
 #include "models/decoders/starcoder2.h"
+#include "models/diffusion/unet.h"
 #include "models/encoder_decoders/t5.h"
 #include "models/encoders/bert.h"
 #include "models/vision/clip.h"
@@ -31,6 +32,7 @@ struct Entry {
 
 // clang-format off: one a line
 constexpr Entry kArchitectures[] = {
+    {"UNet2DConditionModel", read_unet},
     {"bert", read_bert},
     {"cohere", read_cohere},
     {"gemma", read_gemma},

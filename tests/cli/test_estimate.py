@@ -121,6 +121,22 @@ def test_a_target_has_a_length_of_its_own(vramwise):
     assert vramwise("estimate", "--model", "gpt2", "--gpu", "rtx-3090", "--target_len", "64").returncode == 2
 
 
+def test_a_unet_is_estimated_by_the_size_of_its_latents(vramwise):
+    def run(*words):
+        return vramwise("estimate", "--model", "stable-diffusion-v1-5", "--gpu", "rtx-3090", *words)
+
+    found = json.loads(run("--json").stdout)
+    assert found["parameters"] == 859520964
+    assert "77" in [each["value"] for each in found["inputs"] if each["name"] == "tokens a sequence"]
+    larger = json.loads(run("--json", "--image_size", "96").stdout)
+    assert larger["allocated_bytes"] > found["allocated_bytes"]
+    assert run("--attention", "eager").returncode == 5
+    assert run("--gradient_checkpointing", "2").returncode == 5
+    turing = vramwise("estimate", "--model", "stable-diffusion-v1-5", "--gpu", "t4", "--precision", "bf16")
+    assert turing.returncode == 5
+    assert "fp16-mixed" in turing.stderr
+
+
 def test_float16_weights_of_t5_are_refused(vramwise):
     run = vramwise("estimate", "--model", "google-t5/t5-small", "--gpu", "rtx-3090", "--precision", "fp16")
     assert run.returncode == 5

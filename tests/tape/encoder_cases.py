@@ -1,5 +1,7 @@
 """Random small encoders, encoder-decoders and models of images, and what a batch of theirs has."""
 
+import importlib.util
+
 FAMILIES = {}
 INPUTS = {}  # by family: (rng, run) -> what is added to the run: sizes of its batch, and the tensors of one
 
@@ -92,6 +94,33 @@ def t5(rng):
     }
 
 
+def unet(rng):
+    """Stable Diffusion's kinds of levels, with and without the embeddings of XL."""
+    levels = rng.randint(2, 3)
+    widths = [32 * rng.randint(1, 3) for _ in range(levels)]
+    attends = [rng.random() < 0.7 for _ in range(levels)]
+    config = {
+        "_class_name": "UNet2DConditionModel",
+        "sample_size": 4 * rng.randint(2, 8),
+        "block_out_channels": widths,
+        "layers_per_block": rng.randint(1, 2),
+        "down_block_types": [("CrossAttn" if each else "") + "DownBlock2D" for each in attends],
+        "up_block_types": [("CrossAttn" if each else "") + "UpBlock2D" for each in reversed(attends)],
+        "cross_attention_dim": rng.choice([24, 64, 96]),
+        "attention_head_dim": rng.choice([2, 4, [rng.choice([1, 2, 4]) for _ in widths]]),
+        "transformer_layers_per_block": rng.choice([1, 1, [rng.randint(1, 2) for _ in widths]]),
+        "use_linear_projection": rng.random() < 0.5,
+    }
+    if rng.random() < 0.4:
+        added = {"addition_embed_type": "text_time", "addition_time_embed_dim": 16}
+        config |= {**added, "projection_class_embeddings_input_dim": 6 * 16 + rng.choice([32, 80])}
+    return config
+
+
+if importlib.util.find_spec("diffusers"):
+    family(unet)
+
+
 def clip_tower(rng):
     heads = rng.choice([1, 2, 3, 4])
     return {
@@ -164,6 +193,26 @@ def image_inputs(rng, run):
     pixels = [run["batch"], run["config"]["num_channels"], size, size]
     inputs = [tensor("pixel_values", pixels, "float32"), tensor("labels", [run["batch"]])]
     return {"image_size": size, "inputs": inputs}
+
+
+@inputs_of("unet", "UNet2DConditionModel")
+def unet_inputs(rng, run):
+    config, batch, kind = run["config"], run["batch"], run["dtype"]
+    size = config["sample_size"]
+    images = [batch, config.get("in_channels", 4), size, size]
+    inputs = [
+        tensor("sample", images, kind),
+        tensor("timestep", [batch]),
+        tensor("encoder_hidden_states", [batch, 77, config["cross_attention_dim"]], kind),
+        tensor("target", images, kind),
+    ]
+    if "addition_embed_type" in config:
+        width = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+        inputs += [tensor("text_embeds", [batch, width], kind), tensor("time_ids", [batch, 6], kind)]
+    added = {"length": 77, "image_size": size, "attention": "sdpa", "checkpoint": bool(run["checkpoint"])}
+    if run["optimizer"]["name"] == "muon":  # a UNet has no layers by its rule
+        added["optimizer"] = {"name": "adamw", "how": "foreach"}
+    return {**added, "inputs": inputs}
 
 
 @inputs_of("t5")

@@ -35,7 +35,19 @@ def model_class(config):
     return transformers.AutoModelForCausalLM._model_mapping[type(config)]
 
 
+def make_unet(run):
+    import diffusers
+
+    described = {key: value for key, value in run["config"].items() if not key.startswith("_")}
+    with torch.device("meta"):
+        model = diffusers.UNet2DConditionModel(**described)
+    model = model.to(ops.dtype(run["dtype"])).to_empty(device="cpu")
+    return model.to(ops.CUDA)
+
+
 def make_model(run):
+    if "_class_name" in run["config"]:
+        return make_unet(run)
     described = dict(run["config"])
     config = AutoConfig.for_model(described.pop("model_type"), **described)
     config._attn_implementation = run.get("attention", "sdpa")
@@ -119,6 +131,8 @@ def checkpoint_layers(model, wanted):
     """All layers, or the first so many."""
     if not wanted:
         return
+    if hasattr(model, "enable_gradient_checkpointing"):  # diffusers
+        return model.enable_gradient_checkpointing()
     model.gradient_checkpointing_enable()
     if wanted is not True:
         layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
@@ -126,7 +140,18 @@ def checkpoint_layers(model, wanted):
             layer.gradient_checkpointing = False
 
 
+def noise_loss(model, batch):
+    """As diffusers' train_text_to_image.py takes it."""
+    target = batch["target"]
+    added = {name: batch[name] for name in ("text_embeds", "time_ids") if name in batch}
+    rest = {"added_cond_kwargs": added} if added else {}
+    predicted = model(batch["sample"], batch["timestep"], batch["encoder_hidden_states"], return_dict=False, **rest)[0]
+    return torch.nn.functional.mse_loss(predicted.float(), target.float(), reduction="mean")
+
+
 def loss_of(model, batch, run):
+    if "target" in batch:
+        return noise_loss(model, batch)
     return model(**batch, **run.get("arguments", {})).loss
 
 
