@@ -57,9 +57,22 @@ bool read_event(const std::vector<std::string_view>& fields, Trace& trace) {
 
 using ByDevice = std::map<int, std::vector<const TraceEvent*>>;
 
+/// What is released one after the other is free afterwards, whichever went first; and which did may hang on where the
+/// host's memory lies, as in autocast's cache of weights.
+void order_releases(std::vector<const TraceEvent*>& events) {
+  const auto is_release = [](const TraceEvent* event) { return event->action == "free_requested"; };
+  for (auto begin = events.begin(); begin != events.end();) {
+    begin = std::find_if(begin, events.end(), is_release);
+    const auto end = std::find_if_not(begin, events.end(), is_release);
+    std::sort(begin, end, [](const TraceEvent* a, const TraceEvent* b) { return a->size < b->size; });
+    begin = end;
+  }
+}
+
 ByDevice by_device(const Trace& trace) {
   ByDevice result;
   for (const TraceEvent& event : trace.events) result[event.device].push_back(&event);
+  for (auto& [device, events] : result) order_releases(events);
   return result;
 }
 

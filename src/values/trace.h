@@ -50,7 +50,8 @@ struct TraceDifference {
   Side second;
 };
 
-/// None: on each device both ask for the same in the same order. Which line asks is not compared.
+/// None: on each device both ask for the same in the same order; releases without an allocation between them have none.
+/// Which line asks is not compared.
 std::optional<TraceDifference> first_difference(const Trace& first, const Trace& second);
 
 /// One sentence for people.

@@ -44,6 +44,13 @@ TEST(Trace, TheOrderBetweenDevicesDoesNotMatter) {
             std::nullopt);
 }
 
+TEST(Trace, TheOrderOfReleasesMattersOnlyBetweenAllocations) {
+  const std::string small = "event\t0\tfree_requested\t512\t0\n", large = "event\t0\tfree_requested\t1024\t0\n";
+  const std::string taken = "event\t0\talloc\t512\t0\n";
+  EXPECT_EQ(first_difference(trace_of(small + large + taken), trace_of(large + small + taken)), std::nullopt);
+  EXPECT_NE(first_difference(trace_of(small + taken + large), trace_of(large + taken + small)), std::nullopt);
+}
+
 TEST(Trace, WhatIsNoTraceIsRefused) {
   for (const std::string text : {"", "hello\n", "vramwise-trace 1\nevent\t0\talloc\n",
                                  "vramwise-trace 1\nevent\t0\talloc\t512\t3\n", "vramwise-trace 1\nother\n"}) {

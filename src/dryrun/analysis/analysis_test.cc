@@ -185,6 +185,16 @@ TEST_F(TrainingStep, Owners) {
                                               "gradients", "temporaries", "optimizer states"));
 }
 
+TEST_F(TrainingStep, WhatComesAfterTheLastStepIsNoState) {
+  begin("optimizer step", s_.now());
+  s_.allocate(0x9000000, 512);
+  end();
+  const MemoryHistory history = s_.read();
+  const auto names = owner_names(find_owners(history.devices[0], 0, history, run_, {}));
+  EXPECT_EQ(names.at(names.size() - 2), "optimizer states");
+  EXPECT_EQ(names.back(), "other tensors");
+}
+
 TEST_F(TrainingStep, ThePeakAndItsParts) {
   const MemoryHistory history = s_.read();
   const auto owned = find_owners(history.devices[0], 0, history, run_, {Bytes(8519680)});

@@ -64,8 +64,14 @@ class Finder {
     }
     if (from->name == kForward) return taken_in_forward(block, *from, to);
     if (from->name == kBackward) return MemoryOwner::kGradients;
-    if (from->name == kOptimizer) return MemoryOwner::kOptimizerStates;
+    if (from->name == kOptimizer) return follows_the_last(*from) ? MemoryOwner::kOther : MemoryOwner::kOptimizerStates;
     return from->name == "evaluation" ? MemoryOwner::kActivations : MemoryOwner::kOther;
+  }
+
+  /// What comes after the last phase has its name (phases.py), and nothing else of it.
+  bool follows_the_last(const PhaseStretch& stretch) const {
+    const std::size_t count = run_.stretches.size();
+    return count > 1 && &stretch == &run_.stretches.back() && run_.stretches[count - 2].name == stretch.name;
   }
 
   MemoryOwner taken_in_forward(const HistoryBlock& block, const PhaseStretch& from, const PhaseStretch* to) const {
