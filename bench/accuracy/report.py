@@ -112,7 +112,7 @@ def section(rows: list[dict]) -> str:
     ]
     heading = "| family, precision, checkpointing | runs | allocated equal | reserved equal | median | 95 % | worst |"
     text += [heading, "|---|---|---|---|---|---|---|", *table(good, cases.kind), ""]
-    worst = sorted(good, key=lambda row: -abs(error(row, "reserved")))[:WORST]
+    worst = sorted(good, key=lambda row: [-abs(error(row, which)) for which in ("reserved", "allocated")])[:WORST]
     text += ["| the ten worst | allocated | reserved |", "|---|---|---|"]
     text += [
         f"| {described(row['run'])} | {percent(error(row, 'allocated'))} | {percent(error(row, 'reserved'))} |"
