@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "base/bytes.h"
 #include "estimate/step.h"
@@ -27,6 +28,12 @@ struct Target {
   /// Whether this device's replica has the optimizer's states. Of several replicas only the first has; the others send
   /// it their gradients and receive weights.
   bool holds_optimizer = true;
+  bool has_peers = false;  ///< whether there are other replicas
+  /// Sequences of an optimizer step that this replica computes, in as few passes of even size as the micro-batch
+  /// allows; absent: every pass is a whole micro-batch.
+  std::optional<std::int64_t> sequences{};
+  int capability = 86;  ///< compute capability of the CUDA device, major x 10 + minor: which kernels run
+  int sm_count = 82;    ///< its multiprocessors: into how many parts some kernels cut their work
 };
 
 /// What a block is for; the fields of Breakdown.
@@ -68,7 +75,9 @@ struct Ledger {
   Breakdown at_peak;
 };
 
-/// One step of `config` as the trainer carries it out (src/train). `config` must be valid.
-Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, const Target& target);
+/// Steps of `config` as the trainer carries them out (src/train), until nothing new happens. `config` must be valid. Where
+/// the device peak is above `enough`, it may be told too small, but not below that: for those who ask whether it fits.
+Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, const Target& target,
+                     Bytes enough = Bytes(std::int64_t{1} << 60));
 
 }  // namespace vramwise

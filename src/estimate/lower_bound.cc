@@ -54,8 +54,9 @@ Bytes least_device_bytes(const DecoderConfig& config, const StepSettings& settin
   if (recomputed < layers) most = std::max(most, kept + layers * p.input + p.head + p.working);
   if (recomputed > 0) most = std::max(most, p.saved + recomputed * p.input + p.head + p.working);
 
+  const bool idle = cuda && target.sequences == 0;
   constexpr double kLargest = 1e18, kLess = 1 - 1e-9;
-  const double sum = (lasting + batch + most) * kLess;
+  const double sum = (lasting + (idle ? 0 : batch + most)) * kLess;
   return Bytes(static_cast<std::int64_t>(std::min(sum, kLargest))) + target.context;
 }
 

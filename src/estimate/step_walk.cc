@@ -1,7 +1,5 @@
-// Tensors are (rows, width) with their element size; a row is a token. `e` is the compute precision's. Where CPU and
-// CUDA differ it is in a temporary; sources for those of CUDA (PyTorch 2.14):
-// ATen/native/transformers/cuda/flash_attn/flash_api.cpp, cuda/attention_backward.cu, ATen/native/cuda/Embedding.cu,
-// layer_norm_kernel.cu. For the CPU's attention: ATen/native/cpu/FlashAttentionKernel.cpp.
+// Tensors are (rows, width) with their element size; a row is a token. `e` is the compute precision's. Source for the
+// scratch of attention (PyTorch 2.14): ATen/native/cpu/FlashAttentionKernel.cpp.
 #include "estimate/step_walk.h"
 
 #include <algorithm>
@@ -26,10 +24,6 @@ Bytes tensor(std::int64_t rows, std::int64_t width, std::int64_t element_bytes) 
   return Bytes(std::min(bytes, kLargestTensor));
 }
 
-std::int64_t rounded_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 // What a block of the decoder leaves for its backward pass. Its input belongs to the block before.
 struct SavedBlock {
   Block attention_rstd;
@@ -43,14 +37,9 @@ struct SavedBlock {
 
 class StepWalk {
  public:
-  StepWalk(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target,
-           Workspaces& workspaces)
+  StepWalk(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target)
       : timeline_(timeline),
-        workspaces_(workspaces),
-        workspace_bytes_(target.workspaces / 2),
-        cuda_(target.backend == Backend::kCuda),
         threads_(std::max<std::int64_t>(1, target.threads)),
-        batch_(settings.micro_batch),
         seq_(settings.seq_len),
         tokens_(tensor(settings.micro_batch, settings.seq_len, 1).count()),
         hidden_(config.hidden_size),
@@ -58,9 +47,8 @@ class StepWalk {
         kv_(config.n_kv_heads * config.head_dim),
         inner_(config.intermediate_size),
         vocab_(config.vocab_size),
-        heads_(config.n_heads),
+        batch_heads_(settings.micro_batch * config.n_heads),
         head_dim_(config.head_dim),
-        grouped_(config.n_heads != config.n_kv_heads),
         layers_(config.n_layers),
         bf16_(settings.precision == Precision::kBf16),
         tied_(config.tie_embeddings),
@@ -82,22 +70,15 @@ class StepWalk {
   }
   Block hidden_temporary() { return temporary(tokens_, hidden_, e_); }
 
-  /// A matrix product whose result was just taken.
-  void matrix_product() {
-    Block& workspace = in_backward_ ? workspaces_.backward : workspaces_.forward;
-    if (!workspace.holds_memory()) workspace = timeline_.take(Owner::kWorkspaces, workspace_bytes_);
-  }
-
   // Operators, forward: they leave in `saved` what they save and return what they give to the next.
   Block forward_block(SavedBlock& saved);
   void forward_attention(SavedBlock& saved);
-  void rotation(std::int64_t width);
 
   // Backward: take what they saved, and the gradient of their result.
   void backward_block(SavedBlock saved, Block& input, bool gradient_is_shared);
   void backward_mlp(SavedBlock& saved, Block& shared_sum, bool gradient_is_shared);
   void backward_attention(SavedBlock& saved, const Block& dmixed, Block& dq, Block& dk, Block& dv);
-  void norm_backward(std::int64_t rows, Block& dnormed);
+  void norm_backward();
   void weight_gradient_scratch();
 
   struct HeadGradients {
@@ -106,19 +87,13 @@ class StepWalk {
     Block table;
   };
   HeadGradients head_loss();
-  void loss_of_chunk(std::int64_t rows);
   void table_gradient(Block& part);
   void embedding_backward();
 
   Timeline& timeline_;
-  Workspaces& workspaces_;
-  Bytes workspace_bytes_;
-  bool in_backward_ = false;
-  bool cuda_;
   std::int64_t threads_;
-  std::int64_t batch_, seq_, tokens_;
-  std::int64_t hidden_, q_, kv_, inner_, vocab_, heads_, head_dim_;
-  bool grouped_;
+  std::int64_t seq_, tokens_;
+  std::int64_t hidden_, q_, kv_, inner_, vocab_, batch_heads_, head_dim_;
   std::int64_t layers_;
   bool bf16_;
   bool tied_;
@@ -126,19 +101,9 @@ class StepWalk {
   std::int64_t checkpointed_, chunk_;
 };
 
-// On CUDA the rotated halves are put together from two fp32 temporaries; the CPU's kernel has none.
-void StepWalk::rotation(std::int64_t width) {
-  if (!cuda_) return;
-  const Block first = temporary(tokens_, width / 2, kFp32);
-  const Block second = temporary(tokens_, width / 2, kFp32);
-}
-
-// CUDA: the flash kernel in 16 bits, the memory-efficient one in fp32. Both take grouped heads as they are.
 void StepWalk::forward_attention(SavedBlock& saved) {
   saved.mixed = activation(tokens_, q_, e_);
-  const std::int64_t rows = cuda_ && e_ == kFp32 ? rounded_up(seq_, 32) : seq_;
-  saved.log_sum_exp = activation(batch_ * heads_, rows, kFp32);
-  if (cuda_) return;
+  saved.log_sum_exp = activation(batch_heads_, seq_, kFp32);
   const std::int64_t queries = std::min<std::int64_t>(seq_, seq_ >= 768 ? 256 : seq_ >= 192 ? 64 : 32);
   const std::int64_t keys = std::min<std::int64_t>(seq_, 512);
   const Block scores = temporary(threads_ * queries, keys + 2 + head_dim_, kFp32);
@@ -150,11 +115,8 @@ Block StepWalk::forward_block(SavedBlock& saved) {
     const Block normed = hidden_temporary();
     saved.attention_rstd = activation(tokens_, 1, kFp32);
     saved.q = activation(tokens_, q_, e_);
-    matrix_product();
     saved.k = activation(tokens_, kv_, e_);
     saved.v = activation(tokens_, kv_, e_);
-    rotation(q_);
-    rotation(kv_);
   }
   forward_attention(saved);
   saved.middle = activation(tokens_, hidden_, e_);
@@ -171,19 +133,12 @@ Block StepWalk::forward_block(SavedBlock& saved) {
 // oneDNN splits the long sums of bf16 weight gradients over threads and gathers them; its scratch does not grow with
 // the tokens. The figure was measured (AVX-512, 2 threads), as was that fp16 has none.
 void StepWalk::weight_gradient_scratch() {
-  if (cuda_ || !bf16_) return;
+  if (!bf16_) return;
   const Block scratch = temporary(1, 2560 << 10, 1);
 }
 
-// The CPU's kernel writes over the gradient that it reads.
-void StepWalk::norm_backward(std::int64_t rows, Block& dnormed) {
-  if (cuda_) {
-    Block dx = temporary(rows, hidden_, e_);
-    dnormed = std::move(dx);
-  } else {
-    const Block partial = temporary(threads_ + 1, hidden_, kFp32);
-  }
-}
+// The kernel writes over the gradient that it reads.
+void StepWalk::norm_backward() { const Block partial = temporary(threads_ + 1, hidden_, kFp32); }
 
 // While `gradient_is_shared`, somebody else holds the gradient of the block's result, so the sum of the two paths
 // through a residual needs memory of its own (once; the sum is ours).
@@ -193,9 +148,7 @@ void StepWalk::backward_mlp(SavedBlock& saved, Block& shared_sum, bool gradient_
     {
       Block product = temporary(tokens_, inner_, e_);
       dweight = temporary(hidden_, inner_, e_);
-      matrix_product();
       weight_gradient_scratch();
-      if (cuda_) const Block through_gate = temporary(tokens_, inner_, e_);
     }
   }
   Block dnormed;
@@ -208,7 +161,7 @@ void StepWalk::backward_mlp(SavedBlock& saved, Block& shared_sum, bool gradient_
     weight_gradient_scratch();
     dnormed = hidden_temporary();
   }
-  norm_backward(tokens_, dnormed);
+  norm_backward();
   saved.gate.release();
   saved.up.release();
   saved.middle.release();
@@ -220,18 +173,11 @@ void StepWalk::backward_attention(SavedBlock& saved, const Block& /*dmixed*/, Bl
   dq = temporary(tokens_, q_, e_);
   dk = temporary(tokens_, kv_, e_);
   dv = temporary(tokens_, kv_, e_);
-  if (!cuda_) {
+  {
     const std::int64_t queries = std::min<std::int64_t>(seq_, seq_ >= 768 ? 256 : seq_ >= 192 ? 64 : 32);
     const std::int64_t keys = std::min<std::int64_t>(seq_, 512);
     const Block scores = temporary(threads_ * queries, 2 * keys, kFp32);
     const Block narrow = temporary(threads_ * queries, e_ == kFp32 ? 0 : 2 * keys, e_);
-  } else {
-    // Gradients of keys and values by query head, summed into dk and dv at the end; dq is summed in fp32.
-    const Block dk_by_head = temporary(tokens_, grouped_ ? q_ : 0, e_);
-    const Block dv_by_head = temporary(tokens_, grouped_ ? q_ : 0, e_);
-    const std::int64_t padded = rounded_up(seq_, 128);
-    const Block sums = temporary(batch_ * heads_, padded, kFp32);
-    const Block dq_fp32 = temporary(tensor(batch_, padded, 1).count(), heads_ * rounded_up(head_dim_, 32), kFp32);
   }
   for (Block* block : {&saved.q, &saved.k, &saved.v, &saved.mixed, &saved.log_sum_exp}) block->release();
 }
@@ -251,9 +197,7 @@ void StepWalk::backward_block(SavedBlock saved, Block& input, bool gradient_is_s
     backward_attention(saved, dmixed, dq, dk, dv);
   }
   const Block rotated_back_q = temporary(tokens_, q_, e_);
-  rotation(q_);
   const Block rotated_back_k = temporary(tokens_, kv_, e_);
-  rotation(kv_);
   Block dnormed;
   Block dweights[3];
   {
@@ -262,24 +206,14 @@ void StepWalk::backward_block(SavedBlock saved, Block& input, bool gradient_is_s
     weight_gradient_scratch();
     dnormed = hidden_temporary();
   }
-  norm_backward(tokens_, dnormed);
+  norm_backward();
   input.release();
   saved.attention_rstd.release();
 }
 
-void StepWalk::loss_of_chunk(std::int64_t rows) {
-  if (!cuda_) {
-    const Block nll = loss(rows, 1, kFp32);
-    return;
-  }
-  const Block log_probability = loss(rows, vocab_, kFp32);
-  const Block small = loss(rows, 1, 1 + kInt64 + 4 * kFp32);  // which targets count, their index, NLL
-}
-
-// Summed in fp32. A 16-bit product of one chunk is formed first on the CPU; on CUDA the product is added in fp32 at
-// once.
+// Summed in fp32; a 16-bit product of one chunk is formed first.
 void StepWalk::table_gradient(Block& part) {
-  if (cuda_ || e_ == kFp32) return;
+  if (e_ == kFp32) return;
   part.release();
   part = loss(vocab_, hidden_, e_);
   weight_gradient_scratch();
@@ -298,10 +232,10 @@ StepWalk::HeadGradients StepWalk::head_loss() {
     const Block normed = loss(rows, hidden_, e_);
     const Block rstd = loss(rows, 1, kFp32);
     if (begin == 0) logits = loss(rows, vocab_, e_);
-    loss_of_chunk(rows);
+    { const Block nll = loss(rows, 1, kFp32); }
     table_gradient(part);
     Block dnormed = loss(rows, hidden_, e_);
-    norm_backward(rows, dnormed);
+    norm_backward();
   }
   logits.release();
   if (e_ != kFp32) {
@@ -315,22 +249,11 @@ StepWalk::HeadGradients StepWalk::head_loss() {
   return gradients;
 }
 
-// Embedding.cu sorts the ids and sums in segments of about 10 tokens.
 void StepWalk::embedding_backward() {
-  constexpr std::int64_t kSegment = 10;
-  Block sum;
-  if (!cuda_) {
-    sum = temporary(vocab_, hidden_, kFp32);
-    if (e_ != kFp32) {
-      Block narrow = temporary(vocab_, hidden_, e_);
-      sum = std::move(narrow);
-    }
-    return;
-  }
-  sum = temporary(vocab_, hidden_, e_);
-  if (tokens_ <= 3072) return;
-  const Block sorted = temporary(tokens_, 4, kInt64);
-  const Block segments = temporary(tokens_ / kSegment + std::min(tokens_, vocab_), rounded_up(hidden_, 32), kFp32);
+  Block sum = temporary(vocab_, hidden_, kFp32);
+  if (e_ == kFp32) return;
+  Block narrow = temporary(vocab_, hidden_, e_);
+  sum = std::move(narrow);
 }
 
 void StepWalk::run() {
@@ -346,7 +269,7 @@ void StepWalk::run() {
     inputs.push_back(forward_block(block));
     if (layer >= checkpointed_) {
       saved[static_cast<std::size_t>(layer)] = std::move(block);
-    } else if (!cuda_) {
+    } else {
       random_states.push_back(activation(1, kRandomState, 1));
     }
   }
@@ -354,7 +277,6 @@ void StepWalk::run() {
   inputs.pop_back();  // the head keeps gradients only
 
   timeline_.enter(Phase::kBackward);
-  in_backward_ = true;
   gradients.norm.release();
   if (!tied_) gradients.table.release();
   for (std::int64_t layer = layers_ - 1; layer >= 0; --layer) {
@@ -374,9 +296,8 @@ void StepWalk::run() {
 
 }  // namespace
 
-void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target,
-               Workspaces& workspaces) {
-  StepWalk(timeline, config, settings, target, workspaces).run();
+void walk_step(Timeline& timeline, const DecoderConfig& config, const StepSettings& settings, const Target& target) {
+  StepWalk(timeline, config, settings, target).run();
 }
 
 }  // namespace vramwise

@@ -39,6 +39,15 @@ std::vector<std::int64_t> share_sequences(std::int64_t sequences, const std::vec
   return shares;
 }
 
+void share_out(Candidate& candidate, const PlanRequest& request) {
+  candidate.sequences = request.sequences;
+  if (!candidate.sequences.empty()) return;
+  const std::vector<std::int64_t>& sizes = candidate.micro_batches;
+  const std::int64_t together = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+  candidate.sequences = share_sequences(
+      request.overrides.effective_batch.value_or(together * candidate.step.gradient_accumulation_steps), sizes);
+}
+
 std::string batches_text(const std::vector<CardPlan>& cards) {
   std::string text;
   for (const CardPlan& card : cards) {
@@ -78,6 +87,8 @@ Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const C
   step.micro_batch = candidate.micro_batches.at(index);
   Target target = card.card.target;
   target.holds_optimizer = card.holds_optimizer;
+  target.has_peers = candidate.micro_batches.size() > 1;
+  if (!candidate.sequences.empty()) target.sequences = candidate.sequences.at(index);
   return estimate_step(model, step, target);
 }
 

@@ -12,6 +12,8 @@ namespace vramwise {
 struct Candidate {
   StepSettings step;                        ///< micro_batch is that of the reference (fastest) card
   std::vector<std::int64_t> micro_batches;  ///< per card
+  /// Per card, of an optimizer step; empty: every pass is a whole micro-batch.
+  std::vector<std::int64_t> sequences = {};
 };
 
 /// Shares `reference_micro_batch` out: the fastest card gets it whole, the others in proportion to their speed, at
@@ -23,6 +25,9 @@ std::int64_t accumulation_for(std::int64_t sequences, const std::vector<std::int
 
 /// What becomes of a step's sequences: the trainer shares them out in proportion to the micro-batches.
 std::vector<std::int64_t> share_sequences(std::int64_t sequences, const std::vector<std::int64_t>& micro_batches);
+
+/// Fills in the candidate's sequences: as the request shares them out, or in proportion to the micro-batches.
+void share_out(Candidate& candidate, const PlanRequest& request);
 
 /// "8 x 2", "15 x 1 + 7 x 2": micro-batch x passes of each card.
 std::string batches_text(const std::vector<CardPlan>& cards);

@@ -20,7 +20,9 @@ Target cuda_target(std::optional<ComputeCapability> capability, std::optional<in
   const ComputeCapability known = capability.value_or(kAssumedCapability);
   return {.backend = Backend::kCuda,
           .context = cuda_context(known, kWheelCudaMajor, units).bytes,
-          .workspaces = cublas_workspace(known).bytes * kCublasHandles};
+          .workspaces = cublas_workspace(known).bytes * kCublasHandles,
+          .capability = 10 * known.major + known.minor,
+          .sm_count = units.value_or(Target{}.sm_count)};
 }
 
 double speed_of(const GpuModel* model) {

@@ -83,6 +83,7 @@ Candidate starting_candidate(const PlanRequest& request, const std::vector<CardP
   step.loss_chunk_tokens = fixed.loss_chunk_tokens.value_or(step.loss_chunk_tokens);
   candidate.micro_batches =
       request.micro_batches.empty() ? share_micro_batch(step.micro_batch, cards) : request.micro_batches;
+  share_out(candidate, request);
   return candidate;
 }
 
@@ -132,19 +133,17 @@ Error nothing_fits(const PlanRequest& request, const std::vector<CardPlan>& card
       "Take a smaller --model_size, more --vram, or let the planner choose what you fixed by flag.");
 }
 
-void finish(Plan& plan, const Candidate& candidate) {
+void finish(Plan& plan, Candidate candidate) {
+  share_out(candidate, plan.request);
   plan.step = candidate.step;
   plan.step.micro_batch = candidate.micro_batches.front();
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
     plan.cards[i].micro_batch = candidate.micro_batches[i];
+    plan.cards[i].sequences = candidate.sequences[i];
     plan.cards[i].ledger = ledger_of(plan.request.model, candidate, plan.cards[i], i);
     plan.total_target += plan.cards[i].target;
   }
   plan.model_memory = plan.cards[plan.optimizer_card()].model_memory();
-  const std::vector<std::int64_t> shares = plan.request.sequences.empty()
-                                               ? share_sequences(plan.effective_batch_size(), candidate.micro_batches)
-                                               : plan.request.sequences;
-  for (std::size_t i = 0; i < plan.cards.size(); ++i) plan.cards[i].sequences = shares[i];
   plan.step_seconds = step_seconds(plan.request.model, plan.step, plan.cards);
   plan.time_is_known =
       std::all_of(plan.cards.begin(), plan.cards.end(), [](const CardPlan& card) { return card.card.rates.is_known; });

@@ -1,4 +1,4 @@
-"""Drawn plans, carried out by the trainer on emulated cards: none may run out of memory.
+"""Drawn plans, carried out by the trainer on emulated cards: none may run out of memory or take another amount.
 
 Every fourth is for two unequal cards. make test draws 30 anew, in one process; make sweep runs a fixed series of 1,000
 and goes on where it stopped (build/plans_sweep.jsonl).
@@ -14,8 +14,8 @@ import pytest
 WORKSPACES = 2 * 8320 * 1024
 SMALLER = {**machine.CARDS["ampere"], "name": "Other test card 8.6", "sm_count": 68}
 SWEEP_SEED, SWEEP_COUNT, PORTION = 20261130, 1000, 50
-# Reserved against predicted: most come out within one in a hundred; the rest is printed (docs/accuracy.md).
-CLOSE, LEAST_CLOSE = 0.01, 0.7
+# Reserved against predicted: within 1 %, or within one segment of PyTorch's allocator, of which small models have few.
+CLOSE, SEGMENT = 0.01, 2 << 20
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +50,24 @@ def faults(case):
         predicted = card["predicted_reserved_bytes"]
         if predicted + machine.CARDS["ampere"]["context_bytes"] > card["usable_bytes"]:
             found.append("planned above the budget")
+        measured = card["measured_reserved_bytes"]
+        if abs(measured - predicted) > max(CLOSE * predicted, SEGMENT):
+            found.append(f"{measured >> 20} MiB reserved, {predicted >> 20} predicted")
     return found
 
 
 def judge(cases, seed):
     bad = {case["index"]: faults(case) for case in cases if faults(case)}
     planned = [case for case in cases if case["planned"]]
-    errors = [
-        card["measured_reserved_bytes"] / card["predicted_reserved_bytes"] - 1
+    errors = sorted(
+        (card["measured_reserved_bytes"] - card["predicted_reserved_bytes"]) / (1 << 20)
         for case in planned
         for card in case["cards"]
-    ]
-    close = sum(abs(error) <= CLOSE for error in errors)
-    print(f"reserved: {close} of {len(errors)} within 1 %, from {min(errors):+.1%} to {max(errors):+.1%}")
+    )
+    print(f"reserved: {errors.count(0)} of {len(errors)} as predicted, from {errors[0]:+.0f} to {errors[-1]:+.0f} MiB")
     searched = [case for case in planned if case["strategy"] == "fastest"]
     worse = sum(case["next_larger_is_worse"] for case in searched)
     print(f"seed {seed}: {len(cases)} drawn, {len(planned)} planned; next larger worse: {worse} of {len(searched)}")
-    assert close >= LEAST_CLOSE * len(errors), f"seed {seed}: {errors}"
     assert not bad, f"seed {seed}: {bad}"
     assert len(planned) >= len(cases) // 3, f"seed {seed}: too few plans to say anything"
     assert worse >= 0.95 * len(searched), f"seed {seed}"

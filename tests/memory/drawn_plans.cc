@@ -89,7 +89,10 @@ bool next_larger_is_worse(const Plan& plan) {
       if (passes < now.passes) larger.passes = passes;
     }
     Candidate candidate{.step = plan.step, .micro_batches = {}};
-    for (const CardPlan& each : plan.cards) candidate.micro_batches.push_back(each.micro_batch);
+    for (const CardPlan& each : plan.cards) {
+      candidate.micro_batches.push_back(each.micro_batch);
+      candidate.sequences.push_back(each.sequences);
+    }
     candidate.micro_batches[i] = micro_batch_of(larger);
     if (ledger_of(plan.request.model, candidate, card, i).device > card.usable) continue;
     const DecoderPass pass(plan.request.model, plan.step, card.card.backend, card.card.rates);

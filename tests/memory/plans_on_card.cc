@@ -53,7 +53,10 @@ TokenSource tokens_for(const RunSpec& spec) {
   return TokenSource::from_ids(std::move(ids));
 }
 
-/// Two steps: peaks come in the second. Returns how often memory ran out, or nothing where a step could not be made.
+constexpr std::int64_t kSteps = 4;
+
+/// Steps with an evaluation after the second. Returns how often memory ran out, or nothing where a step could not be
+/// made.
 std::optional<int> run_steps(const RunSpec& spec) {
   int events = 0;
   const TokenSource tokens = tokens_for(spec);
@@ -61,8 +64,9 @@ std::optional<int> run_steps(const RunSpec& spec) {
   if (!engine.ok()) return std::nullopt;
   (*engine)->initialize_weights(1);
   const std::vector<std::int64_t> starts(static_cast<std::size_t>(spec.effective_batch_size()), 0);
-  for (std::int64_t step = 1; step <= 2; ++step) {
+  for (std::int64_t step = 1; step <= kSteps; ++step) {
     if (!(*engine)->step({step, 1e-3, {&tokens, starts}}).ok()) return std::nullopt;
+    if (step == 2 && !(*engine)->evaluate(step, {&tokens, starts}).ok()) return std::nullopt;
   }
   return events;
 }

@@ -31,6 +31,7 @@ void shrink_micro_batch(Candidate& candidate, PassContext& context) {
     step.gradient_accumulation_steps = fixed.effective_batch
                                            ? accumulation_for(*fixed.effective_batch, candidate.micro_batches)
                                            : sequences / step.micro_batch;
+    share_out(candidate, context.request);
   }
   if (step.micro_batch == before.step.micro_batch) return;
   context.decisions.push_back(

@@ -28,7 +28,10 @@ std::size_t fullest_card(const Plan& plan) {
 
 Measured measure(const Plan& plan, const StepSettings& step, const std::vector<CardPlan>& cards) {
   Candidate candidate{.step = step, .micro_batches = {}};
-  for (const CardPlan& card : cards) candidate.micro_batches.push_back(card.micro_batch);
+  for (const CardPlan& card : cards) {
+    candidate.micro_batches.push_back(card.micro_batch);
+    candidate.sequences.push_back(card.sequences);
+  }
   const std::size_t fullest = fullest_card(plan);
   return {.device = ledger_of(plan.request.model, candidate, cards[fullest], fullest).device,
           .seconds = step_seconds(plan.request.model, step, cards),

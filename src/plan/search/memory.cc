@@ -1,7 +1,10 @@
 // Cards of one kind share their answers.
 #include "plan/search/memory.h"
 
+#include <algorithm>
+
 #include "estimate/lower_bound.h"
+#include "plan/search/space.h"
 
 namespace vramwise {
 namespace {
@@ -9,7 +12,22 @@ namespace {
 bool same_estimate(const CardPlan& a, const CardPlan& b) {
   const Target &x = a.card.target, &y = b.card.target;
   return a.holds_optimizer == b.holds_optimizer && x.backend == y.backend && x.context == y.context &&
-         x.workspaces == y.workspaces && x.threads == y.threads;
+         x.workspaces == y.workspaces && x.threads == y.threads && x.capability == y.capability &&
+         x.sm_count == y.sm_count;
+}
+
+/// Fewer sequences with the same memory: it hangs on which sizes the passes have, and whether the larger one comes twice.
+std::int64_t like_sequences(const ReplicaWork& work) {
+  const std::int64_t micro_batch = micro_batch_of(work);
+  const std::int64_t larger = work.sequences % work.passes;
+  if (work.sequences == 0 || larger == 0) return work.sequences == 0 ? 0 : micro_batch;
+  return std::min<std::int64_t>(larger, 2) * micro_batch + micro_batch - 1;
+}
+
+StepSettings with_micro_batch(const StepSettings& step, const ReplicaWork& work) {
+  StepSettings asked = step;
+  asked.micro_batch = micro_batch_of(work);
+  return asked;
 }
 
 }  // namespace
@@ -20,24 +38,27 @@ SearchMemory::SearchMemory(const DecoderConfig& model, const std::vector<CardPla
     std::size_t first = 0;
     while (!same_estimate(cards[first], cards[i])) ++first;
     like_.push_back(first);
+    most_usable_.push_back(cards[i].usable);
+    most_usable_[first] = std::max(most_usable_[first], cards[i].usable);
   }
 }
 
-Target SearchMemory::target_of(std::size_t card) const {
+Target SearchMemory::target_of(std::size_t card, const ReplicaWork& work) const {
   Target target = cards_[card].card.target;
   target.holds_optimizer = cards_[card].holds_optimizer;
+  target.has_peers = cards_.size() > 1;
+  target.sequences = like_sequences(work);
   return target;
 }
 
-Bytes SearchMemory::at_least(const StepSettings& step, std::size_t card, std::int64_t micro_batch) const {
-  StepSettings asked = step;
-  asked.micro_batch = micro_batch;
-  return least_device_bytes(model_, asked, target_of(card));
+Bytes SearchMemory::at_least(const StepSettings& step, std::size_t card, const ReplicaWork& work) const {
+  return least_device_bytes(model_, with_micro_batch(step, work), target_of(card, work));
 }
 
-Bytes SearchMemory::device(const StepSettings& step, std::size_t card, std::int64_t micro_batch) {
+Bytes SearchMemory::device(const StepSettings& step, std::size_t card, const ReplicaWork& work) {
   const Key key = {static_cast<std::int64_t>(like_[card]),
-                   micro_batch,
+                   micro_batch_of(work),
+                   like_sequences(work),
                    step.seq_len,
                    static_cast<std::int64_t>(step.precision),
                    step.checkpointed_blocks,
@@ -45,25 +66,25 @@ Bytes SearchMemory::device(const StepSettings& step, std::size_t card, std::int6
                    step.offload_optimizer ? 1 : 0};
   const auto found = known_.find(key);
   if (found != known_.end()) return found->second;
-  StepSettings asked = step;
-  asked.micro_batch = micro_batch;
   ++replays_;
-  const Bytes device = estimate_step(model_, asked, target_of(card)).device;
+  const Bytes device =
+      estimate_step(model_, with_micro_batch(step, work), target_of(card, work), most_usable_[like_[card]]).device;
   known_.emplace(key, device);
   return device;
 }
 
-bool SearchMemory::fits(const StepSettings& step, std::size_t card, std::int64_t micro_batch) {
+bool SearchMemory::fits(const StepSettings& step, std::size_t card, const ReplicaWork& work) {
   const Bytes usable = cards_[card].usable;
-  return at_least(step, card, micro_batch) <= usable && device(step, card, micro_batch) <= usable;
+  return at_least(step, card, work) <= usable && device(step, card, work) <= usable;
 }
 
 std::int64_t SearchMemory::largest(const StepSettings& step, std::size_t card, std::int64_t most) {
-  if (fits(step, card, most)) return most;
+  const auto fits_with = [&](std::int64_t micro_batch) { return fits(step, card, {.sequences = micro_batch}); };
+  if (fits_with(most)) return most;
   std::int64_t low = 0, high = most;
   while (high - low > 1) {
     const std::int64_t middle = low + (high - low) / 2;
-    (fits(step, card, middle) ? low : high) = middle;
+    (fits_with(middle) ? low : high) = middle;
   }
   return low;
 }

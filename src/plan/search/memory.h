@@ -1,4 +1,4 @@
-// Whether a micro-batch fits on a card: first by the bound, then by the replay, each asked once.
+// Whether a card's share fits there: first by the bound, then by the replay, each asked once.
 #pragma once
 
 #include <array>
@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "cost/decoder_step.h"
 #include "plan/plan.h"
 
 namespace vramwise {
@@ -14,12 +15,12 @@ class SearchMemory {
  public:
   SearchMemory(const DecoderConfig& model, const std::vector<CardPlan>& cards);
 
-  bool fits(const StepSettings& step, std::size_t card, std::int64_t micro_batch);
-  /// The exact prediction.
-  Bytes device(const StepSettings& step, std::size_t card, std::int64_t micro_batch);
+  bool fits(const StepSettings& step, std::size_t card, const ReplicaWork& work);
+  /// The exact prediction; where it is more than any card of this kind may use, some figure above that.
+  Bytes device(const StepSettings& step, std::size_t card, const ReplicaWork& work);
   /// Never above it.
-  Bytes at_least(const StepSettings& step, std::size_t card, std::int64_t micro_batch) const;
-  /// The largest micro-batch up to `most` that fits; 0: not even one sequence. Where memory falls with a larger one,
+  Bytes at_least(const StepSettings& step, std::size_t card, const ReplicaWork& work) const;
+  /// The largest micro-batch up to `most` that fits, computed in passes of one size; 0: not even one sequence. Where memory falls with a larger one,
   /// which the allocator's rounding can bring about, it is one of several such limits.
   std::int64_t largest(const StepSettings& step, std::size_t card, std::int64_t most);
 
@@ -27,13 +28,14 @@ class SearchMemory {
   int replays() const { return replays_; }
 
  private:
-  using Key = std::array<std::int64_t, 7>;
+  using Key = std::array<std::int64_t, 8>;
 
-  Target target_of(std::size_t card) const;
+  Target target_of(std::size_t card, const ReplicaWork& work) const;
 
   const DecoderConfig& model_;
   const std::vector<CardPlan>& cards_;
   std::vector<std::size_t> like_;  ///< the first card whose estimate is the same
+  std::vector<Bytes> most_usable_;  ///< by the first card of a kind: of all of them
   std::map<Key, Bytes> known_;
   int replays_ = 0;
 };

@@ -34,7 +34,7 @@ class CardTime {
  public:
   /// `fits`, where there is one, is asked for every micro-batch; without it, those up to `cap` are allowed.
   CardTime(const DecoderPass& pass, std::int64_t cap, std::optional<std::int64_t> fixed_passes,
-           std::function<bool(std::int64_t micro_batch)> fits = nullptr)
+           std::function<bool(const ReplicaWork&)> fits = nullptr)
       : pass_(pass), cap_(cap), fixed_passes_(fixed_passes), fits_(std::move(fits)) {}
 
   /// Absent: no micro-batch is allowed.
@@ -59,7 +59,7 @@ class CardTime {
     for (const std::int64_t passes : options(share)) {
       const ReplicaWork other{.sequences = share, .passes = passes};
       const double seconds = seconds_of(pass_, other);
-      if (seconds >= least || (fits_ && !fits_(micro_batch_of(other)))) continue;
+      if (seconds >= least || (fits_ && !fits_(other))) continue;
       least = seconds;
       best = other;
     }
@@ -80,7 +80,7 @@ class CardTime {
   DecoderPass pass_;
   std::int64_t cap_;
   std::optional<std::int64_t> fixed_passes_;
-  std::function<bool(std::int64_t)> fits_;
+  std::function<bool(const ReplicaWork&)> fits_;
   std::map<std::int64_t, Answer> known_;
 };
 
@@ -151,7 +151,7 @@ ReplicaSearch::ReplicaSearch(const DecoderConfig& model, const SearchSpace& spac
 
 bool ReplicaSearch::fits(const Choice& choice) {
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    if (!memory_.fits(choice.step, i, micro_batch_of(choice.work[i]))) return false;
+    if (!memory_.fits(choice.step, i, choice.work[i])) return false;
   }
   return true;
 }
@@ -192,9 +192,9 @@ std::optional<Choice> ReplicaSearch::shared_out(const StepSettings& step, std::v
         continue;
       }
       const DecoderPass pass(model_, step, cards[i].card.backend, cards[i].card.rates);
-      std::function<bool(std::int64_t)> fits;
+      std::function<bool(const ReplicaWork&)> fits;
       if (every_split && must_fit)
-        fits = [this, &step, i](std::int64_t micro_batch) { return memory_.fits(step, i, micro_batch); };
+        fits = [this, &step, i](const ReplicaWork& work) { return memory_.fits(step, i, work); };
       times.push_back(std::make_shared<CardTime>(pass, caps[i], space_.fixed_passes, std::move(fits)));
     }
     const std::vector<std::int64_t> shares =
@@ -204,9 +204,8 @@ std::optional<Choice> ReplicaSearch::shared_out(const StepSettings& step, std::v
     for (std::size_t i = 0; i < cards.size(); ++i) choice.work.push_back(*times[i]->work(shares[i]));
     bool again = false;
     for (std::size_t i = 0; must_fit && i < cards.size(); ++i) {
-      const std::int64_t micro_batch = micro_batch_of(choice.work[i]);
-      if (memory_.fits(step, i, micro_batch)) continue;
-      caps[i] = micro_batch - 1;
+      if (memory_.fits(step, i, choice.work[i])) continue;
+      caps[i] = micro_batch_of(choice.work[i]) - 1;
       again = true;
     }
     if (!again) return choice;
@@ -217,7 +216,8 @@ bool ReplicaSearch::splits_are_few() const { return memory_.cards().size() == 2 
 
 std::optional<Choice> ReplicaSearch::fastest_that_fits(const StepSettings& step) {
   for (std::size_t i = 0; i < memory_.cards().size(); ++i) {
-    if (memory_.at_least(step, i, 1) > memory_.cards()[i].usable) return std::nullopt;
+    const ReplicaWork least{.sequences = memory_.cards().size() == 1 ? 1 : 0};
+    if (memory_.at_least(step, i, least) > memory_.cards()[i].usable) return std::nullopt;
   }
   if (space_.fixed_work) {
     std::optional<Choice> choice = fastest(step);

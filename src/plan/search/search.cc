@@ -24,6 +24,7 @@ Candidate candidate_of(const Choice& choice, std::vector<std::int64_t>& sequence
     candidate.step.gradient_accumulation_steps =
         std::max(candidate.step.gradient_accumulation_steps, work.sequences == 0 ? 1 : work.passes);
   }
+  candidate.sequences = sequences;
   candidate.step.micro_batch = candidate.micro_batches.front();
   return candidate;
 }
@@ -34,8 +35,8 @@ Error nothing_fits(const Plan& plan, const SearchSpace& space, SearchMemory& mem
   for (const StepSettings& step : space.configurations) {
     Bytes missing(0);
     for (std::size_t i = 0; i < plan.cards.size(); ++i) {
-      const std::int64_t micro_batch = space.fixed_work ? micro_batch_of((*space.fixed_work)[i]) : 1;
-      missing = std::max(missing, memory.at_least(step, i, micro_batch) - plan.cards[i].usable);
+      const ReplicaWork work = space.fixed_work ? (*space.fixed_work)[i] : ReplicaWork{.sequences = 1};
+      missing = std::max(missing, memory.at_least(step, i, work) - plan.cards[i].usable);
     }
     if (first || missing < least_missing) least_missing = missing;
     first = false;
@@ -72,7 +73,7 @@ const std::vector<SearchPass>& search_passes() {
 double fullness(SearchMemory& memory, const Choice& choice) {
   double most = 0;
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    const Bytes device = memory.device(choice.step, i, micro_batch_of(choice.work[i]));
+    const Bytes device = memory.device(choice.step, i, choice.work[i]);
     most = std::max(most, device.in_mib() / memory.cards()[i].usable.in_mib());
   }
   return most;
@@ -81,7 +82,7 @@ double fullness(SearchMemory& memory, const Choice& choice) {
 double least_fullness(const SearchMemory& memory, const Choice& choice) {
   double most = 0;
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    const Bytes device = memory.at_least(choice.step, i, micro_batch_of(choice.work[i]));
+    const Bytes device = memory.at_least(choice.step, i, choice.work[i]);
     most = std::max(most, device.in_mib() / memory.cards()[i].usable.in_mib());
   }
   return most;

@@ -63,13 +63,15 @@ std::optional<double> brute_force(const Plan& plan, const SearchSpace& space) {
     const auto one = [&](std::size_t i, std::int64_t share) -> std::optional<double> {
       const DecoderPass pass(plan.request.model, step, cards[i].card.backend, cards[i].card.rates);
       std::optional<double> least;
-      // A card without a sequence still holds the model and evaluates: one sequence must fit.
+      // A card without a sequence still holds the model.
       for (std::int64_t micro_batch = 1; micro_batch <= std::max<std::int64_t>(1, share); ++micro_batch) {
         const ReplicaWork work{.sequences = share, .passes = (share + micro_batch - 1) / micro_batch};
         StepSettings asked = step;
         asked.micro_batch = micro_batch_of(work);
         Target target = cards[i].card.target;
         target.holds_optimizer = cards[i].holds_optimizer;
+        target.has_peers = cards.size() > 1;
+        target.sequences = share;
         if (estimate_step(plan.request.model, asked, target).device > cards[i].usable) continue;
         const double seconds = seconds_of(pass, work);
         if (!least || seconds < *least) least = seconds;
