@@ -60,8 +60,8 @@ void walk_on_cpu(Timeline& timeline, const DecoderConfig& config, const StepSett
   walk_step(timeline, config, settings, target);
   timeline.enter(Phase::kOptimizerStep);
   if (!settings.offload_optimizer) return;
-  const Timeline::Block pieces = timeline.take(
-      Owner::kOptimizerStates, Bytes(std::min(flat_size(config), kOffloadPiece) * states * kFp32));
+  const Timeline::Block pieces =
+      timeline.take(Owner::kOptimizerStates, Bytes(std::min(flat_size(config), kOffloadPiece) * states * kFp32));
 }
 
 /// The sequences of a step's passes: as even as can be (train/batch_order.h), the larger ones first.
@@ -76,9 +76,7 @@ Passes passes_of(const StepSettings& settings, const Target& target) {
   if (sequences == 0) return {};
   const std::int64_t count = (sequences + settings.micro_batch - 1) / settings.micro_batch;
   const std::int64_t rest = sequences % count;
-  return {.larger = rest > 0 ? sequences / count + 1 : 0,
-          .smaller = sequences / count,
-          .has_several_larger = rest > 1};
+  return {.larger = rest > 0 ? sequences / count + 1 : 0, .smaller = sequences / count, .has_several_larger = rest > 1};
 }
 
 // One pass of each size says what all of them take, but for the first step: there a second larger one finds what the

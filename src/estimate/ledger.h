@@ -75,8 +75,9 @@ struct Ledger {
   Breakdown at_peak;
 };
 
-/// Steps of `config` as the trainer carries them out (src/train), until nothing new happens. `config` must be valid. Where
-/// the device peak is above `enough`, it may be told too small, but not below that: for those who ask whether it fits.
+/// Steps of `config` as the trainer carries them out (src/train), until nothing new happens. `config` must be valid.
+/// Where the device peak is above `enough`, it may be told too small, but not below that: for those who ask whether it
+/// fits.
 Ledger estimate_step(const DecoderConfig& config, const StepSettings& settings, const Target& target,
                      Bytes enough = Bytes(std::int64_t{1} << 60));
 

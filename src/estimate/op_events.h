@@ -1,5 +1,5 @@
-// What single operators of the trainer take on CUDA: asked of the tape (src/tape), which has the kernels' own rules, and
-// played onto a timeline as often as the step runs the operator.
+// What single operators of the trainer take on CUDA: asked of the tape (src/tape), which has the kernels' own rules,
+// and played onto a timeline as often as the step runs the operator.
 #pragma once
 
 #include <cstddef>

@@ -232,7 +232,9 @@ StepWalk::HeadGradients StepWalk::head_loss() {
     const Block normed = loss(rows, hidden_, e_);
     const Block rstd = loss(rows, 1, kFp32);
     if (begin == 0) logits = loss(rows, vocab_, e_);
-    { const Block nll = loss(rows, 1, kFp32); }
+    {
+      const Block nll = loss(rows, 1, kFp32);
+    }
     table_gradient(part);
     Block dnormed = loss(rows, hidden_, e_);
     norm_backward();

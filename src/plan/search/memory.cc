@@ -16,7 +16,8 @@ bool same_estimate(const CardPlan& a, const CardPlan& b) {
          x.sm_count == y.sm_count;
 }
 
-/// Fewer sequences with the same memory: it hangs on which sizes the passes have, and whether the larger one comes twice.
+/// Fewer sequences with the same memory: it hangs on which sizes the passes have, and whether the larger one comes
+/// twice.
 std::int64_t like_sequences(const ReplicaWork& work) {
   const std::int64_t micro_batch = micro_batch_of(work);
   const std::int64_t larger = work.sequences % work.passes;

@@ -20,8 +20,8 @@ class SearchMemory {
   Bytes device(const StepSettings& step, std::size_t card, const ReplicaWork& work);
   /// Never above it.
   Bytes at_least(const StepSettings& step, std::size_t card, const ReplicaWork& work) const;
-  /// The largest micro-batch up to `most` that fits, computed in passes of one size; 0: not even one sequence. Where memory falls with a larger one,
-  /// which the allocator's rounding can bring about, it is one of several such limits.
+  /// The largest micro-batch up to `most` that fits, computed in passes of one size; 0: not even one sequence. Where
+  /// memory falls with a larger one, which the allocator's rounding can bring about, it is one of several such limits.
   std::int64_t largest(const StepSettings& step, std::size_t card, std::int64_t most);
 
   const std::vector<CardPlan>& cards() const { return cards_; }
@@ -34,7 +34,7 @@ class SearchMemory {
 
   const DecoderConfig& model_;
   const std::vector<CardPlan>& cards_;
-  std::vector<std::size_t> like_;  ///< the first card whose estimate is the same
+  std::vector<std::size_t> like_;   ///< the first card whose estimate is the same
   std::vector<Bytes> most_usable_;  ///< by the first card of a kind: of all of them
   std::map<Key, Bytes> known_;
   int replays_ = 0;
