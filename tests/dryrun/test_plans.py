@@ -33,6 +33,8 @@ def run(program, folder, seed, first, count):
         "count": count,
         "context_bytes": machine.CARDS["ampere"]["context_bytes"],
         "workspaces_bytes": WORKSPACES,
+        "sm_count_0": machine.CARDS["ampere"]["sm_count"],
+        "sm_count_1": SMALLER["sm_count"],
     }
     command = [str(program)] + [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     ended = machine.run(command, ["ampere", SMALLER], folder, timeout=1500)

@@ -1,4 +1,4 @@
-// plans_on_card --seed N --first I --count N --context_bytes N --workspaces_bytes N
+// plans_on_card --seed N --first I --count N --context_bytes N --workspaces_bytes N --sm_count_0 N --sm_count_1 N
 //
 // Drawn plans carried out by the trainer's engine on the CUDA cards that are there, one after the other in one process:
 // a line of JSON each; every fourth is for two cards. What a plan's card is smaller than the real one is taken away
@@ -109,8 +109,10 @@ Json case_json(const Arguments& arguments, std::int64_t index) {
       .target = {.backend = Backend::kCuda, .context = context, .workspaces = Bytes(arguments.at("workspaces_bytes"))},
       .rates = device_rates(*find_gpu("rtx-3090"))};
   const auto free = static_cast<std::int64_t>(allocator().getMemoryInfo(0).first);
-  const DrawnCase drawn = draw_case(static_cast<std::uint64_t>(arguments.at("seed")), static_cast<std::uint64_t>(index),
-                                    index % 4 == 3 ? 2 : 1, card, Bytes(free) - Bytes::mib(8));
+  DrawnCase drawn = draw_case(static_cast<std::uint64_t>(arguments.at("seed")), static_cast<std::uint64_t>(index),
+                              index % 4 == 3 ? 2 : 1, card, Bytes(free) - Bytes::mib(8));
+  for (std::size_t i = 0; i < drawn.request.cards.size(); ++i)
+    drawn.request.cards[i].target.sm_count = static_cast<int>(arguments.at("sm_count_" + std::to_string(i)));
   Json json = {{"index", index},
                {"parameters", parameter_count(drawn.request.model)},
                {"strategy", strategy_name(drawn.request.strategy)},
@@ -131,7 +133,7 @@ Json case_json(const Arguments& arguments, std::int64_t index) {
 int main(int argc, char** argv) {
   vramwise::testing::Arguments arguments;
   for (int i = 1; i + 1 < argc; i += 2) arguments[std::string(argv[i]).substr(2)] = std::stoll(argv[i + 1]);
-  for (const char* name : {"seed", "first", "count", "context_bytes", "workspaces_bytes"}) {
+  for (const char* name : {"seed", "first", "count", "context_bytes", "workspaces_bytes", "sm_count_0", "sm_count_1"}) {
     if (arguments.contains(name)) continue;
     std::cerr << "plans_on_card: --" << name << " is missing\n";
     return 2;
