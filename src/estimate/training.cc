@@ -29,6 +29,9 @@ constexpr Names<TrainingPrecision, 5> kPrecisions = {{{TrainingPrecision::kFp32,
                                                       {TrainingPrecision::kFp16, "fp16"},
                                                       {TrainingPrecision::kBf16Mixed, "bf16-mixed"},
                                                       {TrainingPrecision::kFp16Mixed, "fp16-mixed"}}};
+constexpr Names<Attention, 3> kAttentions = {{{Attention::kSdpa, "sdpa"},
+ {Attention::kEager, "eager"},
+ {Attention::kFlash2, "flash_attention_2"}}};
 template <typename T, std::size_t N>
 const char* name_of(const Names<T, N>& names, T value) {
   for (const auto& [each, name] : names)
@@ -146,6 +149,7 @@ const char* training_precision_name(TrainingPrecision precision) { return name_o
 Result<TrainingPrecision> parse_training_precision(const std::string& name) {
   return value_of(kPrecisions, name, "the precision");
 }
+Result<Attention> parse_attention(const std::string& name) { return value_of(kAttentions, name, "the attention"); }
 const char* training_phase_name(TrainingPhase phase) {
   constexpr const char* kNames[kTrainingPhases] = {"load", "forward", "loss", "backward", "optimizer step"};
   return kNames[static_cast<int>(phase)];

@@ -23,6 +23,9 @@ enum class TrainingPrecision : std::uint8_t { kFp32, kBf16, kFp16, kBf16Mixed, k
 const char* training_precision_name(TrainingPrecision precision);  ///< "fp32", "bf16", "fp16", "bf16-mixed", …
 Result<TrainingPrecision> parse_training_precision(const std::string& name);
 
+/// "sdpa", "eager", "flash_attention_2": attn_implementation.
+Result<Attention> parse_attention(const std::string& name);
+
 struct TrainingSettings {
   std::int64_t micro_batch = 1;   ///< sequences a forward pass
   std::int64_t seq_len = 1024;    ///< tokens a sequence

@@ -49,11 +49,21 @@ Status check_lora(const ModelConfig& model, const TrainingSettings& settings) {
   return Done{};
 }
 
+Status check_flash2(const ModelConfig& model, const TrainingSettings& settings) {
+  if (settings.attention != Attention::kFlash2) return Done{};
+  if (!model.architecture.has_flash2)
+    return not_modelled(fmt::format("flash-attention 2 of {} is not modelled", model.model_type));
+  if (settings.precision == TrainingPrecision::kFp32)
+    return usage_error("flash-attention 2 computes in 16 bits only", "--precision bf16, fp16 or one of the mixed ones");
+  return Done{};
+}
+
 }  // namespace
 
 Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
   VRAMWISE_RETURN_IF_ERROR(check_sizes(settings));
   VRAMWISE_RETURN_IF_ERROR(check_lora(model, settings));
+  VRAMWISE_RETURN_IF_ERROR(check_flash2(model, settings));
   if (settings.attention == Attention::kEager && !model.architecture.has_eager)
     return not_modelled(fmt::format("eager attention of {} is not modelled", model.model_type));
   if (settings.checkpointed_layers > 0 && settings.checkpointed_layers < kAllLayers &&
@@ -73,6 +83,8 @@ Status check_card(const ModelConfig& model, const TrainingSettings& settings, co
   if (is_bf16 && card.capability < 80 && model.architecture.takes.image_size > 0)
     return incomplete("convolutions in bfloat16 on a card of compute capability below 8.0 are not modelled",
                       "cuDNN has none; --precision fp16-mixed is modelled, `vramwise dryrun` measures");
+  if (settings.attention == Attention::kFlash2 && card.capability < 80)
+    return usage_error("flash-attention 2 needs a card of compute capability 8.0 or more", "--attention sdpa");
   return Done{};
 }
 

@@ -11,7 +11,7 @@
 namespace vramwise {
 
 /// attn_implementation of transformers.
-enum class Attention : std::uint8_t { kSdpa, kEager };
+enum class Attention : std::uint8_t { kSdpa, kEager, kFlash2 };
 
 /// As a number of checkpointed layers: gradient_checkpointing_enable().
 inline constexpr int kAllLayers = std::numeric_limits<int>::max();

@@ -137,6 +137,24 @@ def test_a_unet_is_estimated_by_the_size_of_its_latents(vramwise):
     assert "fp16-mixed" in turing.stderr
 
 
+def test_flash_attention_2_is_told_not_to_be_verified(vramwise):
+    def run(*words):
+        words = ("--gpu", "a100-80gb", "--seq_len", "2048", *words)
+        return vramwise("estimate", "--model", "llama-3.2-1b", *words)
+
+    flash = run("--attention", "flash_attention_2", "--json")
+    assert flash.returncode == 0, flash.stderr
+    assert "not verified" in run("--attention", "flash_attention_2").stdout
+    # PyTorch's own kernel on this card is flash attention 2 too.
+    sdpa = json.loads(run("--json").stdout)["allocated_bytes"]
+    assert abs(json.loads(flash.stdout)["allocated_bytes"] - sdpa) < 0.01 * sdpa
+    assert run("--attention", "flash_attention_2", "--precision", "fp32").returncode == 2
+    old = vramwise("estimate", "--model", "llama-3.2-1b", "--gpu", "t4", "--attention", "flash_attention_2")
+    assert old.returncode == 2
+    other = vramwise("estimate", "--model", "gpt2", "--gpu", "a100-80gb", "--attention", "flash_attention_2")
+    assert other.returncode == 5
+
+
 def test_float16_weights_of_t5_are_refused(vramwise):
     run = vramwise("estimate", "--model", "google-t5/t5-small", "--gpu", "rtx-3090", "--precision", "fp16")
     assert run.returncode == 5

@@ -170,6 +170,7 @@ template <typename Parts>
 Architecture rotary_decoder(const typename Parts::Config& config) {
   return {.layers = config.layers,
           .max_positions = config.max_positions,
+          .has_flash2 = true,
           .make = [config](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return std::make_unique<RotaryDecoder<Parts>>(tape, config, type, options);
           }};

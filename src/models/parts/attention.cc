@@ -2,10 +2,15 @@
 
 #include "models/parts/attention.h"
 
+#include <utility>
+
 #include "tape/ops/attention.h"
+#include "tape/ops/index.h"
 #include "tape/ops/pointwise.h"
+#include "tape/ops/reduce.h"
 #include "tape/ops/softmax.h"
 #include "tape/ops/views.h"
+#include "tape/transforms/autocast.h"
 
 namespace vramwise {
 
@@ -66,9 +71,37 @@ Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& valu
   return {std::move(out), std::move(weights)};
 }
 
+// _is_packed_sequence: a single row of positions is looked at in each layer.
+void look_for_packing(const Tensor& positions) {
+  if (!positions.defined() || positions.size(0) != 1 || positions.size(1) == 1) return;
+  Tensor increasing;
+  {
+    const Tensor range = arange(positions.tape(), positions.size(1));
+    const Tensor least = tape::internal::reduce(positions, tape::internal::dim_bits({}, 2), false, DType::kInt64);
+    increasing = range + least;
+  }
+  const Tensor distance = sum(abs(increasing - positions));
+  compare(distance, 0);
+}
+
+// integrations/flash_attention.py: what rotary tables have widened goes back to 16 bits, and nothing is transposed.
+Attended attend_flash2(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
+  Tensor q = transpose(query, 1, 2);
+  Tensor k = transpose(key, 1, 2);
+  Tensor v = transpose(value, 1, 2);
+  if (Autocast* autocast = q.tape().autocast(); autocast != nullptr && q.type() == DType::kFloat32) {
+    q = to(std::move(q), autocast->type());
+    k = to(std::move(k), autocast->type());
+    v = to(std::move(v), autocast->type());
+  }
+  if (query.size(0) == 1) look_for_packing(context.positions);
+  return {flash_attention_2(q, k, v, {.dropout = context.dropout, .is_causal = true}), {}};
+}
+
 }  // namespace
 
 Attended attend(const Tensor& query, const Tensor& key, const Tensor& value, const LayerContext& context) {
+  if (context.attention == Attention::kFlash2) return attend_flash2(query, key, value, context);
   return context.attention == Attention::kSdpa ? attend_sdpa(query, key, value, context)
                                                : attend_eager(query, key, value, context);
 }

@@ -65,6 +65,7 @@ Tensor causal_mask(const MaskRequest& request) {
   const std::int64_t length = request.embeddings.size(1);
   if (!request.has_cache && request.positions.defined())
     look_for_packing(expand(request.positions, {request.embeddings.size(0), -1}));
+  if (request.attention == Attention::kFlash2) return {};  // its kernel knows windows
   const bool is_plain = !request.window || length < *request.window;
   if (request.attention == Attention::kSdpa && is_plain) return {};
   Tensor mask = bool_mask(request);

@@ -137,4 +137,15 @@ Tensor scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tens
   return narrow(std::move(out), 3, 0, dim);
 }
 
+Tensor flash_attention_2(Tensor query, Tensor key, Tensor value, const AttentionOptions& options) {
+  const Drop drop(query, key, value);
+  const std::int64_t dim = query.size(3);
+  if (dim % 8 == 0) return internal::flash_attention_2(query, key, value, options);
+  const std::int64_t padding = 8 - dim % 8;
+  const Tensor padded_query = pad_last(query, padding);
+  const Tensor padded_key = pad_last(key, padding);
+  const Tensor padded_value = pad_last(value, padding);
+  return narrow(internal::flash_attention_2(padded_query, padded_key, padded_value, options), 3, 0, dim);
+}
+
 }  // namespace vramwise::tape

@@ -24,4 +24,8 @@ AttentionBackend choose_attention(const Tensor& query, const Tensor& key, const 
 Tensor scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor mask = {},
                                     const AttentionOptions& options = {});
 
+/// flash_attn_func of the package flash-attn 2: all (batch, length, heads, head_dim), of 16 bits.
+/// Written after its source (csrc/flash_attn/flash_api.cpp, flash_attn_interface.py); compared with no run of it.
+Tensor flash_attention_2(Tensor query, Tensor key, Tensor value, const AttentionOptions& options);
+
 }  // namespace vramwise::tape

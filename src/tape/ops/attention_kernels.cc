@@ -144,6 +144,55 @@ Tensor flash_attention(const Tensor& query, const Tensor& key, const Tensor& val
 
 namespace {
 
+void flash2_backward(Backward& pass, bool causal) {
+  Tape& tape = pass.tape();
+  const Tensor query = pass.saved(0);
+  const Tensor key = pass.saved(1);
+  const Tensor value = pass.saved(2);
+  const Problem p(transpose(query, 1, 2), transpose(key, 1, 2));
+  Tensor dq = empty_like(query);
+  Tensor dk = empty_like(key);
+  Tensor dv = empty_like(value);
+  const std::int64_t rows = round_up(p.queries, 128);
+  {
+    const Scratch row_sums(tape, 4 * p.batch * p.heads * rows);
+    const Scratch dq_sum(tape, 4 * p.batch * rows * p.heads * flash_dim(p.dim));
+    if (p.kv_heads != p.heads) {
+      const Tensor dk_expanded = empty_bshd(tape, p, p.keys, p.heads, key.type());
+      const Tensor dv_expanded = empty_bshd(tape, p, p.keys, p.heads, key.type());
+      sum_groups(dk_expanded, p.kv_heads);
+      sum_groups(dv_expanded, p.kv_heads);
+    }
+  }
+  tape.count_attention(2.5 * p.flops(causal));
+  pass.give(0, std::move(dq));
+  pass.give(1, std::move(dk));
+  pass.give(2, std::move(dv));
+}
+
+}  // namespace
+
+Tensor flash_attention_2(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionOptions& options) {
+  Tape& tape = query.tape();
+  const Problem p(transpose(query, 1, 2), transpose(key, 1, 2));
+  Tensor out = tape.empty(query.sizes(), query.type());
+  Tensor lse = tape.empty({p.batch, p.heads, p.queries}, DType::kFloat32);
+  Tensor seed;
+  {
+    const std::int64_t splits = options.dropout > 0 ? 1 : flash_splits(p, tape.hardware());
+    const std::int64_t parts = splits > 1 ? 4 * splits * p.batch * p.heads * p.queries : 0;
+    const Scratch lse_parts(tape, parts);
+    const Scratch out_parts(tape, parts * flash_dim(p.dim));
+    seed = tape.empty({2}, DType::kInt64);
+  }
+  tape.count_attention(p.flops(options.is_causal));
+  record_all(tape, {&out}, {&query, &key, &value}, {&query, &key, &value, &out, &lse, &seed},
+             [causal = options.is_causal](Backward& pass) { flash2_backward(pass, causal); });
+  return out;
+}
+
+namespace {
+
 // One compiled variant of the memory-efficient kernel's backward pass (mem_eff_attention/kernels/cutlassB.h): the first
 // one whose shared memory the card has.
 struct Variant {

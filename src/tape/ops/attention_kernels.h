@@ -5,6 +5,8 @@
 
 namespace vramwise::tape::internal {
 
+/// See attention.h.
+Tensor flash_attention_2(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionOptions& options);
 /// head_dim is a multiple of 8 already.
 Tensor flash_attention(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionOptions& options);
 /// `mask` is of the query's type, of full shape, or undefined.
