@@ -240,7 +240,8 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (report.estimate.has_estimates)
     report.notes.push_back("what cuDNN's convolutions need for themselves is estimated");
   if (settings.attention == Attention::kFlash2)
-    report.notes.push_back("flash-attention 2 is modelled after its source and not verified: no run of it was compared");
+    report.notes.push_back(
+        "flash-attention 2 is modelled after its source and not verified: no run of it was compared");
   report.inputs = inputs_of(command, arguments, configuration);
   if (settings.lora.is_on() && report.estimate.trained_parameters == 0)
     return usage_error("--lora_targets names no layer of this model");
@@ -287,7 +288,8 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
                       "fp32, bf16, fp16: weights and all; bf16-mixed, fp16-mixed: fp32 weights under autocast "
                       "(default: the checkpoint's dtype)");
   command->add_option("--optimizer", arguments->optimizer, training_optimizer_names())->capture_default_str();
-  command->add_option("--attention", arguments->attention, "What attn_implementation is: sdpa, eager or flash_attention_2")
+  command
+      ->add_option("--attention", arguments->attention, "What attn_implementation is: sdpa, eager or flash_attention_2")
       ->capture_default_str();
   command
       ->add_option("--gradient_checkpointing", arguments->gradient_checkpointing,

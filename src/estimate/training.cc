@@ -29,9 +29,8 @@ constexpr Names<TrainingPrecision, 5> kPrecisions = {{{TrainingPrecision::kFp32,
                                                       {TrainingPrecision::kFp16, "fp16"},
                                                       {TrainingPrecision::kBf16Mixed, "bf16-mixed"},
                                                       {TrainingPrecision::kFp16Mixed, "fp16-mixed"}}};
-constexpr Names<Attention, 3> kAttentions = {{{Attention::kSdpa, "sdpa"},
- {Attention::kEager, "eager"},
- {Attention::kFlash2, "flash_attention_2"}}};
+constexpr Names<Attention, 3> kAttentions = {
+    {{Attention::kSdpa, "sdpa"}, {Attention::kEager, "eager"}, {Attention::kFlash2, "flash_attention_2"}}};
 template <typename T, std::size_t N>
 const char* name_of(const Names<T, N>& names, T value) {
   for (const auto& [each, name] : names)

@@ -22,7 +22,7 @@ struct Architecture {
   int layers = 0;
   std::int64_t max_positions = 0;          ///< tokens that the model is made for; 0: config.json doesn't say
   bool has_sdpa = true;                    ///< transformers takes eager attention by default where it is not there
-  bool has_flash2 = false;         ///< whether flash-attention 2 is modelled for it
+  bool has_flash2 = false;                 ///< whether flash-attention 2 is modelled for it
   bool has_eager = true;                   ///< whether its library has attention of plain operators
   bool takes_lora = true;                  ///< whether the layers that LoRA adapts are torch.nn.Linear
   bool takes_4bit = false;                 ///< whether `quantization` is known to its layers
