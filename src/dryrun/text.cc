@@ -136,7 +136,7 @@ std::string verdict_line(const DryRun& run) {
         return "There is no answer: whether it fits hangs on values that were not computed (see above).\n";
       if (run.unmodelled.empty()) {
         return fmt::format(
-            "There is no answer: {} that used CUDA ended without telling what it took (killed, or _exit).\n",
+            "There is no answer: {} that used CUDA ended without telling what it took (killed, perhaps).\n",
             counted(run.lost_processes, "process"));
       }
       return "There is no answer: the program called what is not modelled (see above). What that would have taken is "

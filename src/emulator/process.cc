@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -54,6 +55,9 @@ std::optional<std::uint8_t> fill_of_environment() {
   return static_cast<std::uint8_t>(*byte);
 }
 
+/// Plain memory, as it is read where nothing else may be touched (process_end.cc).
+std::atomic<pid_t> with_machine{0};
+
 bool is_loaded(const char* library) {
   void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
   if (handle != nullptr) dlclose(handle);
@@ -81,6 +85,7 @@ void start() {
   }
   if (const auto fill = fill_of_environment()) spec.value().fill = *fill;
   self.machine = std::make_unique<Machine>(std::move(spec).value(), std::getenv("CUDA_VISIBLE_DEVICES"));
+  with_machine = getpid();
   leave_a_sign();
   pthread_atfork(nullptr, nullptr, [] { process().forked = true; });
   std::atexit(write_ledger);
@@ -162,6 +167,8 @@ void* real_symbol(const char* const* library_names, const char* name) {
   }
   return nullptr;
 }
+
+pid_t process_with_machine() { return with_machine; }
 
 void write_ledger() {
   const std::lock_guard lock(state_mutex());

@@ -1,6 +1,8 @@
 // The machine of this process, and what every entry point does around its own work: lock, note errors, refuse by name.
 #pragma once
 
+#include <sys/types.h>
+
 #include <mutex>
 #include <string>
 #include <utility>
@@ -112,5 +114,7 @@ void* real_symbol(const char* const* library_names, const char* name);
 
 /// Writes this process's ledger to the folder that VRAMWISE_LEDGER_DIR names.
 void write_ledger();
+/// The process that has a machine; 0: none yet. A fork of it has none.
+pid_t process_with_machine();
 
 }  // namespace vramwise::emulator

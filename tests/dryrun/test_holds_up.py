@@ -54,9 +54,10 @@ def test_children_stay_inert_and_a_fork_is_refused(processes):
     assert "Cannot re-initialize CUDA in forked subprocess" in processes.result["forked"]
 
 
-def test_a_spawned_child_has_a_ledger_of_its_own(processes):
-    assert processes.result["child"] == processes.result["peak"]
-    assert len(processes.ledgers) == 2
+def test_children_that_use_the_card_have_ledgers_of_their_own(processes):
+    """One is spawned; one is forked, before its parent uses CUDA, and ends without exit handlers."""
+    assert processes.result["child"] == processes.result["forked before"] == processes.result["peak"]
+    assert len(processes.ledgers) == 3
     assert all(ledger["unmodelled"] == {} for ledger in processes.ledgers)
 
 
@@ -79,6 +80,30 @@ def test_a_program_without_torch(tmp_path):
     quiet = machine.run([machine.PYTHON, "-c", "print('\"nothing\"')"], ["ampere"], tmp_path, torch=False)
     assert (quiet.result, quiet.ledgers) == ("nothing", [])
     assert json.dumps(quiet.err) == '""'
+
+
+@pytest.mark.sweep
+def test_forked_training_is_reported_as_any_other(dryrun, writes, tmp_path):
+    script = tmp_path / "forks.py"
+    script.write_text(
+        "import multiprocessing, os, torch\n"
+        "def train():\n"
+        "    model = torch.nn.Linear(1024, 1024, bias=False).cuda()\n"
+        "    optimizer = torch.optim.Adam(model.parameters())\n"
+        "    for _ in range(3):\n"
+        "        model(torch.zeros(64, 1024, device='cuda')).sum().backward()\n"
+        "        optimizer.step()\n"
+        "process = multiprocessing.get_context('fork').Process(target=train)\n"
+        "process.start()\n"
+        "process.join()\n"
+        "os._exit(0)\n"
+    )
+    outcome = dryrun("--json", "--gpu", "rtx-3090", *writes, "--", machine.PYTHON, script)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (outcome.report["verdict"], outcome.report["steps"]) == ("fits", 3)
+    gpu = outcome.report["gpus"][0]
+    assert [phase["name"] for phase in gpu["phases"]] == ["load", "forward", "backward", "optimizer step"]
+    assert gpu["at_peak"]["parts_bytes"]["optimizer states"] == 2 * 4 << 20
 
 
 def test_what_the_report_is_blind_to_is_told(dryrun, writes):

@@ -1,4 +1,4 @@
-"""A process with children that must stay inert, a fork that must fail clearly, a spawned child that uses the card too,
+"""A process with children that must stay inert, a fork that works and one that must fail clearly, a spawned child that uses the card too,
 threads, and an end while a thread of the autograd engine is inside Python: it comes back when Python is going away.
 """
 
@@ -52,6 +52,17 @@ def spawned():
     return found
 
 
+def forked_before():
+    """A child that uses CUDA before its parent does; multiprocessing ends it by os._exit."""
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    peak, _ = queue.get()
+    process.join()
+    return peak
+
+
 def in_threads():
     threads = [threading.Thread(target=steps, args=(20,)) for _ in range(4)]
     for thread in threads:
@@ -86,7 +97,8 @@ if __name__ == "__main__":
 import torch  # noqa: E402  (the child above starts before any torch)
 
 if __name__ == "__main__":
-    found = {"quiet": [quiet.stdout, quiet.stderr], "peak": steps(), "forked": forked(), "before": used()}
+    found = {"quiet": [quiet.stdout, quiet.stderr], "forked before": forked_before()}
+    found |= {"peak": steps(), "forked": forked(), "before": used()}
     found["child"], found["together"] = spawned()
     found["after"] = used()
     in_threads()

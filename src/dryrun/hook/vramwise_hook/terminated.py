@@ -1,10 +1,24 @@
-"""A program that is asked to end (SIGTERM, of `timeout` for instance) tells first what it took until then."""
+"""Ends of a program that run no exit handlers: SIGTERM, of `timeout` for instance, and os._exit, by which every child
+ends that multiprocessing forks. What it took until then is told first.
+"""
 
+import functools
 import os
 import signal
 import threading
 
 from .harmless import harmless
+
+
+def follow_exit(write):
+    original = os._exit
+
+    @functools.wraps(original)
+    def exit_at_once(status):
+        harmless(write)()
+        original(status)
+
+    os._exit = exit_at_once
 
 
 @harmless
@@ -25,4 +39,4 @@ def follow(write):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, end)
-    os.register_at_fork(after_in_child=as_before)  # a forked worker has nothing to tell
+    os.register_at_fork(after_in_child=as_before)

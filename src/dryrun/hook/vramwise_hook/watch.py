@@ -24,6 +24,8 @@ def install(torch):
         part()
     atexit.register(watch.write)
     terminated.follow(watch.write)
+    terminated.follow_exit(watch.write)
+    os.register_at_fork(after_in_child=watch.in_fork)
 
 
 class Watch:
@@ -33,6 +35,18 @@ class Watch:
         self.tensors = Tensors(torch)
         self.modules = Modules(torch, self.trainings, self.tensors)
         self.loaders = Loaders(torch, self.trainings, limit)
+
+    @harmless
+    def in_fork(self):
+        """Of a process that has not used CUDA: it may do so itself. A fork of one that has is refused by PyTorch."""
+        if not self.torch.cuda._is_in_bad_fork():
+            self.torch.cuda._lazy_call(self._go_on_in_fork)
+
+    @harmless
+    def _go_on_in_fork(self):
+        self.trainings.process, self.loaders.ended = os.getpid(), 0
+        self.leave_a_sign()
+        terminated.follow(self.write)
 
     @harmless
     def leave_a_sign(self):
