@@ -1,5 +1,6 @@
-"""A process with children that must stay inert, a fork that works and one that must fail clearly, a spawned child that uses the card too,
-threads, and an end while a thread of the autograd engine is inside Python: it comes back when Python is going away.
+"""A process with children that must stay inert, a fork that works and one that must fail clearly, a spawned child that
+uses the card too, threads, and an end while a thread of the autograd engine is inside Python: it comes back when Python
+is going away.
 """
 
 import json
