@@ -3,25 +3,22 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <filesystem>
 #include <memory>
 
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/named_model.h"
 #include "cost/work_time.h"
 #include "estimate/training.h"
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
-#include "models/catalogue/model_catalogue.h"
 #include "report/training_html.h"
 #include "report/training_report.h"
 
 namespace vramwise::cli {
 namespace {
-
-constexpr std::int64_t kLargestConfig = std::int64_t{16} << 20;
 
 struct EstimateArguments {
   std::string model;
@@ -37,42 +34,6 @@ struct EstimateArguments {
   bool as_json = false;
   std::string html;
 };
-
-struct Configuration {
-  std::string path;
-  ModelConfig model;
-};
-
-Error unknown_model(const std::string& named) {
-  const std::vector<std::string> near = names_like(named);
-  const std::string other = near.empty() ? std::string("`vramwise models` lists the names")
-                                         : fmt::format("did you mean {}?", fmt::join(near, ", "));
-  return world_error(fmt::format("{} is neither a file nor a model of the catalogue; {}", named, other),
-                     "--model takes a name of the catalogue, a model's config.json, or the folder that holds it; "
-                     "`vramwise dryrun --gpu CARD -- python your_training.py` measures any model");
-}
-
-Result<Configuration> read_configuration(const std::string& named) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  Configuration result;
-  if (!fs::exists(named, ignored)) {
-    result.path = named;
-    const CatalogueModel* known = find_model(named);
-    if (known == nullptr) return unknown_model(named);
-    VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(known->config, named));
-    return result;
-  }
-  result.path = fs::is_directory(named, ignored) ? (fs::path(named) / "config.json").string() : named;
-  Result<std::string> text = read_file(result.path, kLargestConfig);
-  if (!text.ok()) {
-    Error error = text.error();
-    error.remedy = "--model takes a model's config.json, or the folder that holds it";
-    return error;
-  }
-  VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(*text, result.path));
-  return result;
-}
 
 Result<TrainingReport> report_for_card(const std::string& spec) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
@@ -148,7 +109,7 @@ class Inputs {
 };
 
 std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArguments& arguments,
-                                     const Configuration& configuration) {
+                                     const NamedModel& configuration) {
   const TrainingSettings& s = arguments.settings;
   Inputs inputs(command);
   inputs.add("architecture",
@@ -206,7 +167,7 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
 
 Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   TrainingSettings& settings = arguments.settings;
-  VRAMWISE_ASSIGN_OR_RETURN(const Configuration configuration, read_configuration(arguments.model));
+  VRAMWISE_ASSIGN_OR_RETURN(const NamedModel configuration, read_named_model(arguments.model));
   VRAMWISE_ASSIGN_OR_RETURN(settings.checkpointed_layers, parse_checkpointing(arguments.gradient_checkpointing,
                                                                               configuration.model.architecture.layers));
   VRAMWISE_RETURN_IF_ERROR(check_use(command, settings, configuration.model.architecture));

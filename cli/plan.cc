@@ -172,7 +172,9 @@ void add_plan_command(CLI::App& app, Outcome& outcome) {
       ->check(CLI::IsMember({"trainer", "transformers", "accelerate", "fsdp2", "deepspeed", "torchtune"}))
       ->capture_default_str()
       ->group(kQuestions);
-  command->add_option("--model", options->trainer.model, "A Hugging Face model's config.json, with --for transformers")
+  command
+      ->add_option("--model", options->trainer.model,
+                   "With --for transformers: a name (`vramwise models`), a config.json, or its folder")
       ->group(kQuestions);
   command->add_option("--save", options->save, "Write the plan here, for `vramwise train --plan` and `explain`");
   command->add_flag("--verify", options->verify, "Train two steps by it on emulated cards (--gpu)");

@@ -25,6 +25,8 @@ namespace vramwise::cli {
 namespace {
 
 constexpr std::size_t kMostRecommended = 8;
+// The row of the table whose training is compared where no flag says: the middle one.
+constexpr Bytes kComparedRow = Bytes::gib(24);
 
 struct Row {
   std::string cards;  ///< as --gpu takes them
@@ -132,7 +134,7 @@ std::string table_of(const std::vector<Row>& rows, bool first_is_chosen) {
   return table.text(terminal_style());
 }
 
-Json json_of(const std::vector<Row>& rows) {
+Json json_of(const std::vector<Row>& rows, const Overrides& training) {
   Json list = Json::array();
   for (const Row& row : rows) {
     const std::optional<double> cost = row.cost();
@@ -142,15 +144,20 @@ Json json_of(const std::vector<Row>& rows) {
                     {"price_per_million_tokens", cost ? Json(*cost) : Json()},
                     {"plan", row.plan ? plan_json(*row.plan) : Json()}});
   }
-  return {{"schema", "vramwise.compare"}, {"schema_version", 1}, {"rows", list}};
+  return {{"schema", "vramwise.compare"},
+          {"schema_version", 1},
+          {"seq_len", *training.seq_len},
+          {"effective_batch_size", *training.effective_batch},
+          {"rows", list}};
 }
 
 }  // namespace
 
-Outcome compare_cards(const PlanRequest& request, const CompareOptions& options) {
+Outcome compare_cards(PlanRequest request, const CompareOptions& options) {
   if (!options.compare.empty() && options.recommend)
     return usage_error("--compare and --recommend are two questions", "Ask one at a time.");
   VRAMWISE_ASSIGN_OR_RETURN(const Prices prices, read_prices(options.prices));
+  fix_training(request, guide_row(kComparedRow));
   std::vector<Row> rows;
   if (options.recommend) {
     rows = recommended(request, prices);
@@ -158,17 +165,23 @@ Outcome compare_cards(const PlanRequest& request, const CompareOptions& options)
     VRAMWISE_ASSIGN_OR_RETURN(rows, compared(request, options.compare, prices));
   }
   const bool any = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.plan.has_value(); });
+  const Error none =
+      does_not_fit("it fits on none of these cards", "`vramwise plan` says which single changes would fit.");
   if (options.as_json) {
-    fmt::print("{}\n", json_of(rows).dump(2));
-  } else if (options.recommend && any) {
-    fmt::print("{} {}\n{}",
-               prices.empty() ? "The smallest card that holds it:" : "The cheapest card for it:", rows.front().cards,
-               table_of(rows, true));
-  } else {
-    fmt::print("{}", table_of(rows, false));
+    fmt::print("{}\n", json_of(rows, request.overrides).dump(2));
+    return any ? Outcome(kExitDone) : none;
   }
-  if (any) return kExitDone;
-  return does_not_fit("it fits on none of these cards", "`vramwise plan` says which single changes would fit.");
+  const std::string same =
+      fmt::format("All for {}, {} tokens a sequence, {} sequences a step (--seq_len, --effective_batch)\n",
+                  request.model_name, *request.overrides.seq_len, *request.overrides.effective_batch);
+  if (options.recommend && any) {
+    fmt::print("{} {}\n{}{}",
+               prices.empty() ? "The smallest card that holds it:" : "The cheapest card for it:", rows.front().cards,
+               same, table_of(rows, true));
+  } else {
+    fmt::print("{}{}", same, table_of(rows, false));
+  }
+  return any ? Outcome(kExitDone) : none;
 }
 
 }  // namespace vramwise::cli

@@ -17,7 +17,7 @@ struct CompareOptions {
   bool is_asked() const { return !compare.empty() || recommend; }
 };
 
-/// Prints a row for each card. Exit code 3 where none fits.
-Outcome compare_cards(const PlanRequest& request, const CompareOptions& options);
+/// Prints a row for each card, all for the same training. Exit code 3 where none fits.
+Outcome compare_cards(PlanRequest request, const CompareOptions& options);
 
 }  // namespace vramwise::cli

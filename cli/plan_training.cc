@@ -4,31 +4,21 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <filesystem>
 
 #include "base/json.h"
 #include "base/units.h"
+#include "cli/named_model.h"
 #include "cli/terminal.h"
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
-#include "io/files.h"
 #include "plan/training_search.h"
 #include "report/plan_search_text.h"
 
 namespace vramwise::cli {
 namespace {
 
-constexpr std::int64_t kLargestConfig = std::int64_t{16} << 20;
 constexpr std::int64_t kUsualBatch = 16;
 constexpr std::int64_t kUsualLength = 1024;
-
-Result<ModelConfig> read_model(const std::string& named) {
-  std::error_code ignored;
-  const bool is_folder = std::filesystem::is_directory(named, ignored);
-  const std::string path = is_folder ? join_path(named, "config.json") : named;
-  VRAMWISE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kLargestConfig));
-  return parse_model_config(text, path);
-}
 
 TrainingPrecision precision_of_checkpoint(const ModelConfig& model) {
   if (model.saved_dtype == tape::DType::kFloat16) return TrainingPrecision::kFp16;
@@ -60,7 +50,8 @@ Status take_card(const PlanOptions& options, TrainingRequest& request, std::stri
 
 Result<TrainingRequest> request_for(const TrainerChoice& choice, const PlanOptions& options, std::string& card) {
   TrainingRequest request;
-  VRAMWISE_ASSIGN_OR_RETURN(request.model, read_model(choice.model));
+  VRAMWISE_ASSIGN_OR_RETURN(NamedModel named, read_named_model(choice.model));
+  request.model = std::move(named.model);
   request.settings.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
   request.settings.seq_len = options.seq_len.value_or(kUsualLength);
   request.settings.precision = precision_of_checkpoint(request.model);
@@ -119,7 +110,10 @@ std::string text_of(const TrainingPlan& plan, const TrainingRequest& request, co
   table.add({row_text(best), format_size(plan.best.estimate.device), speed_text(most, known, most)}, true);
   for (const TrainingChoice& row : plan.runner_ups)
     table.add({row_text(row.settings), format_size(row.estimate.device), speed_text(row.tokens_per_s(), known, most)});
-  return text + ")\n\nRunner-ups (the fastest with less memory each):\n" + table.text(terminal_style());
+  text += ")\n\nRunner-ups (the fastest with less memory each):\n" + table.text(terminal_style());
+  if (known)
+    text += "Speeds: 78 published runs were predicted with a median error of 20 %, either way (docs/accuracy.md)\n";
+  return text;
 }
 
 Json choice_json(const TrainingChoice& choice) {
@@ -138,7 +132,8 @@ Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, 
   }
   if (choice.trainer == "trainer")
     return usage_error("vramwise train trains its own decoder (--model_size)", "--model goes with --for transformers.");
-  if (choice.model.empty()) return usage_error("--for transformers needs --model config.json");
+  if (choice.model.empty())
+    return usage_error("--for transformers needs a --model", "A name of `vramwise models`, or a config.json.");
   std::string card;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingRequest request, request_for(choice, options, card));
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingPlan plan, plan_training(request));

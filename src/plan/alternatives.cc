@@ -106,26 +106,37 @@ void smaller_model(Trials& trials) {
   }
 }
 
-/// The sequence length that a plan of this request would have: the table's where no flag says.
-std::int64_t wanted_seq_len(const PlanRequest& request) {
-  if (request.overrides.seq_len) return *request.overrides.seq_len;
+/// The table's row for this request's cards.
+const GuideRow& row_of(const PlanRequest& request) {
   Bytes largest;
   const std::vector<Bytes> shares = spread_target(request.target.total, request.cards);
   for (std::size_t i = 0; i < request.cards.size(); ++i) {
     const bool all = request.target.kind == VramTarget::Kind::kAuto;
     largest = std::max(largest, all ? request.cards[i].budget : shares[i]);
   }
-  return guide_row(largest).seq_len;
+  return guide_row(largest);
 }
 
 }  // namespace
+
+void fix_training(PlanRequest& request, const GuideRow& row) {
+  Overrides& fixed = request.overrides;
+  fixed.seq_len = fixed.seq_len.value_or(row.seq_len);
+  if (fixed.effective_batch) return;
+  if (fixed.micro_batch && fixed.gradient_accumulation_steps) {
+    fixed.effective_batch = *fixed.micro_batch * *fixed.gradient_accumulation_steps;
+    fixed.gradient_accumulation_steps.reset();
+  } else {
+    fixed.effective_batch = row.micro_batch * row.gradient_accumulation_steps;
+  }
+}
 
 std::vector<Alternative> changes_that_fit(const PlanRequest& request) {
   Trials trials(request);
   let_go(trials);
   lower_precision(trials);
   smaller_margin(trials);
-  shorter_sequence(trials, wanted_seq_len(request));
+  shorter_sequence(trials, request.overrides.seq_len.value_or(row_of(request).seq_len));
   smaller_model(trials);
   return trials.take();
 }
@@ -141,8 +152,14 @@ PlanRequest request_on(const PlanRequest& request, const GpuModel& model) {
 
 std::vector<const GpuModel*> cards_that_fit(const PlanRequest& request, std::size_t most) {
   const std::vector<const GpuModel*> models = trainable_models();
+  PlanRequest same = request;
+  if (request.cards.size() == 1) {
+    fix_training(same, row_of(request));
+  } else {
+    same.overrides.seq_len = request.overrides.seq_len.value_or(row_of(request).seq_len);
+  }
   const auto fits = [&](const GpuModel& model) {
-    PlanRequest other = request_on(request, model);
+    PlanRequest other = request_on(same, model);
     other.strategy = Strategy::kFastest;
     return make_plan(other).ok();
   };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gpus/catalogue.h"
+#include "plan/guide_table.h"
 #include "plan/plan.h"
 
 namespace vramwise {
@@ -25,5 +26,9 @@ std::vector<const GpuModel*> cards_that_fit(const PlanRequest& request, std::siz
 
 /// The request for so many cards of that model, with all of their memory.
 PlanRequest request_on(const PlanRequest& request, const GpuModel& model);
+
+/// Fills in sequence length and sequences a step where the request leaves them to each card's row of the table, so that
+/// plans for other cards are for the same training.
+void fix_training(PlanRequest& request, const GuideRow& row);
 
 }  // namespace vramwise

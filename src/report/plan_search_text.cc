@@ -20,8 +20,10 @@ std::string time_line(const Plan& plan) {
                        plan.cards.front().card.rates.source);
   }
   return fmt::format(
-      "Predicted speed: {} tokens/s at most, {:.3g} s for a step of {} sequences (rates: {})\n"
-      "  Runs that others published came to 0.60 to 0.95 of such predictions (142 runs, docs/accuracy.md)\n",
+      "Predicted speed: {} tokens/s, {:.3g} s for a step of {} sequences (rates: {})\n"
+      "  Nine in ten of 142 published runs of other trainers came to 0.60 to 0.95 of what is predicted so; runs of "
+      "this "
+      "one were not timed on a GPU (docs/accuracy.md)\n",
       grouped(std::llround(plan.tokens_per_s())), plan.step_seconds, plan.effective_batch_size(),
       plan.cards.front().card.rates.source);
 }

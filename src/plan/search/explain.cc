@@ -44,7 +44,7 @@ void add(Plan& plan, const std::string& knob, const std::string& change, const M
   decision.saved = without.device - device;
   decision.slowdown = plan.step_seconds / without.seconds - 1;
   const double percent = 100 * *decision.slowdown;
-  if (std::fabs(percent) < 0.1 && std::fabs(decision.saved->in_mib()) < 1) return;  // nobody would decide by it
+  if (percent > -0.1 && decision.saved->in_mib() < 1 && without.fits) return;  // nobody would decide by it
   const std::string saving = *decision.saved >= Bytes(0) ? "saves " + format_size(*decision.saved)
                                                          : "takes " + format_size(-*decision.saved) + " more";
   decision.reason =
