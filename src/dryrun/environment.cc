@@ -70,6 +70,8 @@ std::map<std::string, std::string> environment_of(const DryRunOptions& options, 
       {"TORCHINDUCTOR_CACHE_DIR", join_path(folder, "inductor")},
       {"TRITON_CACHE_DIR", join_path(folder, "triton")},
   };
+  // The order of Python's sets is that of hashes; the same in each run, unless the user has chosen it.
+  if (std::getenv("PYTHONHASHSEED") == nullptr) environment.emplace("PYTHONHASHSEED", "0");
   if (!options.allow_uploads) switch_trackers_off(environment, folder);
   return environment;
 }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -116,6 +117,13 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
+/// Programs go through containers that are ordered by addresses, such as autocast's cache of weights: with memory
+/// always at the same place, so is their order. Containers may refuse it; the run is as good without.
+void fix_addresses() {
+  const int now = personality(0xffffffff);
+  if (now >= 0) personality(static_cast<unsigned long>(now) | ADDR_NO_RANDOMIZE);
+}
+
 [[noreturn]] void become_program(const std::vector<std::string>& command, const ProgramOptions& options, int to_us) {
   if (options.prepare) {
     const Status prepared = options.prepare();
@@ -127,6 +135,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     }
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // after `prepare`: a change of rights clears it
+  fix_addresses();
   if (options.output_to_stderr) dup2(STDERR_FILENO, STDOUT_FILENO);
   std::vector<std::string> arguments = command;
   std::vector<std::string> environment = merged_environment(options.environment);

@@ -101,8 +101,8 @@ std::unique_ptr<SharedCards> SharedCards::open(const std::string& path) {
   if (file < 0) return nullptr;
   flock(file, LOCK_EX);
   struct stat status = {};
-  const bool is_new = fstat(file, &status) == 0 && status.st_size == 0;
-  const bool sized = !is_new || ftruncate(file, sizeof(Table)) == 0;
+  const bool is_new = fstat(file, &status) == 0 && status.st_size < static_cast<off_t>(sizeof(Table));
+  const bool sized = !is_new || posix_fallocate(file, 0, sizeof(Table)) == 0;  // a full disk would be a SIGBUS later
   void* memory = sized ? mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
   std::unique_ptr<SharedCards> cards;
   if (memory != MAP_FAILED) {
