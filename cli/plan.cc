@@ -119,12 +119,22 @@ Json verify_json(const Plan& plan, const Verification& run) {
 
 Outcome plan(const Options& options) {
   if (asks_for_other(options.trainer)) return plan_for_other(options.trainer, options.plan, options.as_json);
-  VRAMWISE_ASSIGN_OR_RETURN(Question question, question_of(options));
-  if (options.compare.is_asked()) {
+  const bool compares = options.compare.is_asked();
+  if (!compares && !options.compare.prices.empty())
+    return usage_error("--prices is for cards that are compared", "Add --recommend or --compare.");
+  if (compares && (!options.save.empty() || options.verify || !options.plan.calibration.empty()))
+    return usage_error("--save, --verify and --calibration are about one plan, not about cards that are compared",
+                       "Leave out --compare and --recommend.");
+  Options asked = options;
+  // Without a word on the strategy, cards are compared by what they can do.
+  if (compares && asked.plan.strategy.empty()) asked.plan.strategy = strategy_name(Strategy::kFastest);
+  VRAMWISE_ASSIGN_OR_RETURN(Question question, question_of(asked));
+  if (compares && question.request.allowed.seq_len)
+    return usage_error("cards are compared for the same training, so --allow seq_len is not for them",
+                       "--seq_len says for which length.");
+  if (compares) {
     CompareOptions compare = options.compare;
     compare.as_json = options.as_json;
-    // Without a word on the strategy, cards are compared by what they can do.
-    if (options.plan.strategy.empty()) question.request.strategy = Strategy::kFastest;
     return compare_cards(question.request, compare);
   }
   Result<Plan> made = make_plan(question.request);

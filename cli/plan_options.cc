@@ -90,6 +90,11 @@ Status PlanOptions::apply_search(PlanRequest& request) const {
   if (!strategy.empty()) {
     VRAMWISE_ASSIGN_OR_RETURN(request.strategy, parse_strategy(strategy));
   }
+  const bool searches = request.strategy != Strategy::kGuide;
+  if (!allow.empty() && !searches) {
+    return usage_error("--allow says what a search may change, and the guide strategy does not search",
+                       "Add --strategy fastest or --strategy safest.");
+  }
   for (const std::string& what : allow) {
     if (what == "seq_len") {
       request.allowed.seq_len = true;

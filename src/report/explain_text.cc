@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "base/bytes.h"
 #include "base/json.h"
@@ -26,9 +28,19 @@ std::string speed_of(const Json& object) {
   return speed > 0 ? grouped(std::llround(speed)) : "";
 }
 
-std::string settings_of(const Json& c) {
-  return fmt::format("batch {} x {}, {} checkpointed{}, loss by {}, {}", text_of(c, "batch_size"),
-                     text_of(c, "gradient_accumulation_steps"), text_of(c, "checkpointed_blocks"),
+/// "15 x 1 + 7 x 2": micro-batch x passes of each card.
+std::string batches_of(const Json& plan) {
+  std::string text;
+  for (const Json& card : plan.value("cards", Json::array())) {
+    const auto micro_batch = std::max<std::int64_t>(1, card.value("micro_batch", std::int64_t{1}));
+    const std::int64_t passes = (card.value("sequences", std::int64_t{0}) + micro_batch - 1) / micro_batch;
+    text += fmt::format("{}{} x {}", text.empty() ? "" : " + ", micro_batch, passes);
+  }
+  return text;
+}
+
+std::string settings_of(const Json& c, const std::string& batches) {
+  return fmt::format("batch {}, {} checkpointed{}, loss by {}, {}", batches, text_of(c, "checkpointed_blocks"),
                      text_of(c, "use_cpu_offload") == "true" ? ", offloaded" : "", text_of(c, "loss_chunk_tokens"),
                      text_of(c, "precision"));
 }
@@ -56,7 +68,8 @@ std::string decisions_text(const Json& plan, TextStyle style) {
 std::string runner_ups_text(const Json& plan, TextStyle style) {
   Table table({"<instead", "memory", "tokens/s"});
   for (const Json& row : plan.value("runner_ups", Json::array()))
-    table.add({settings_of(row.value("configuration", Json::object())), size_of(row, "device_bytes"), speed_of(row)});
+    table.add({settings_of(row.value("configuration", Json::object()), text_of(row, "batches")),
+               size_of(row, "device_bytes"), speed_of(row)});
   const std::string text = table.text(style);
   return text.empty() ? "" : "Chosen over:\n" + text;
 }
@@ -71,7 +84,7 @@ Result<std::string> explain_text(const Json& plan, TextStyle style) {
   const Json time = plan.value("time", Json::object());
   std::string text = fmt::format("A plan for {} ({} parameters), strategy {}\n", text_of(model, "name"),
                                  format_count(model.value("parameters", std::int64_t{0})), text_of(plan, "strategy"));
-  text += fmt::format("{}; {} tokens a sequence, {} sequences a step\n", settings_of(configuration),
+  text += fmt::format("{}; {} tokens a sequence, {} sequences a step\n", settings_of(configuration, batches_of(plan)),
                       text_of(configuration, "max_seq_len"), text_of(configuration, "effective_batch_size"));
   if (time.value("is_known", false))
     text += fmt::format("Predicted speed: {} tokens/s (rates: {})\n", speed_of(time), text_of(time, "rates_from"));

@@ -158,6 +158,11 @@ def test_transformers_get_their_arguments(vramwise, tmp_path):
 def test_bad_words_are_refused(vramwise, tmp_path):
     assert vramwise("plan", "--strategy", "quickest").returncode == 2
     assert vramwise("plan", "--strategy", "fastest", "--allow", "lora").returncode == 2
+    card = ("plan", "--model_size", "tiny", "--gpu", "rtx-3090")
+    for flags in (("--allow", "seq_len"), ("--prices", "p.json"), ("--recommend", "--save", "x.json")):
+        refused = vramwise(*card, *flags)  # rather than a flag that changes nothing
+        assert refused.returncode == 2 and not refused.stdout
+    assert vramwise("plan", "--compare", "rtx-3090", "--allow", "precision").returncode == 0
     assert vramwise("explain", tmp_path / "missing.json").returncode == 4
     (tmp_path / "other.json").write_text("{}")
     assert vramwise("explain", tmp_path / "other.json").returncode == 2
