@@ -185,7 +185,6 @@ void CudaPass::head_loss(Block& last) {
     table.release();
   }
   scaled_ = scalar(Owner::kLoss);
-  norm.release();
   last.release();
 }
 
