@@ -13,6 +13,7 @@
 #include "estimate/training.h"
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
+#include "gpus/nccl_memory.h"
 #include "io/files.h"
 #include "report/training_html.h"
 #include "report/training_report.h"
@@ -29,20 +30,36 @@ struct EstimateArguments {
   std::string attention = "sdpa";
   std::string gradient_checkpointing = "none";
   std::string quantize;
+  std::string parallel = "ddp";
+  bool no_reshard_after_forward = false;
   bool no_clip = false;
   bool expandable_segments = false;
   bool as_json = false;
   std::string html;
 };
 
-Result<TrainingReport> report_for_card(const std::string& spec) {
+/// What NCCL takes for one communicator of all cards, once each kind of collective has been used.
+Bytes communicator_bytes(const GpuModel& card, int capability, int ranks) {
+  constexpr int kVersion = 23007;  // of PyTorch 2.14's wheels
+  const NcclMemory memory = nccl_memory({.version = kVersion,
+                                         .capability = capability,
+                                         .ranks = ranks,
+                                         .local_ranks = ranks,
+                                         .local_rank = 0,
+                                         .link = usual_nccl_link(card.name, capability)},
+                                        {});
+  return memory.creation + memory.ring + memory.tree + memory.nvls;
+}
+
+Result<TrainingReport> report_for_cards(const std::string& spec) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
-  if (cards.size() != 1)
-    return usage_error(fmt::format("--gpu {}: one card is estimated at a time", spec),
-                       "with data parallelism every card holds what one card does");
   const GpuModel& card = cards.front();
+  for (const GpuModel& other : cards)
+    if (other.name != card.name || other.cuda_total != card.cuda_total)
+      return usage_error(fmt::format("--gpu {}: cards that differ are not estimated together", spec),
+                         "with data parallelism every card holds what it would hold among its like");
   TrainingReport report;
-  report.card = card.name;
+  report.card = cards.size() == 1 ? card.name : fmt::format("each of {} {}", cards.size(), card.name);
   report.hardware.total = card.cuda_total;
   const tape::Hardware assumed;
   const ComputeCapability capability =
@@ -54,6 +71,9 @@ Result<TrainingReport> report_for_card(const std::string& spec) {
       tape::Hardware::of(capability.major * 10 + capability.minor, card.units.value_or(assumed.sm_count));
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
+  if (cards.size() > 1)
+    report.hardware.communicator =
+        communicator_bytes(card, capability.major * 10 + capability.minor, static_cast<int>(cards.size()));
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
 }
@@ -141,6 +161,15 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                "--lora_modules_to_save");
     inputs.add("4-bit weights", arguments.quantize.empty() ? "off" : arguments.quantize, "--quantize");
   }
+  if (s.parallel.kind == Parallel::kDataParallel) {
+    inputs.add("parallel", fmt::format("DistributedDataParallel over {} cards", s.parallel.ranks), "--parallel");
+    inputs.add("gradients are views of buckets", s.parallel.gradients_are_views ? "yes" : "no",
+               "--gradient_as_bucket_view");
+  } else if (s.parallel.kind == Parallel::kFullyShard) {
+    inputs.add("parallel", fmt::format("fully_shard (FSDP2) over {} cards", s.parallel.ranks), "--parallel");
+    inputs.add("layers are resharded after forward", s.parallel.reshards_after_forward ? "yes" : "no",
+               "--no_reshard_after_forward");
+  }
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
   inputs.add("card", arguments.gpu, "--gpu");
@@ -162,6 +191,27 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
                                    takes.image_size));
   if (settings.checkpointed_layers > 0 && !architecture.takes_checkpoints)
     return usage_error("this model has no gradient checkpointing in transformers");
+  return Done{};
+}
+
+/// How several cards share the work; one card shares nothing.
+Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(arguments.gpu));
+  ParallelOptions& parallel = arguments.settings.parallel;
+  const bool is_sharded = arguments.parallel == "fsdp";
+  if (cards.size() == 1) {
+    for (const char* flag : {"--parallel", "--no_reshard_after_forward", "--gradient_as_bucket_view"})
+      if (command.count(flag) > 0)
+        return usage_error(fmt::format("{} means nothing on one card", flag), "--gpu 8xh100-80gb names eight");
+    return Done{};
+  }
+  if (is_sharded ? parallel.gradients_are_views : arguments.no_reshard_after_forward)
+    return usage_error(fmt::format("{} means nothing to {}",
+                                   is_sharded ? "--gradient_as_bucket_view" : "--no_reshard_after_forward",
+                                   arguments.parallel));
+  parallel.kind = is_sharded ? Parallel::kFullyShard : Parallel::kDataParallel;
+  parallel.ranks = static_cast<int>(cards.size());
+  parallel.reshards_after_forward = !arguments.no_reshard_after_forward;
   return Done{};
 }
 
@@ -190,12 +240,16 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   settings.clips_gradients = !arguments.no_clip;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
-  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_card(arguments.gpu));
+  VRAMWISE_RETURN_IF_ERROR(choose_parallel(command, arguments));
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu));
   AllocatorOptions options;
   options.expandable_segments = arguments.expandable_segments;
   VRAMWISE_ASSIGN_OR_RETURN(report.estimate,
                             estimate_training(configuration.model, settings, report.hardware, options));
-  add_speed(report, settings, parse_gpu_spec(arguments.gpu)->front());
+  if (settings.parallel.kind == Parallel::kNone) add_speed(report, settings, parse_gpu_spec(arguments.gpu)->front());
+  if (settings.parallel.kind == Parallel::kFullyShard)
+    report.notes.push_back(
+        "rank 0 is shown, whose shards are the largest; the model is built on the host and sharded layer by layer");
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   if (report.estimate.has_estimates)
@@ -237,7 +291,8 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   TrainingSettings& settings = arguments->settings;
   command->add_option("--model", arguments->model, "A name (`vramwise models`), a config.json, or its folder")
       ->required();
-  command->add_option("--gpu", arguments->gpu, "The card: rtx-4090, h100-80gb, 24gb, …")->required();
+  command->add_option("--gpu", arguments->gpu, "The card: rtx-4090, h100-80gb, 24gb, …; several: 8xh100-80gb")
+      ->required();
   command->add_option("--batch_size", settings.micro_batch, "Sequences a forward pass")->capture_default_str();
   command->add_option("--seq_len", settings.seq_len, "Tokens a sequence")->capture_default_str();
   command->add_option("--target_len", settings.target_len, "Tokens that an encoder-decoder is to write")
@@ -273,6 +328,17 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
           "--quantize", arguments->quantize,
           "Frozen weights in 4 bits under LoRA (QLoRA, bitsandbytes): nf4, or nf4-double with quantized scales")
       ->check(CLI::IsMember({"nf4", "nf4-double"}));
+  command
+      ->add_option(
+          "--parallel", arguments->parallel,
+          "How several cards share the work: ddp (DistributedDataParallel), or fsdp (fully_shard of each layer; "
+          "under bf16-mixed and fp16-mixed by its MixedPrecisionPolicy: shards and reductions in fp32)")
+      ->check(CLI::IsMember({"ddp", "fsdp"}))
+      ->capture_default_str();
+  command->add_flag("--no_reshard_after_forward", arguments->no_reshard_after_forward,
+                    "fsdp: layers keep their parameters from the forward to the backward pass");
+  command->add_flag("--gradient_as_bucket_view", settings.parallel.gradients_are_views,
+                    "ddp: gradients are views of the buckets that sum them");
   command->add_flag("--no_clip", arguments->no_clip, "Gradients are not clipped");
   command->add_flag("--expandable_segments", arguments->expandable_segments,
                     "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True");

@@ -40,6 +40,7 @@ LORA_TARGETS = {
 # What cuDNN takes for the convolutions of these is only estimated.
 OF_IMAGES = ("clip", "resnet", "unet", "vit")
 PRECISIONS = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
+SHARDED_OPTIMIZERS = ("adamw", "adamw-fused", "adamw-loop", "sgd", "sgd-momentum")
 MOST_TOKENS = 32768
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layer")
 OPTIMIZERS = [
@@ -111,7 +112,22 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
     if kind in LORA_TARGETS and rng.random() < 0.3:
         described = {"rank": rng.choice([8, 16, 64]), "dropout": rng.choice([0.0, 0.05])}
         run["lora"] = {**described, "targets": rng.choice(LORA_TARGETS[kind])}
-    return run
+    return parallel(rng, run) if rng.random() < 0.2 else run
+
+
+def parallel(rng, run):
+    """One of several cards; fully_shard takes the types of a mixed run as its own."""
+    ranks = rng.choice([2, 4, 8, 16])
+    shards = optimizer_name(run["optimizer"]) in SHARDED_OPTIMIZERS and run["precision"] != "fp16-mixed"
+    shards = shards and "lora" not in run and run["config"]["model_type"] not in encoder_cases.FAMILIES
+    if not shards or rng.random() < 0.3:
+        return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3}}
+    described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.2}
+    if run["precision"] != "bf16-mixed":
+        return {**run, "parallel": described}
+    made = {**run, "dtype": "bfloat16", "parallel": {**described, "stored": "float32", "reduced": "float32"}}
+    del made["autocast"]
+    return made
 
 
 def draw(seed, count, cards=CARDS, **limits):
@@ -125,8 +141,9 @@ def optimizer_name(optimizer):
 
 
 def flags(run):
+    group = run.get("parallel", {"ranks": 1})
     made = [
-        *("--gpu", f"{run['card']}:{WITHOUT_END}"),
+        *("--gpu", f"{group['ranks']}x{run['card']}:{WITHOUT_END}"),
         *("--batch_size", run["batch"]),
         *("--seq_len", run["length"]),
         *("--gradient_accumulation_steps", run["accumulate"]),
@@ -142,6 +159,12 @@ def flags(run):
         made.append("--no_clip")
     if run["expandable"]:
         made.append("--expandable_segments")
+    if "kind" in group:
+        made += ["--parallel", group["kind"]]
+    if group.get("views"):
+        made.append("--gradient_as_bucket_view")
+    if group.get("keeps"):
+        made.append("--no_reshard_after_forward")
     if lora := run.get("lora"):
         made += ["--lora_rank", lora["rank"], "--lora_dropout", lora["dropout"]]
         made += ["--lora_targets", ",".join(lora["targets"])]

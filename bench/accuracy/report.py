@@ -80,6 +80,7 @@ def described(run: dict) -> str:
         told.append("checkpoint" if run["checkpoint"] is True else f"checkpoint {run['checkpoint']} layers")
     told += [name for name in ("clip", "expandable") if run[name]]
     told += [f"LoRA {run['lora']['rank']}"] if "lora" in run else []
+    told += [f"{run['parallel']['kind']} over {run['parallel']['ranks']}"] if "parallel" in run else []
     return f"{run['name']}, {run['batch']} x {run['length']} x {run['accumulate']}, {', '.join(told)}, {run['card']}"
 
 

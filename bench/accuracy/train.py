@@ -22,7 +22,8 @@ def measure(run):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     begin = time.monotonic()
-    model_side.train(run)
+    with model_side.alone_in_group(run):
+        model_side.train(run)
     peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
     return {**peaks, "seconds": round(time.monotonic() - begin, 2)}
 

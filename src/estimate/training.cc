@@ -62,6 +62,18 @@ DType weight_type(const TrainingSettings& settings) {
   return is_quantized ? autocast_type(settings.precision).value_or(DType::kFloat32) : DType::kFloat32;
 }
 
+// fully_shard: what is computed in under MixedPrecisionPolicy, and what is stored and reduced.
+DType computed_type(const TrainingSettings& settings) {
+  const bool is_sharded = settings.parallel.kind == Parallel::kFullyShard;
+  return is_sharded ? autocast_type(settings.precision).value_or(weight_type(settings)) : weight_type(settings);
+}
+
+ParallelOptions parallel_options(const TrainingSettings& settings) {
+  ParallelOptions options = settings.parallel;
+  options.stored = options.reduced = weight_type(settings);
+  return options;
+}
+
 // Two elements of a quantized weight share a byte.
 std::int64_t numbers_in(const Tensor& parameter) {
   return parameter.type() == DType::kUInt8 ? 2 * parameter.numel() : parameter.numel();
@@ -76,9 +88,10 @@ class Run {
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
-    model_ = config.architecture.make(tape, weight_type(settings), options);
+    model_ = std::make_unique<ParallelModel>(tape, config.architecture, computed_type(settings), options,
+                                             parallel_options(settings));
     optimizer_ = make_optimizer(settings.optimizer, model_->named_parameters());
-    inputs_ = model_->inputs(
+    inputs_ = model_->model().inputs(
         {.samples = settings.micro_batch,
          .tokens = settings.seq_len,
          .target_tokens = settings.target_len,
@@ -87,18 +100,24 @@ class Run {
   }
 
   void count_parameters(TrainingTrace& trace) const {
-    for (const Tensor& parameter : model_->parameters()) {
+    for (const Tensor& parameter : model_->model().parameters()) {
       trace.parameters += numbers_in(parameter);
       if (parameter.requires_grad()) trace.trained_parameters += parameter.numel();
     }
   }
 
+  void note_owners(TrainingTrace& trace) const {
+    trace.gathered = model_->gathered();
+    trace.buckets = model_->buckets();
+  }
+
   void step() {
-    for (std::int64_t i = 0; i < settings_.gradient_accumulation_steps; ++i) pass();
+    const std::int64_t passes = settings_.gradient_accumulation_steps;
+    for (std::int64_t i = 0; i < passes; ++i) pass(i + 1 == passes);
     begin(TrainingPhase::kOptimizerStep);
     if (settings_.clips_gradients) {
       if (scales_loss()) scaler_.unscale(*optimizer_);
-      tape::clip_grad_norm(model_->parameters());
+      tape::clip_grad_norm(model_->parameters(), model_->has_shards());
     }
     if (scales_loss()) {
       scaler_.step(*optimizer_);
@@ -110,14 +129,15 @@ class Run {
   }
 
  private:
-  void pass() {
+  void pass(bool is_last) {
     begin(TrainingPhase::kForward);
     for (std::size_t i = 0; i < inputs_.size(); ++i) batch_[i] = tape_.empty(inputs_[i].sizes, inputs_[i].type);
     Tensor loss;
     {
       std::optional<tape::Autocast> autocast;
-      if (const auto type = autocast_type(settings_.precision)) autocast.emplace(tape_, *type);
-      loss = model_->loss(batch_);
+      const auto type = autocast_type(settings_.precision);
+      if (type && !model_->has_shards()) autocast.emplace(tape_, *type);
+      loss = model_->loss(batch_, is_last);
     }
     begin(TrainingPhase::kBackward);
     tape::backward(scales_loss() ? scaler_.scale(loss) : loss);
@@ -128,7 +148,7 @@ class Run {
 
   Tape& tape_;
   const TrainingSettings& settings_;
-  std::unique_ptr<Model> model_;
+  std::unique_ptr<ParallelModel> model_;
   std::unique_ptr<tape::Optimizer> optimizer_;
   tape::GradScaler scaler_;
   std::vector<BatchTensor> inputs_;
@@ -167,6 +187,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     before = tape.work();
     run.step();
   }
+  run.note_owners(trace);
   trace.step_work = difference(tape.work(), before);
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.workspaces = tape.cublas_workspaces();
@@ -181,7 +202,7 @@ Result<TrainingEstimate> estimate_training(const ModelConfig& model, const Train
   TrainingEstimate estimate = ledger_of(trace, options);
   estimate.steps = settings.steps;
   estimate.has_estimates = trace.has_estimates;
-  estimate.device = estimate.reserved + card.context;
+  estimate.device = estimate.reserved + card.context + card.communicator;
   estimate.reserved_on_card = estimate.reserved;
   if (card.total && estimate.device > *card.total) replay_on_card(trace, card, options, estimate);
   return estimate;

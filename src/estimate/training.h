@@ -13,6 +13,7 @@
 #include "estimate/ledger.h"
 #include "estimate/optimizer_choice.h"
 #include "models/config.h"
+#include "models/parallel_model.h"
 #include "tape/tape.h"
 
 namespace vramwise {
@@ -39,6 +40,9 @@ struct TrainingSettings {
   bool clips_gradients = true;
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
   LoraOptions lora{};                               ///< off: every parameter is trained
+  /// Over cards that are alike. The types of fully_shard follow from the precision: mixed ones store and reduce
+  /// float32, and compute in 16 bits.
+  ParallelOptions parallel{};
   int steps = 3;  ///< from the second on optimizer states are there; in the third the cache can still grow
 };
 
@@ -50,6 +54,8 @@ const char* training_phase_name(TrainingPhase phase);
 struct TrainingTrace {
   EventList events;
   std::vector<AllocationId> workspaces;  ///< those of cuBLAS
+  std::vector<std::size_t> gathered;     ///< indices of events: parameters that fully_shard gathers
+  std::vector<std::size_t> buckets;      ///< indices of events: where DistributedDataParallel sums gradients
   std::int64_t parameters = 0;           ///< numbers in the model's parameters, tied ones once
   std::int64_t trained_parameters = 0;   ///< of those that want a gradient
   std::int64_t host_managed_bytes = 0;   ///< memory of the host that CUDA pages in: states of paged optimizers
@@ -62,12 +68,13 @@ struct TrainingCard {
   tape::Hardware hardware;
   std::optional<Bytes> total;  ///< as CUDA sees it; absent: whether the run fits is not asked
   Bytes context{};             ///< CUDA's context, outside the allocator
+  Bytes communicator{};        ///< NCCL's buffers, outside the allocator
 };
 
 struct TrainingEstimate {
   Bytes allocated{};  ///< peak of live tensors, in the allocator's granules, on a card without end
   Bytes reserved{};   ///< peak of what the allocator holds, on the same
-  Bytes device{};     ///< reserved + context
+  Bytes device{};     ///< reserved + context + communicator
   TrainingPhase phase = TrainingPhase::kForward;  ///< of the allocated peak
   Breakdown at_peak;                              ///< with `unsplit` it sums up to `allocated`
   Bytes unsplit{};                                ///< what blocks are larger than what was asked of them

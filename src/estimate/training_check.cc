@@ -58,6 +58,27 @@ Status check_flash2(const ModelConfig& model, const TrainingSettings& settings) 
   return Done{};
 }
 
+bool is_of_torch(TrainingOptimizer optimizer) { return optimizer <= TrainingOptimizer::kSgdMomentum; }
+
+Status check_parallel(const ModelConfig& model, const TrainingSettings& settings) {
+  const ParallelOptions& parallel = settings.parallel;
+  constexpr int kMostRanks = 1 << 14;
+  if (parallel.kind == Parallel::kNone) return Done{};
+  if (parallel.ranks < 2 || parallel.ranks > kMostRanks)
+    return usage_error(fmt::format("{} cards are no group; it must be 2 to {}", parallel.ranks, kMostRanks));
+  if (settings.quantization != Quantization::kNone)
+    return not_modelled("4-bit weights on several cards are not modelled");
+  if (parallel.kind == Parallel::kDataParallel) return Done{};
+  if (settings.lora.is_on()) return not_modelled("LoRA under fully_shard is not modelled");
+  if (!is_of_torch(settings.optimizer))
+    return not_modelled("fully_shard is modelled with AdamW and SGD of PyTorch only");
+  if (settings.precision == TrainingPrecision::kFp16Mixed)
+    return not_modelled("fully_shard with a GradScaler is not modelled");
+  if (model.architecture.takes.image_size > 0 || model.architecture.takes.targets)
+    return not_modelled(fmt::format("fully_shard of {} is not modelled", model.model_type));
+  return Done{};
+}
+
 }  // namespace
 
 Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
@@ -72,6 +93,7 @@ Status check_training(const ModelConfig& model, const TrainingSettings& settings
   if (settings.precision == TrainingPrecision::kFp16 && !model.architecture.takes_fp16_weights)
     return incomplete(fmt::format("{} with float16 weights is not modelled", model.model_type),
                       "bf16 and fp16-mixed are; `vramwise dryrun` measures it");
+  VRAMWISE_RETURN_IF_ERROR(check_parallel(model, settings));
   if (settings.optimizer == TrainingOptimizer::kMuon && settings.precision == TrainingPrecision::kFp16Mixed)
     return not_modelled("Muon with a GradScaler is not modelled");
   return Done{};

@@ -57,7 +57,8 @@ TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& o
 
 void replay_on_card(const TrainingTrace& trace, const TrainingCard& card, const AllocatorOptions& options,
                     TrainingEstimate& estimate) {
-  const DeviceMemoryLimits limits{.total_bytes = card.total->count(), .taken_bytes = card.context.count()};
+  const DeviceMemoryLimits limits{.total_bytes = card.total->count(),
+                                  .taken_bytes = (card.context + card.communicator).count()};
   const Replay replayed = replay(trace.events, options, limits);
   estimate.fits = replayed.fits();
   estimate.allocation_retries = replayed.stats.num_alloc_retries;

@@ -48,6 +48,8 @@ std::vector<Owner> owners_of(const TrainingTrace& trace) {
   }
   for (const AllocationId id : trace.workspaces)
     if (id < births.size()) owners[births[id].event] = Owner::kWorkspaces;
+  for (const std::size_t event : trace.gathered) owners[event] = Owner::kWeights;
+  for (const std::size_t event : trace.buckets) owners[event] = Owner::kGradients;
   return owners;
 }
 

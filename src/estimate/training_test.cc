@@ -51,6 +51,57 @@ TEST(TrainingEstimate, EachCheckpointedLayerTakesLess) {
   EXPECT_EQ(allocated(4), allocated(kAllLayers));
 }
 
+TEST(TrainingEstimate, ShardsAreAnEighth) {
+  const ModelConfig model = small_llama(4, 512);
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
+  const Bytes alone = estimate_training(model, settings, ampere()).value().at_peak.optimizer_states;
+  settings.parallel = {.kind = Parallel::kFullyShard, .ranks = 8};
+  const auto sharded = estimate_training(model, settings, ampere()).value();
+  EXPECT_EQ(sharded.at_peak.total() + sharded.unsplit, sharded.allocated);
+  // Each shard's block is rounded up by less than 512 bytes.
+  const Bytes rounding(2 * 512 * (4 * 9 + 3));
+  EXPECT_GE(sharded.at_peak.optimizer_states.count(), alone.count() / 8);
+  EXPECT_LE(sharded.at_peak.optimizer_states.count(), alone.count() / 8 + rounding.count());
+}
+
+TEST(TrainingEstimate, KeptParametersTakeMoreThanGatheredOnes) {
+  const ModelConfig model = small_llama(6, 512);
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 64};
+  settings.parallel = {.kind = Parallel::kFullyShard, .ranks = 8};
+  const Bytes gathered = estimate_training(model, settings, ampere()).value().allocated;
+  settings.parallel.reshards_after_forward = false;
+  EXPECT_GT(estimate_training(model, settings, ampere()).value().allocated, gathered);
+}
+
+TEST(TrainingEstimate, BucketsHoldEveryGradientOnceMore) {
+  const ModelConfig model = small_llama(4, 512);
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 8, .optimizer = TrainingOptimizer::kSgd};
+  const auto alone = estimate_training(model, settings, ampere()).value();
+  settings.parallel = {.kind = Parallel::kDataParallel, .ranks = 2};
+  const Bytes copied = estimate_training(model, settings, ampere()).value().allocated;
+  EXPECT_GE(copied, alone.allocated + Bytes(alone.parameters * 2));
+  settings.parallel.gradients_are_views = true;
+  EXPECT_LT(estimate_training(model, settings, ampere()).value().allocated, copied);
+}
+
+TEST(TrainingEstimate, ParallelSettingsThatAreNotModelledAreRefused) {
+  const ModelConfig model = small_llama(2, 64);
+  const auto refused = [&model](TrainingSettings settings) {
+    return !estimate_training(model, settings, ampere()).ok();
+  };
+  TrainingSettings settings;
+  settings.parallel = {.kind = Parallel::kFullyShard, .ranks = 8};
+  EXPECT_FALSE(refused(settings));
+  settings.parallel.ranks = 1;
+  EXPECT_TRUE(refused(settings));
+  settings.parallel.ranks = 8;
+  settings.optimizer = TrainingOptimizer::kMuon;
+  EXPECT_TRUE(refused(settings));
+  settings.optimizer = TrainingOptimizer::kAdamW;
+  settings.lora.rank = 8;
+  EXPECT_TRUE(refused(settings));
+}
+
 TEST(TrainingEstimate, AdamWHasTwoStatesForEachParameter) {
   const TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
   const auto estimate = estimate_training(small_llama(2, 512), settings, ampere());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/module.h"
+#include "tape/parallel/layer_hooks.h"
 
 namespace vramwise {
 
@@ -23,6 +24,8 @@ struct ForwardOptions {
   bool uses_cache = true;       ///< use_cache of the configuration; off under checkpointing
   LoraOptions lora{};
   Quantization quantization = Quantization::kNone;
+  std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in
+  tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 
   bool checkpoints() const { return checkpointed_layers > 0; }
@@ -59,6 +62,8 @@ class Model {
   virtual Tensor loss(const Batch& batch) = 0;
   virtual const std::vector<Tensor>& parameters() const = 0;
   virtual const std::vector<NamedParameter>& named_parameters() const = 0;
+  /// Without names.
+  virtual const std::vector<NamedParameter>& named_buffers() const = 0;
 };
 
 }  // namespace vramwise

@@ -10,7 +10,7 @@
 namespace vramwise {
 
 Tensor ParameterMaker::one(const char* name, const tape::Dims& sizes, DType type, bool is_trained) {
-  Tensor tensor = tape_.parameter(sizes, type);
+  Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.parameter(sizes, type);
   tensor->requires_grad = is_trained;
   made_.push_back({name, layer_, tensor});
   return tensor;
@@ -85,7 +85,11 @@ void ParameterMaker::finish() {
   pending_copies_.clear();
 }
 
-Tensor ParameterMaker::buffer(const tape::Dims& sizes, DType type) { return tape_.empty(sizes, type); }
+Tensor ParameterMaker::buffer(const tape::Dims& sizes, DType type) {
+  Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.empty(sizes, type);
+  buffers_.push_back({"", layer_, tensor});
+  return tensor;
+}
 
 std::vector<Tensor> ParameterMaker::tensors() const {
   std::vector<Tensor> tensors;

@@ -47,6 +47,9 @@ class ParameterMaker {
 
   tape::Tape& tape() const { return tape_; }
   DType type() const { return type_; }
+  /// Of buffers that model.to(type) casts; what fully_shard casts for the computation are parameters alone.
+  DType stored_type() const { return stored_type_; }
+  void set_stored_type(DType type) { stored_type_ = type; }
   void set_layer(int layer) { layer_ = layer; }
   /// `name` must be a literal.
   Tensor parameter(const char* name, const tape::Dims& sizes);
@@ -65,6 +68,7 @@ class ParameterMaker {
   void finish();
 
   const std::vector<NamedParameter>& made() const { return made_; }
+  const std::vector<NamedParameter>& buffers() const { return buffers_; }
   /// The tensors alone, as model.parameters() lists them.
   std::vector<Tensor> tensors() const;
 
@@ -80,10 +84,12 @@ class ParameterMaker {
 
   tape::Tape& tape_;
   DType type_;
+  DType stored_type_ = type_;
   LoraOptions lora_;
   Quantization quantization_;
   int layer_ = -1;
   std::vector<NamedParameter> made_;
+  std::vector<NamedParameter> buffers_;
   std::vector<Pending> pending_;
   std::vector<Tensor> pending_copies_;
   Tensor quantization_map_;

@@ -108,8 +108,11 @@ std::string training_text(const TrainingReport& report) {
   text += fmt::format("  {:<17}{:>11}  in the {} phase: live tensors\n", "allocated", format_size(e.allocated),
                       training_phase_name(e.phase));
   text += fmt::format("  {:<17}{:>11}  what PyTorch's allocator comes to hold\n", "reserved", format_size(e.reserved));
-  text += fmt::format("  {:<17}{:>11}  with {} for CUDA's context\n", "device", format_size(e.device),
+  text += fmt::format("  {:<17}{:>11}  with {} for CUDA's context", "device", format_size(e.device),
                       format_size(report.hardware.context));
+  if (report.hardware.communicator > Bytes(0))
+    text += fmt::format(", {} for NCCL", format_size(report.hardware.communicator));
+  text += "\n";
   if (e.host_managed > Bytes(0))
     text += fmt::format("  {:<17}{:>11}  states of the paged optimizer (cudaMallocManaged)\n", "on the host",
                         format_size(e.host_managed));
@@ -139,6 +142,7 @@ Json training_json(const TrainingReport& report) {
           {"card", report.card},
           {"card_total_bytes", report.hardware.total ? Json(report.hardware.total->count()) : Json(nullptr)},
           {"context_bytes", report.hardware.context.count()},
+          {"communicator_bytes", report.hardware.communicator.count()},
           {"inputs", inputs},
           {"parameters", e.parameters},
           {"trained_parameters", e.trained_parameters},

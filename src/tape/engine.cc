@@ -111,6 +111,7 @@ class Pass {
   void evaluate(Node* node) {
     if (node->leaf != nullptr) {
       accumulate(*node->leaf, Tensor::adopt(std::exchange(node->arrived[0], nullptr)));
+      if (node->hook != nullptr) node->hook->run();
       return;
     }
     Tensor* results = room(results_, node->edge_count);
@@ -133,6 +134,7 @@ class Pass {
       gradients[i] = Tensor::adopt(std::exchange(node->arrived[i], nullptr));
       any = any || gradients[i].defined();
     }
+    if (node->hook != nullptr) node->hook->run();
     if (any) apply(node, gradients, results);
     for (int i = 0; i < node->edge_count; ++i) {
       const Edge& edge = node->edges[i];
@@ -187,6 +189,7 @@ void backward(const Tensor& root, Tensor gradient, const BackwardOptions& option
   Tensor first = seed;
   add_to_buffer(node->arrived[edge.slot], first);
   pass.run(node);
+  for (const auto& call : tape.take_calls_at_end()) call();
   Node::drop(node);
   tape.set_thread(before);
 }

@@ -15,6 +15,14 @@ struct Node;
 class Backward;
 class SavedHooks;
 
+/// What runs when a node's turn has come: before its formula, or after a leaf has taken its gradient
+/// (Tensor.register_hook, Node.register_hook of an accumulator).
+class GradientHook {
+ public:
+  virtual ~GradientHook() = default;
+  virtual void run() = 0;
+};
+
 struct Edge {
   Node* node = nullptr;    ///< counted; null where no gradient is wanted
   std::uint32_t slot = 0;  ///< which of that node's inputs
@@ -37,8 +45,9 @@ struct Node {
   std::uint64_t sequence = 0;      ///< later ops run earlier in the backward pass
   Tape* tape = nullptr;
   BackwardFunction function = nullptr;
-  TensorData* leaf = nullptr;  ///< counted; of an accumulator
-  TensorData* held = nullptr;  ///< counted; stays until the node itself goes, as a Python function's attributes do
+  TensorData* leaf = nullptr;    ///< counted; of an accumulator
+  GradientHook* hook = nullptr;  ///< not owned
+  TensorData* held = nullptr;    ///< counted; stays until the node itself goes, as a Python function's attributes do
 
   std::uint16_t edge_count = 0;
   std::uint16_t input_count = 0;

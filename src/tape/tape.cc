@@ -32,24 +32,36 @@ EventList Tape::take_events() {
 
 Storage* Tape::new_storage(std::int64_t bytes) {
   auto* storage = new (pool_.take(sizeof(Storage))) Storage{.references = 1, .bytes = bytes};
-  if (bytes > 0) {
-    if (free_ids_.empty()) {
-      storage->id = next_id_++;
-    } else {
-      storage->id = free_ids_.back();
-      free_ids_.pop_back();
-    }
-    events_.push_back(AllocationEvent::allocate(storage->id, bytes));
-  }
+  begin(*storage);
   return storage;
 }
 
 void Tape::release(Storage* storage) {
-  if (storage->bytes > 0) {
-    events_.push_back(AllocationEvent::free(storage->id));
-    free_ids_.push_back(storage->id);
-  }
+  end(*storage);
   pool_.give(storage, sizeof(Storage));
+}
+
+void Tape::resize(Storage& storage, std::int64_t bytes) {
+  end(storage);
+  storage.bytes = bytes;
+  begin(storage);
+}
+
+void Tape::begin(Storage& storage) {
+  if (storage.bytes == 0) return;
+  if (free_ids_.empty()) {
+    storage.id = next_id_++;
+  } else {
+    storage.id = free_ids_.back();
+    free_ids_.pop_back();
+  }
+  events_.push_back(AllocationEvent::allocate(storage.id, storage.bytes, stream_));
+}
+
+void Tape::end(const Storage& storage) {
+  if (storage.bytes == 0) return;
+  events_.push_back(AllocationEvent::free(storage.id));
+  free_ids_.push_back(storage.id);
 }
 
 // at::cuda::getCurrentCUDABlasHandle keeps a workspace for each pair of handle and stream (CublasHandlePool.cpp):

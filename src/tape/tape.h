@@ -10,7 +10,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "allocator/event.h"
@@ -64,6 +66,19 @@ class Tape {
   /// gradient that went through a view has a second user, and is not added to in place.
   Tensor view(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset);
 
+  /// What is allocated from now on belongs to this stream of CUDA, as inside `with torch.cuda.stream(…)`.
+  void set_stream(StreamIndex stream) { stream_ = stream; }
+  /// torch.UntypedStorage.resize_: 0 gives the memory back, while tensors still look at the storage.
+  void resize(Storage& storage, std::int64_t bytes);
+
+  /// Models are built in host memory, as without a device's name in PyTorch.
+  bool builds_on_host() const { return builds_on_host_; }
+  void set_builds_on_host(bool on_host) { builds_on_host_ = on_host; }
+
+  /// Runs `call` at the end of the backward pass (queue_callback of PyTorch's engine).
+  void at_end_of_backward(std::function<void()> call) { at_end_of_backward_.push_back(std::move(call)); }
+  std::vector<std::function<void()>> take_calls_at_end() { return std::exchange(at_end_of_backward_, {}); }
+
   /// torch.cuda.empty_cache().
   void empty_cache() { events_.push_back(AllocationEvent::empty_cache()); }
 
@@ -116,6 +131,8 @@ class Tape {
 
  private:
   void release(Storage* storage);
+  void begin(Storage& storage);
+  void end(const Storage& storage);
 
   Hardware hardware_;
   Pool pool_;
@@ -124,7 +141,10 @@ class Tape {
   AllocationId next_id_ = 0;
   std::uint64_t sequence_ = 0;
   bool grad_enabled_ = true;
+  bool builds_on_host_ = false;
+  StreamIndex stream_ = 0;
   Thread thread_ = Thread::kMain;
+  std::vector<std::function<void()>> at_end_of_backward_;
   Work work_;
   std::int64_t host_bytes_[2] = {};
   SavedHooks* saved_hooks_ = nullptr;

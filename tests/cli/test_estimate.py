@@ -62,6 +62,39 @@ def test_the_first_layers_alone_are_checkpointed(vramwise, folder):
     assert "0 to 4" in run.stderr
 
 
+def test_one_of_several_cards(vramwise, folder):
+    command = ["estimate", "--model", str(folder), "--json", "--precision", "bf16-mixed"]
+
+    def estimated(*flags):
+        run = vramwise(*command, *flags)
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout)
+
+    alone = estimated("--gpu", "rtx-4090")
+    replica = estimated("--gpu", "8xrtx-4090")
+    shard = estimated("--gpu", "8xrtx-4090", "--parallel", "fsdp")
+    assert shard["allocated_bytes"] < alone["allocated_bytes"] < replica["allocated_bytes"]
+    assert shard["parameters"] == alone["parameters"]
+    assert alone["communicator_bytes"] == 0 < shard["communicator_bytes"]
+    assert shard["device_bytes"] == shard["reserved_bytes"] + shard["context_bytes"] + shard["communicator_bytes"]
+    assert shard["card"] == "each of 8 NVIDIA GeForce RTX 4090"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--gpu", "rtx-3090,rtx-3080-10gb"], "cards that differ"),
+        (["--gpu", "rtx-3090", "--parallel", "fsdp"], "means nothing on one card"),
+        (["--gpu", "2xrtx-3090", "--no_reshard_after_forward"], "means nothing to ddp"),
+        (["--gpu", "2xrtx-3090", "--parallel", "fsdp", "--gradient_as_bucket_view"], "means nothing to fsdp"),
+    ],
+)
+def test_what_means_nothing_to_the_cards_is_refused(vramwise, folder, flags, said):
+    run = vramwise("estimate", "--model", str(folder), *flags)
+    assert run.returncode == 2
+    assert said in run.stderr
+
+
 def test_lora_trains_little(vramwise, folder):
     run = vramwise("estimate", "--model", str(folder), "--gpu", "rtx-4090", "--lora_rank", "8", "--json")
     result = json.loads(run.stdout)

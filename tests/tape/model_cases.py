@@ -41,6 +41,23 @@ def qlora(rng, run, precision):
     return run
 
 
+def parallel(rng, run):
+    """Over several cards, as one of them; fully_shard takes the types of a mixed run as its own."""
+    ranks = rng.choice([2, 3, 4, 8])
+    optimizer = run["optimizer"]["name"], run["optimizer"]["how"] == "fused"
+    knows_shards = optimizer in [("adamw", False), ("adamw", True), ("sgd", False)]
+    is_plain = "lora" not in run and knows_shards and not run.get("scaler")
+    is_text = run["config"]["model_type"] in decoder_cases.FAMILIES
+    if not (is_plain and is_text and rng.random() < 0.7):
+        return {"parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.5}}
+    described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.3}
+    if "autocast" not in run:
+        return {"parallel": described}
+    del run["autocast"]
+    described |= {"stored": "float32", "reduced": rng.choice(["float32", "bfloat16"])}
+    return {"parallel": described, "dtype": "bfloat16"}
+
+
 def draw_run(rng, families=None):
     name = rng.choice(sorted(families or FAMILIES))
     precision = rng.choice(["float32", "bfloat16", "autocast"])
@@ -68,6 +85,8 @@ def draw_run(rng, families=None):
     if precision == "autocast":
         run["autocast"] = rng.choice(["bfloat16", "float16"])
         run["scaler"] = run["autocast"] == "float16" and run["optimizer"]["name"] != "muon" and rng.random() < 0.7
+    if rng.random() < 0.25:
+        run |= parallel(rng, run)
     return run
 
 

@@ -3,10 +3,13 @@
 Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype", "batch", "length", "steps", "attention",
 "inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool or how many layers, "autocast": type?, "scaler": bool?,
 "optimizer": {…}, "clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize":
-"nf4" | "nf4-double"?}. Without "inputs" a batch is input_ids and labels of "batch" x "length". Printed: for each run
-its events (see tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
+"nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp", "ranks", …}?}. Without "inputs" a batch is input_ids and
+labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view; for fsdp "stored" and "reduced", the
+types of shards and of reductions, and "keeps" for reshard_after_forward=False. Printed: for each run its events (see
+tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
 """
 
+import contextlib
 import gc
 import importlib.util
 import json
@@ -16,9 +19,12 @@ import sys
 
 import peft
 import torch
+import torch.distributed as dist
 import torch_side as ops
 import transformers
 import vramwise_values
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import AutoConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -51,13 +57,15 @@ def make_model(run):
     described = dict(run["config"])
     config = AutoConfig.for_model(described.pop("model_type"), **described)
     config._attn_implementation = run.get("attention", "sdpa")
+    stored = run.get("parallel", {}).get("stored", run["dtype"])
     with torch.device("meta"):
-        model = model_class(config)._from_config(config, dtype=ops.dtype(run["dtype"]))
+        model = model_class(config)._from_config(config, dtype=ops.dtype(stored))
     model.to_empty(device="cpu")  # nobody looks at the numbers
     model.tie_weights()
     if "quantize" in run:
         return quantized(model, run)
-    return with_lora(model, run).to(ops.CUDA)
+    model = with_lora(model, run)
+    return model if is_sharded(run) else model.to(ops.CUDA)
 
 
 def with_lora(model, run):
@@ -135,8 +143,7 @@ def checkpoint_layers(model, wanted):
         return model.enable_gradient_checkpointing()
     model.gradient_checkpointing_enable()
     if wanted is not True:
-        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-        for layer in layers[wanted:]:
+        for layer in layers_of(model)[wanted:]:
             layer.gradient_checkpointing = False
 
 
@@ -149,6 +156,57 @@ def noise_loss(model, batch):
     return torch.nn.functional.mse_loss(predicted.float(), target.float(), reduction="mean")
 
 
+def is_sharded(run):
+    return run.get("parallel", {}).get("kind") == "fsdp"
+
+
+@contextlib.contextmanager
+def alone_in_group(run):
+    """This process is rank 0; the emulator's NCCL answers for the others."""
+    if "parallel" not in run:
+        yield
+        return
+    os.environ.setdefault("TORCH_NCCL_ENABLE_MONITORING", "0")  # its thread would ask the store while Python ends
+    dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=run["parallel"]["ranks"])
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def parallelized(model, run):
+    """A model on the host becomes shards; another is replicated."""
+    if "parallel" not in run:
+        return model
+    described = run["parallel"]
+    if described["kind"] == "ddp":
+        views = described.get("views", False)
+        return torch.nn.parallel.DistributedDataParallel(model, device_ids=[0], gradient_as_bucket_view=views)
+    options = {"mesh": init_device_mesh("cuda", (described["ranks"],))}
+    if "stored" in described:
+        types = {"param_dtype": ops.dtype(run["dtype"]), "reduce_dtype": ops.dtype(described["reduced"])}
+        options["mp_policy"] = MixedPrecisionPolicy(**types)
+    for layer in layers_of(model):
+        fully_shard(layer, **options, **({"reshard_after_forward": False} if described.get("keeps") else {}))
+    return fully_shard(model, **options)
+
+
+def pass_context(model, run, is_last):
+    """DistributedDataParallel sums gradients in a step's last pass only."""
+    waits = run.get("parallel", {}).get("kind") == "ddp" and not is_last
+    return model.no_sync() if waits else contextlib.nullcontext()
+
+
+def wait_for_collectives(run):
+    """A thread of NCCL's process group lets go of their tensors now and then; steps take no time here."""
+    if "parallel" in run:
+        dist.distributed_c10d._get_default_group()._wait_for_pending_works()
+
+
+def layers_of(model):
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
 def loss_of(model, batch, run):
     if "target" in batch:
         return noise_loss(model, batch)
@@ -159,21 +217,24 @@ def train(run):
     model = make_model(run)
     model.train()
     checkpoint_layers(model, run.get("checkpoint"))
+    model = parallelized(model, run)
     optimizer = make_optimizer(run["optimizer"], model)
     scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))
     ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
     inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])
     batch = {}
     for _ in range(run["steps"]):
-        for _ in range(run.get("accumulate", 1)):
+        passes = run.get("accumulate", 1)
+        for i in range(passes):
             for item in inputs:
                 batch[item["name"]] = torch.zeros(item["size"], dtype=ops.dtype(item["dtype"])).to(ops.CUDA)
-            if "autocast" in run:
-                with torch.autocast("cuda", ops.dtype(run["autocast"])):
+            with pass_context(model, run, i + 1 == passes):
+                if "autocast" in run:
+                    with torch.autocast("cuda", ops.dtype(run["autocast"])):
+                        loss = loss_of(model, batch, run)
+                else:
                     loss = loss_of(model, batch, run)
-            else:
-                loss = loss_of(model, batch, run)
-            scaler.scale(loss).backward()
+                scaler.scale(loss).backward()
             del loss
         if run.get("clip"):
             scaler.unscale_(optimizer)
@@ -181,6 +242,7 @@ def train(run):
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
+        wait_for_collectives(run)
     return model, optimizer, scaler, batch
 
 
@@ -191,12 +253,13 @@ def measure(run, stacks):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     ops.record(stacks)
-    kept = train(run)
-    events = ops.trace()
-    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
-    if stacks:
-        ops.show_stacks(events)
-    del kept
+    with alone_in_group(run):
+        kept = train(run)
+        events = ops.trace()
+        peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+        if stacks:
+            ops.show_stacks(events)
+        del kept
     gc.collect()
     return {"events": ops.numbered(events), **peaks}
 

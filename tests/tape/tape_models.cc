@@ -10,6 +10,7 @@
 #include "allocator/replay.h"
 #include "estimate/optimizer_choice.h"
 #include "models/config.h"
+#include "models/parallel_model.h"
 #include "op_table.h"
 #include "support.h"
 #include "tape/engine.h"
@@ -47,21 +48,22 @@ std::vector<BatchTensor> inputs_of(const Model& model, const Json& run) {
 }
 
 // The names of a training loop, here in `batch`, keep their tensors until they get the next ones.
-void run_passes(Tape& tape, Model& model, const Json& run, const std::vector<BatchTensor>& inputs, Batch& batch,
+void run_passes(Tape& tape, ParallelModel& model, const Json& run, const std::vector<BatchTensor>& inputs, Batch& batch,
                 GradScaler* scaler) {
-  for (int pass = 0; pass < run.value("accumulate", 1); ++pass) {
+  const int passes = run.value("accumulate", 1);
+  for (int pass = 0; pass < passes; ++pass) {
     for (std::size_t i = 0; i < inputs.size(); ++i) batch[i] = tape.empty(inputs[i].sizes, inputs[i].type);
     Tensor loss;
     {
       std::optional<Autocast> autocast;
       if (run.contains("autocast")) autocast.emplace(tape, dtype_named(run.at("autocast")));
-      loss = model.loss(batch);
+      loss = model.loss(batch, pass + 1 == passes);
     }
     backward(scaler != nullptr ? scaler->scale(loss) : loss);
   }
 }
 
-std::unique_ptr<Optimizer> optimizer_of(const Json& described, const Model& model) {
+std::unique_ptr<Optimizer> optimizer_of(const Json& described, const ParallelModel& model) {
   if (described.at("name") == "muon")
     return vramwise::make_optimizer(TrainingOptimizer::kMuon, model.named_parameters());
   return make_optimizer(described, model.parameters());
@@ -77,6 +79,20 @@ int checkpointed_layers(const Json& run) {
   const Json described = run.value("checkpoint", Json(false));
   if (described.is_boolean()) return described.get<bool>() ? kAllLayers : 0;
   return described.get<int>();
+}
+
+// {"kind": "ddp" | "fsdp", "ranks", "views"?, "keeps"?: not resharded after the forward pass, "stored"?, "reduced"?}
+ParallelOptions parallel_options(const Json& run) {
+  if (!run.contains("parallel")) return {};
+  const Json& described = run.at("parallel");
+  const DType type = dtype_named(run.at("dtype"));
+  const auto named = [&](const char* key) { return described.contains(key) ? dtype_named(described.at(key)) : type; };
+  return {.kind = described.at("kind") == "ddp" ? Parallel::kDataParallel : Parallel::kFullyShard,
+          .ranks = described.at("ranks").get<int>(),
+          .gradients_are_views = described.value("views", false),
+          .reshards_after_forward = !described.value("keeps", false),
+          .stored = named("stored"),
+          .reduced = named("reduced")};
 }
 
 // The allocations up to the end of the last step, while model and optimizer are still there.
@@ -100,17 +116,17 @@ Trained train(Tape& tape, const Json& run) {
       .lora = lora,
       .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};
-  const std::unique_ptr<Model> model = config_of(run).architecture.make(tape, dtype_named(run.at("dtype")), options);
-  const std::unique_ptr<Optimizer> optimizer = optimizer_of(run.at("optimizer"), *model);
+  ParallelModel model(tape, config_of(run).architecture, dtype_named(run.at("dtype")), options, parallel_options(run));
+  const std::unique_ptr<Optimizer> optimizer = optimizer_of(run.at("optimizer"), model);
   GradScaler scaler;
   const bool scales = run.value("scaler", false);
-  const std::vector<BatchTensor> inputs = inputs_of(*model, run);
+  const std::vector<BatchTensor> inputs = inputs_of(model.model(), run);
   Batch batch(inputs.size());
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {
-    run_passes(tape, *model, run, inputs, batch, scales ? &scaler : nullptr);
+    run_passes(tape, model, run, inputs, batch, scales ? &scaler : nullptr);
     if (run.value("clip", false)) {
       if (scales) scaler.unscale(*optimizer);
-      clip_grad_norm(model->parameters());
+      clip_grad_norm(model.parameters(), model.has_shards());
     }
     scales ? scaler.step(*optimizer) : optimizer->step();
     if (scales) scaler.update();

@@ -14,11 +14,14 @@ class DecoderLm : public CausalLm {
  public:
   const std::vector<Tensor>& parameters() const override { return parameters_; }
   const std::vector<NamedParameter>& named_parameters() const override { return maker_.made(); }
+  const std::vector<NamedParameter>& named_buffers() const override { return maker_.buffers(); }
 
  protected:
   Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
-      : options_(options), maker_(tape, type, options.lora, options.quantization) {}
+      : options_(options), maker_(tape, type, options.lora, options.quantization) {
+    maker_.set_stored_type(options.stored.value_or(type));
+  }
 
   struct Head {
     Tensor embeddings;

@@ -26,8 +26,12 @@ struct GemmaConfig : StackConfig {
 struct ScaledEmbedding : TokenEmbedding {
   Tensor scale;
 
-  ScaledEmbedding(ParameterMaker& m, const StackConfig& c) : TokenEmbedding(m, c), scale(m.buffer({}, m.type())) {}
-  Tensor operator()(const Tensor& ids) const { return TokenEmbedding::operator()(ids) * to(scale, weight.type()); }
+  ScaledEmbedding(ParameterMaker& m, const StackConfig& c)
+      : TokenEmbedding(m, c), scale(m.buffer({}, m.stored_type())) {}
+  Tensor operator()(const Tensor& ids) const {
+    Tensor embedded = TokenEmbedding::operator()(ids);
+    return std::move(embedded) * to(scale, weight.type());
+  }
 };
 
 struct GemmaFinalNorm : GemmaRmsNorm {

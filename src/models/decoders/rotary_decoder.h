@@ -134,8 +134,13 @@ class RotaryDecoder final : public DecoderLm {
       context.is_sliding = config_.slides(i);
       context.mask = context.is_sliding ? masks.sliding : masks.full;
       context.rotary = context.is_sliding ? tables.sliding : tables.full;
+      LayerContext seen = context;
+      if (options_.hooks != nullptr) {
+        seen.rotary.cos = options_.hooks->argument(context.rotary.cos);
+        seen.rotary.sin = options_.hooks->argument(context.rotary.sin);
+      }
       hidden = run_layer(options_, static_cast<int>(i), hidden,
-                         [&layer, context](const Tensor& in) { return layer(in, context); });
+                         [&layer, seen](const Tensor& in) { return layer(in, seen); });
     }
     return end_.norm(hidden);
   }

@@ -372,6 +372,7 @@ class Unet final : public Model {
 
   const std::vector<Tensor>& parameters() const override { return parameters_; }
   const std::vector<NamedParameter>& named_parameters() const override { return maker_.made(); }
+  const std::vector<NamedParameter>& named_buffers() const override { return maker_.buffers(); }
 
   std::vector<BatchTensor> inputs(const BatchSize& size) const override {
     const std::int64_t side = size.image_size;

@@ -1,4 +1,4 @@
-// How a model runs one layer of its stack: as it is, or checkpointed.
+// How a model runs one layer of its stack: as it is, or checkpointed, and with hooks around it.
 #pragma once
 
 #include <utility>
@@ -12,9 +12,15 @@ namespace vramwise {
 /// `layer(hidden)` as the run wants its layer of this number. `layer` lives until the backward pass has left it.
 template <typename Layer>
 Tensor run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
-  if (number >= options.checkpointed_layers) return layer(hidden);
-  return tape::checkpoint(hidden.tape(),
-                          [layer = std::move(layer)](const std::vector<Tensor>& in) { return layer(in[0]); }, {hidden});
+  // GradientCheckpointingLayer checkpoints forward(): hooks stay outside.
+  const Tensor in = options.hooks != nullptr ? options.hooks->before_layer(number, hidden) : hidden;
+  Tensor out = number >= options.checkpointed_layers
+                   ? layer(in)
+                   : tape::checkpoint(
+                         in.tape(),
+                         [layer = std::move(layer)](const std::vector<Tensor>& args) { return layer(args[0]); }, {in});
+  if (options.hooks != nullptr) options.hooks->after_layer(number, out);
+  return out;
 }
 
 }  // namespace vramwise

@@ -227,6 +227,7 @@ class Clip final : public Model {
 
   const std::vector<Tensor>& parameters() const override { return parameters_; }
   const std::vector<NamedParameter>& named_parameters() const override { return maker_.made(); }
+  const std::vector<NamedParameter>& named_buffers() const override { return maker_.buffers(); }
 
   std::vector<BatchTensor> inputs(const BatchSize& size) const override {
     return {

@@ -25,7 +25,18 @@ void add_norms(const std::vector<Tensor>& gradients, std::vector<Tensor>& norms)
   for (std::int64_t i = 0; i < count; ++i) norms.push_back(tape.empty({}, type));
 }
 
-Tensor total_norm(const std::vector<Tensor>& gradients) {
+// The norm of DTensors' norms: powers of this rank's part are summed over the ranks (_NormPartial of
+// torch.distributed.tensor).
+Tensor norm_over_ranks(const Tensor& stacked) {
+  Tensor powers = empty_like(stacked);
+  Tensor summed = empty_like(stacked);
+  const Tensor norms = empty_like(stacked);
+  powers.reset();
+  summed.reset();
+  return stacked.tape().empty({}, stacked.type());
+}
+
+Tensor total_norm(const std::vector<Tensor>& gradients, bool are_shards) {
   std::vector<DType> types;
   for (const Tensor& gradient : gradients) {
     if (std::find(types.begin(), types.end(), gradient.type()) == types.end()) types.push_back(gradient.type());
@@ -39,6 +50,7 @@ Tensor total_norm(const std::vector<Tensor>& gradients) {
     add_norms(group, norms);
   }
   const Tensor stacked = stack(norms, 0);
+  if (are_shards) return norm_over_ranks(stacked);
   return stacked.tape().empty({}, stacked.type());
 }
 
@@ -51,14 +63,14 @@ Tensor ratio(const Tensor& total) {
 
 }  // namespace
 
-void clip_grad_norm(const std::vector<Tensor>& parameters) {
+void clip_grad_norm(const std::vector<Tensor>& parameters, bool are_shards) {
   std::vector<Tensor> gradients;
   for (const Tensor& parameter : parameters) {
     if (parameter->grad != nullptr) gradients.push_back(parameter.grad());
   }
   if (gradients.empty()) return;
   const GradMode no_grad(gradients.front().tape(), false);
-  const Tensor total = total_norm(gradients);
+  const Tensor total = total_norm(gradients, are_shards);
   const Tensor factor = ratio(total);
   const Tensor clamped = empty_like(factor);
   for (const Tensor& gradient : gradients) gradient.tape().count_kernel(3 * gradient.bytes());

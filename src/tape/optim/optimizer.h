@@ -63,7 +63,7 @@ std::unique_ptr<Optimizer> bitsandbytes(std::vector<Tensor> parameters, const Bi
 /// Optimizers of a run that has several, which are stepped in this order.
 std::unique_ptr<Optimizer> one_after_another(std::vector<std::unique_ptr<Optimizer>> optimizers);
 
-/// torch.nn.utils.clip_grad_norm_ over all gradients.
-void clip_grad_norm(const std::vector<Tensor>& parameters);
+/// torch.nn.utils.clip_grad_norm_ over all gradients. Where they are shards, the ranks sum up their norms.
+void clip_grad_norm(const std::vector<Tensor>& parameters, bool are_shards = false);
 
 }  // namespace vramwise::tape

@@ -1,0 +1,78 @@
+// model.to(device) and DistributedDataParallel(model), or fully_shard(layer) for each layer and fully_shard(model) of a
+// model that was built on the host.
+
+#include "models/parallel_model.h"
+
+namespace vramwise {
+
+ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture, DType type, ForwardOptions options,
+                             const ParallelOptions& parallel) {
+  if (parallel.kind == Parallel::kFullyShard) {
+    sharded_ = std::make_unique<tape::FullyShard>(
+        tape, tape::FullyShardOptions{.ranks = parallel.ranks,
+                                      .stored = parallel.stored,
+                                      .computed = type,
+                                      .reduced = parallel.reduced,
+                                      .reshards_after_forward = parallel.reshards_after_forward});
+    options.hooks = sharded_.get();
+    options.stored = parallel.stored;
+    tape.set_builds_on_host(true);
+    model_ = architecture.make(tape, type, options);
+    tape.set_builds_on_host(false);
+    shard(architecture);
+    return;
+  }
+  model_ = architecture.make(tape, type, options);
+  if (parallel.kind == Parallel::kNone) return;
+  std::vector<Tensor> buffers;
+  for (const NamedParameter& buffer : model_->named_buffers()) buffers.push_back(buffer.tensor);
+  data_parallel_ = std::make_unique<tape::DataParallel>(
+      tape, model_->parameters(), std::move(buffers),
+      tape::DataParallelOptions{.ranks = parallel.ranks, .gradients_are_views = parallel.gradients_are_views});
+}
+
+void ParallelModel::shard(const Architecture& architecture) {
+  named_shards_ = model_->named_parameters();
+  for (int layer = 0; layer <= architecture.layers; ++layer) {
+    const int number = layer < architecture.layers ? layer : -1;  // the model's own come last
+    std::vector<std::size_t> places;
+    std::vector<Tensor> parameters;
+    std::vector<Tensor> buffers;
+    for (std::size_t i = 0; i < named_shards_.size(); ++i) {
+      if (named_shards_[i].layer != number) continue;
+      places.push_back(i);
+      parameters.push_back(named_shards_[i].tensor);
+    }
+    for (const NamedParameter& buffer : model_->named_buffers())
+      if (buffer.layer == number) buffers.push_back(buffer.tensor);
+    const std::vector<Tensor> shards =
+        number < 0 ? sharded_->add_model(parameters, buffers) : sharded_->add_layer(parameters, buffers);
+    for (std::size_t i = 0; i < places.size(); ++i) named_shards_[places[i]].tensor = shards[i];
+  }
+  for (const NamedParameter& each : named_shards_) shards_.push_back(each.tensor);
+}
+
+Tensor ParallelModel::loss(const Batch& batch, bool syncs) {
+  if (data_parallel_) data_parallel_->before_forward(syncs);
+  if (!sharded_) return model_->loss(batch);
+  sharded_->before_model();
+  Tensor loss = model_->loss(batch);
+  sharded_->after_model(loss);
+  return loss;
+}
+
+const std::vector<NamedParameter>& ParallelModel::named_parameters() const {
+  return has_shards() ? named_shards_ : model_->named_parameters();
+}
+
+const std::vector<Tensor>& ParallelModel::parameters() const { return has_shards() ? shards_ : model_->parameters(); }
+
+std::vector<std::size_t> ParallelModel::gathered() const {
+  return sharded_ ? sharded_->gathered() : std::vector<std::size_t>();
+}
+
+std::vector<std::size_t> ParallelModel::buckets() const {
+  return data_parallel_ ? data_parallel_->bucket_events() : std::vector<std::size_t>();
+}
+
+}  // namespace vramwise

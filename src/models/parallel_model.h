@@ -1,0 +1,56 @@
+// A model on one of several cards, as rank 0 has it: whole (DistributedDataParallel) or in shards (fully_shard, FSDP2).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "models/architecture.h"
+#include "models/model.h"
+#include "tape/parallel/data_parallel.h"
+#include "tape/parallel/fully_shard.h"
+
+namespace vramwise {
+
+enum class Parallel : std::uint8_t { kNone, kDataParallel, kFullyShard };
+
+struct ParallelOptions {
+  Parallel kind = Parallel::kNone;
+  int ranks = 1;
+  bool gradients_are_views = false;    ///< gradient_as_bucket_view
+  bool reshards_after_forward = true;  ///< of fully_shard
+  DType stored = DType::kFloat32;      ///< type of shards
+  DType reduced = DType::kFloat32;     ///< in which fully_shard sums gradients up over the ranks
+};
+
+class ParallelModel {
+ public:
+  /// The model computes in `type`; without fully_shard its weights have that type too.
+  ParallelModel(tape::Tape& tape, const Architecture& architecture, DType type, ForwardOptions options,
+                const ParallelOptions& parallel);
+
+  /// `syncs`: whether the ranks' gradients are summed in the backward pass of this loss.
+  Tensor loss(const Batch& batch, bool syncs = true);
+
+  Model& model() { return *model_; }
+  /// Those that the optimizer gets: shards, where there are some.
+  const std::vector<NamedParameter>& named_parameters() const;
+  const std::vector<Tensor>& parameters() const;
+  bool has_shards() const { return sharded_ != nullptr; }
+
+  /// Allocations of gathered parameters and of buckets of gradients, as indices into the tape's events.
+  std::vector<std::size_t> gathered() const;
+  std::vector<std::size_t> buckets() const;
+
+ private:
+  void shard(const Architecture& architecture);
+
+  std::unique_ptr<tape::FullyShard> sharded_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<tape::DataParallel> data_parallel_;
+  std::vector<NamedParameter> named_shards_;
+  std::vector<Tensor> shards_;
+};
+
+}  // namespace vramwise

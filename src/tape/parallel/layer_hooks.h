@@ -1,0 +1,18 @@
+// LayerHooks: what a way of running a model in parallel does around each of its layers.
+#pragma once
+
+#include "tape/tensor.h"
+
+namespace vramwise::tape {
+
+class LayerHooks {
+ public:
+  virtual ~LayerHooks() = default;
+  /// Another argument of a layer, as the layer gets it.
+  virtual Tensor argument(const Tensor& x) = 0;
+  /// What the layer gets instead of `hidden`.
+  virtual Tensor before_layer(int number, const Tensor& hidden) = 0;
+  virtual void after_layer(int number, const Tensor& out) = 0;
+};
+
+}  // namespace vramwise::tape
