@@ -162,7 +162,10 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
     inputs.add("4-bit weights", arguments.quantize.empty() ? "off" : arguments.quantize, "--quantize");
   }
   if (s.parallel.kind == Parallel::kDataParallel) {
-    inputs.add("parallel", fmt::format("DistributedDataParallel over {} cards", s.parallel.ranks), "--parallel");
+    inputs.add("parallel",
+               fmt::format("DistributedDataParallel{} over {} cards",
+                           s.parallel.shares_states ? ", ZeroRedundancyOptimizer" : "", s.parallel.ranks),
+               "--parallel");
     inputs.add("gradients are views of buckets", s.parallel.gradients_are_views ? "yes" : "no",
                "--gradient_as_bucket_view");
   } else if (s.parallel.kind == Parallel::kFullyShard) {
@@ -199,6 +202,7 @@ Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(arguments.gpu));
   ParallelOptions& parallel = arguments.settings.parallel;
   const bool is_sharded = arguments.parallel == "fsdp";
+  parallel.shares_states = arguments.parallel == "zero1";
   if (cards.size() == 1) {
     for (const char* flag : {"--parallel", "--no_reshard_after_forward", "--gradient_as_bucket_view"})
       if (command.count(flag) > 0)
@@ -329,11 +333,11 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
           "Frozen weights in 4 bits under LoRA (QLoRA, bitsandbytes): nf4, or nf4-double with quantized scales")
       ->check(CLI::IsMember({"nf4", "nf4-double"}));
   command
-      ->add_option(
-          "--parallel", arguments->parallel,
-          "How several cards share the work: ddp (DistributedDataParallel), or fsdp (fully_shard of each layer; "
-          "under bf16-mixed and fp16-mixed by its MixedPrecisionPolicy: shards and reductions in fp32)")
-      ->check(CLI::IsMember({"ddp", "fsdp"}))
+      ->add_option("--parallel", arguments->parallel,
+                   "How several cards share the work: ddp (DistributedDataParallel), zero1 (with "
+                   "ZeroRedundancyOptimizer), or fsdp (fully_shard of each layer; "
+                   "under bf16-mixed and fp16-mixed by its MixedPrecisionPolicy: shards and reductions in fp32)")
+      ->check(CLI::IsMember({"ddp", "zero1", "fsdp"}))
       ->capture_default_str();
   command->add_flag("--no_reshard_after_forward", arguments->no_reshard_after_forward,
                     "fsdp: layers keep their parameters from the forward to the backward pass");

@@ -75,7 +75,7 @@ def _shape(rng, largest, only):
     return name, config
 
 
-def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
+def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None, share_parallel=0.2):
     name, config = _shape(rng, largest, only)
     precision = rng.choice(["bf16", "bf16", "fp32", "bf16-mixed", "fp16", "fp16-mixed"])
     length = rng.choice([128, 256, 512, 512, 1024, 1024, 2048, 2048, 4096, 8192, rng.randint(100, 4000)])
@@ -112,16 +112,20 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None):
     if kind in LORA_TARGETS and rng.random() < 0.3:
         described = {"rank": rng.choice([8, 16, 64]), "dropout": rng.choice([0.0, 0.05])}
         run["lora"] = {**described, "targets": rng.choice(LORA_TARGETS[kind])}
-    return parallel(rng, run) if rng.random() < 0.2 else run
+    return parallel(rng, run) if rng.random() < share_parallel else run
 
 
 def parallel(rng, run):
-    """One of several cards; fully_shard takes the types of a mixed run as its own."""
+    """One of several cards; fully_shard takes the types of a mixed run as its own. DistributedDataParallel stops where
+    a parameter gets no gradient, as poolers of encoders."""
+    if run["config"]["model_type"] in encoder_cases.FAMILIES:
+        return run
     ranks = rng.choice([2, 4, 8, 16])
     shards = optimizer_name(run["optimizer"]) in SHARDED_OPTIMIZERS and run["precision"] != "fp16-mixed"
-    shards = shards and "lora" not in run and run["config"]["model_type"] not in encoder_cases.FAMILIES
+    shards = shards and "lora" not in run
     if not shards or rng.random() < 0.3:
-        return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3}}
+        zero = shards and optimizer_name(run["optimizer"]).startswith("adamw") and rng.random() < 0.5
+        return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.2}
     if run["precision"] != "bf16-mixed":
         return {**run, "parallel": described}
@@ -160,7 +164,7 @@ def flags(run):
     if run["expandable"]:
         made.append("--expandable_segments")
     if "kind" in group:
-        made += ["--parallel", group["kind"]]
+        made += ["--parallel", "zero1" if group.get("zero") else group["kind"]]
     if group.get("views"):
         made.append("--gradient_as_bucket_view")
     if group.get("keeps"):

@@ -90,7 +90,7 @@ class Run {
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = std::make_unique<ParallelModel>(tape, config.architecture, computed_type(settings), options,
                                              parallel_options(settings));
-    optimizer_ = make_optimizer(settings.optimizer, model_->named_parameters());
+    optimizer_ = make_optimizer(settings.optimizer, model_->optimized());
     inputs_ = model_->model().inputs(
         {.samples = settings.micro_batch,
          .tokens = settings.seq_len,
@@ -125,7 +125,7 @@ class Run {
     } else {
       optimizer_->step();
     }
-    optimizer_->zero_grad();
+    for (const Tensor& parameter : model_->parameters()) parameter.set_grad({});
   }
 
  private:

@@ -68,6 +68,9 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
     return usage_error(fmt::format("{} cards are no group; it must be 2 to {}", parallel.ranks, kMostRanks));
   if (settings.quantization != Quantization::kNone)
     return not_modelled("4-bit weights on several cards are not modelled");
+  if (parallel.shares_states && (settings.optimizer > TrainingOptimizer::kAdamWLoop || settings.lora.is_on() ||
+                                 settings.precision == TrainingPrecision::kFp16Mixed))
+    return not_modelled("ZeroRedundancyOptimizer is modelled with AdamW of PyTorch, without LoRA and GradScaler");
   if (parallel.kind == Parallel::kDataParallel) return Done{};
   if (settings.lora.is_on()) return not_modelled("LoRA under fully_shard is not modelled");
   if (!is_of_torch(settings.optimizer))

@@ -84,6 +84,17 @@ TEST(TrainingEstimate, BucketsHoldEveryGradientOnceMore) {
   EXPECT_LT(estimate_training(model, settings, ampere()).value().allocated, copied);
 }
 
+TEST(TrainingEstimate, RanksShareTheStatesOfWholeParameters) {
+  const ModelConfig model = small_llama(4, 512);
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
+  settings.parallel = {.kind = Parallel::kDataParallel, .ranks = 4};
+  const auto all = estimate_training(model, settings, ampere()).value();
+  settings.parallel.shares_states = true;
+  const auto shared = estimate_training(model, settings, ampere()).value();
+  EXPECT_LT(shared.at_peak.optimizer_states, Bytes(all.at_peak.optimizer_states.count() / 2));
+  EXPECT_GT(shared.at_peak.optimizer_states, Bytes(all.at_peak.optimizer_states.count() / 8));
+}
+
 TEST(TrainingEstimate, ParallelSettingsThatAreNotModelledAreRefused) {
   const ModelConfig model = small_llama(2, 64);
   const auto refused = [&model](TrainingSettings settings) {

@@ -3,6 +3,8 @@
 
 #include "models/parallel_model.h"
 
+#include <algorithm>
+
 namespace vramwise {
 
 ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture, DType type, ForwardOptions options,
@@ -29,6 +31,7 @@ ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture,
   data_parallel_ = std::make_unique<tape::DataParallel>(
       tape, model_->parameters(), std::move(buffers),
       tape::DataParallelOptions{.ranks = parallel.ranks, .gradients_are_views = parallel.gradients_are_views});
+  if (parallel.shares_states) share_states(parallel.ranks);
 }
 
 void ParallelModel::shard(const Architecture& architecture) {
@@ -61,7 +64,22 @@ Tensor ParallelModel::loss(const Batch& batch, bool syncs) {
   return loss;
 }
 
-const std::vector<NamedParameter>& ParallelModel::named_parameters() const {
+// ZeroRedundancyOptimizer._partition_parameters: the largest first, each to the rank that has least. This is rank 0's.
+void ParallelModel::share_states(int ranks) {
+  std::vector<NamedParameter> sorted = model_->named_parameters();
+  std::stable_sort(sorted.begin(), sorted.end(), [](const NamedParameter& a, const NamedParameter& b) {
+    return a.tensor.numel() > b.tensor.numel();
+  });
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(ranks));
+  for (const NamedParameter& parameter : sorted) {
+    const auto least = std::min_element(sizes.begin(), sizes.end());
+    *least += parameter.tensor.numel();
+    if (least == sizes.begin()) share_.push_back(parameter);
+  }
+}
+
+const std::vector<NamedParameter>& ParallelModel::optimized() const {
+  if (!share_.empty()) return share_;
   return has_shards() ? named_shards_ : model_->named_parameters();
 }
 

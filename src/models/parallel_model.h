@@ -19,6 +19,7 @@ struct ParallelOptions {
   Parallel kind = Parallel::kNone;
   int ranks = 1;
   bool gradients_are_views = false;    ///< gradient_as_bucket_view
+  bool shares_states = false;          ///< ZeroRedundancyOptimizer: a parameter's states are on one rank only
   bool reshards_after_forward = true;  ///< of fully_shard
   DType stored = DType::kFloat32;      ///< type of shards
   DType reduced = DType::kFloat32;     ///< in which fully_shard sums gradients up over the ranks
@@ -34,8 +35,9 @@ class ParallelModel {
   Tensor loss(const Batch& batch, bool syncs = true);
 
   Model& model() { return *model_; }
-  /// Those that the optimizer gets: shards, where there are some.
-  const std::vector<NamedParameter>& named_parameters() const;
+  /// Those that this rank's optimizer steps: shards, or its share of them, where there are such.
+  const std::vector<NamedParameter>& optimized() const;
+  /// All that have gradients on this rank.
   const std::vector<Tensor>& parameters() const;
   bool has_shards() const { return sharded_ != nullptr; }
 
@@ -45,11 +47,13 @@ class ParallelModel {
 
  private:
   void shard(const Architecture& architecture);
+  void share_states(int ranks);
 
   std::unique_ptr<tape::FullyShard> sharded_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<tape::DataParallel> data_parallel_;
   std::vector<NamedParameter> named_shards_;
+  std::vector<NamedParameter> share_;
   std::vector<Tensor> shards_;
 };
 

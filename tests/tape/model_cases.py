@@ -47,9 +47,9 @@ def parallel(rng, run):
     optimizer = run["optimizer"]["name"], run["optimizer"]["how"] == "fused"
     knows_shards = optimizer in [("adamw", False), ("adamw", True), ("sgd", False)]
     is_plain = "lora" not in run and knows_shards and not run.get("scaler")
-    is_text = run["config"]["model_type"] in decoder_cases.FAMILIES
-    if not (is_plain and is_text and rng.random() < 0.7):
-        return {"parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.5}}
+    if not (is_plain and rng.random() < 0.7):
+        zero = optimizer[0] == "adamw" and "lora" not in run and not run.get("scaler") and rng.random() < 0.4
+        return {"parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.5, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.3}
     if "autocast" not in run:
         return {"parallel": described}
@@ -85,7 +85,7 @@ def draw_run(rng, families=None):
     if precision == "autocast":
         run["autocast"] = rng.choice(["bfloat16", "float16"])
         run["scaler"] = run["autocast"] == "float16" and run["optimizer"]["name"] != "muon" and rng.random() < 0.7
-    if rng.random() < 0.25:
+    if name in decoder_cases.FAMILIES and rng.random() < 0.25:  # all of whose parameters get gradients
         run |= parallel(rng, run)
     return run
 

@@ -4,9 +4,10 @@ Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype"
 "inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool or how many layers, "autocast": type?, "scaler": bool?,
 "optimizer": {…}, "clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize":
 "nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp", "ranks", …}?}. Without "inputs" a batch is input_ids and
-labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view; for fsdp "stored" and "reduced", the
-types of shards and of reductions, and "keeps" for reshard_after_forward=False. Printed: for each run its events (see
-tape_ops), from the model's move to the card to the end of the last step, and both peaks in bytes.
+labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for ZeroRedundancyOptimizer;
+for fsdp "stored" and "reduced", the types of shards and of reductions, and "keeps" for reshard_after_forward=False.
+Printed: for each run its events (see tape_ops), from the model's move to the card to the end of the last step, and
+both peaks in bytes.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ import transformers
 import vramwise_values
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from transformers import AutoConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -131,7 +133,10 @@ class Both:
             optimizer.zero_grad()
 
 
-def make_optimizer(described, model):
+def make_optimizer(described, model, parallel):
+    if parallel.get("zero"):
+        flags = {"foreach": described["how"] == "foreach", "fused": described["how"] == "fused"}
+        return ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, **flags)
     return Both(model) if described["name"] == "muon" else ops.make_optimizer(described, list(model.parameters()))
 
 
@@ -218,7 +223,7 @@ def train(run):
     model.train()
     checkpoint_layers(model, run.get("checkpoint"))
     model = parallelized(model, run)
-    optimizer = make_optimizer(run["optimizer"], model)
+    optimizer = make_optimizer(run["optimizer"], model, run.get("parallel", {}))
     scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))
     ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
     inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])

@@ -64,9 +64,10 @@ void run_passes(Tape& tape, ParallelModel& model, const Json& run, const std::ve
 }
 
 std::unique_ptr<Optimizer> optimizer_of(const Json& described, const ParallelModel& model) {
-  if (described.at("name") == "muon")
-    return vramwise::make_optimizer(TrainingOptimizer::kMuon, model.named_parameters());
-  return make_optimizer(described, model.parameters());
+  if (described.at("name") == "muon") return vramwise::make_optimizer(TrainingOptimizer::kMuon, model.optimized());
+  std::vector<Tensor> parameters;
+  for (const NamedParameter& parameter : model.optimized()) parameters.push_back(parameter.tensor);
+  return make_optimizer(described, std::move(parameters));
 }
 
 Quantization quantization_named(const std::string& name) {
@@ -90,6 +91,7 @@ ParallelOptions parallel_options(const Json& run) {
   return {.kind = described.at("kind") == "ddp" ? Parallel::kDataParallel : Parallel::kFullyShard,
           .ranks = described.at("ranks").get<int>(),
           .gradients_are_views = described.value("views", false),
+          .shares_states = described.value("zero", false),
           .reshards_after_forward = !described.value("keeps", false),
           .stored = named("stored"),
           .reduced = named("reduced")};
@@ -130,7 +132,7 @@ Trained train(Tape& tape, const Json& run) {
     }
     scales ? scaler.step(*optimizer) : optimizer->step();
     if (scales) scaler.update();
-    optimizer->zero_grad();
+    for (const Tensor& parameter : model.parameters()) parameter.set_grad({});
   }
   Json estimated = numbers_of(tape.events(), tape.estimates());
   return {tape.take_events(), std::move(estimated)};
