@@ -29,6 +29,7 @@ struct EstimateArguments {
   std::string optimizer = "adamw";
   std::string attention = "sdpa";
   std::string gradient_checkpointing = "none";
+  std::string loss = "whole";
   std::string quantize;
   std::string parallel = "ddp";
   bool no_reshard_after_forward = false;
@@ -173,6 +174,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
     inputs.add("layers are resharded after forward", s.parallel.reshards_after_forward ? "yes" : "no",
                "--no_reshard_after_forward");
   }
+  inputs.add("loss", s.fuses_loss ? "fused with the head (Liger-Kernel)" : "of all logits", "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
   inputs.add("card", arguments.gpu, "--gpu");
@@ -242,6 +244,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   }
   VRAMWISE_ASSIGN_OR_RETURN(settings.attention, parse_attention(arguments.attention));
   settings.clips_gradients = !arguments.no_clip;
+  settings.fuses_loss = arguments.loss == "liger";
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
   VRAMWISE_RETURN_IF_ERROR(choose_parallel(command, arguments));
@@ -343,6 +346,11 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
                     "fsdp: layers keep their parameters from the forward to the backward pass");
   command->add_flag("--gradient_as_bucket_view", settings.parallel.gradients_are_views,
                     "ddp: gradients are views of the buckets that sum them");
+  command
+      ->add_option("--loss", arguments->loss,
+                   "whole: of all logits in fp32, as transformers has it; liger: Liger-Kernel's, fused with the head")
+      ->check(CLI::IsMember({"whole", "liger"}))
+      ->capture_default_str();
   command->add_flag("--no_clip", arguments->no_clip, "Gradients are not clipped");
   command->add_flag("--expandable_segments", arguments->expandable_segments,
                     "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True");

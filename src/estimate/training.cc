@@ -85,6 +85,7 @@ class Run {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpointed_layers = settings.checkpointed_layers,
+                                 .fuses_loss = settings.fuses_loss,
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
@@ -106,6 +107,7 @@ class Run {
     }
   }
 
+  bool has_unused() const { return model_->has_unused(); }
   void note_owners(TrainingTrace& trace) const {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
@@ -187,6 +189,9 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     before = tape.work();
     run.step();
   }
+  if (run.has_unused())
+    return incomplete("some parameters get no gradient, at which DistributedDataParallel stops",
+                      "find_unused_parameters=True is not modelled; `vramwise dryrun` measures it");
   run.note_owners(trace);
   trace.step_work = difference(tape.work(), before);
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);

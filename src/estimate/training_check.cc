@@ -82,6 +82,18 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
   return Done{};
 }
 
+Status check_fused_loss(const ModelConfig& model, const TrainingSettings& settings) {
+  if (!settings.fuses_loss) return Done{};
+  const bool is_mixed =
+      settings.precision == TrainingPrecision::kBf16Mixed || settings.precision == TrainingPrecision::kFp16Mixed;
+  if (!model.architecture.takes_fused_loss)
+    return not_modelled(fmt::format("Liger-Kernel's loss of {} is not modelled", model.model_type));
+  if (is_mixed && settings.parallel.kind != Parallel::kFullyShard)
+    return not_modelled("Liger-Kernel's loss under autocast is not modelled");
+  if (settings.lora.is_on()) return not_modelled("Liger-Kernel's loss with LoRA is not modelled");
+  return Done{};
+}
+
 }  // namespace
 
 Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
@@ -97,6 +109,7 @@ Status check_training(const ModelConfig& model, const TrainingSettings& settings
     return incomplete(fmt::format("{} with float16 weights is not modelled", model.model_type),
                       "bf16 and fp16-mixed are; `vramwise dryrun` measures it");
   VRAMWISE_RETURN_IF_ERROR(check_parallel(model, settings));
+  VRAMWISE_RETURN_IF_ERROR(check_fused_loss(model, settings));
   if (settings.optimizer == TrainingOptimizer::kMuon && settings.precision == TrainingPrecision::kFp16Mixed)
     return not_modelled("Muon with a GradScaler is not modelled");
   return Done{};

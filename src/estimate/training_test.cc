@@ -95,6 +95,20 @@ TEST(TrainingEstimate, RanksShareTheStatesOfWholeParameters) {
   EXPECT_GT(shared.at_peak.optimizer_states, Bytes(all.at_peak.optimizer_states.count() / 8));
 }
 
+TEST(TrainingEstimate, AFusedLossNeverHoldsAllLogits) {
+  ModelConfig model = small_llama(2, 512);
+  TrainingSettings settings{.micro_batch = 4, .seq_len = 1024};
+  const auto whole = estimate_training(model, settings, ampere()).value();
+  settings.fuses_loss = true;
+  const auto fused = estimate_training(model, settings, ampere()).value();
+  EXPECT_LT(fused.allocated, whole.allocated);
+  settings.precision = TrainingPrecision::kBf16Mixed;
+  EXPECT_FALSE(estimate_training(model, settings, ampere()).ok());
+  model.architecture.takes_fused_loss = false;
+  settings.precision = TrainingPrecision::kBf16;
+  EXPECT_FALSE(estimate_training(model, settings, ampere()).ok());
+}
+
 TEST(TrainingEstimate, ParallelSettingsThatAreNotModelledAreRefused) {
   const ModelConfig model = small_llama(2, 64);
   const auto refused = [&model](TrainingSettings settings) {

@@ -22,6 +22,7 @@ struct ForwardOptions {
   Attention attention = Attention::kSdpa;
   int checkpointed_layers = 0;  ///< the first so many, in the order of model.modules()
   bool uses_cache = true;       ///< use_cache of the configuration; off under checkpointing
+  bool fuses_loss = false;      ///< the head and the loss are one op of Liger-Kernel
   LoraOptions lora{};
   Quantization quantization = Quantization::kNone;
   std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in

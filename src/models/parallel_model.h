@@ -40,6 +40,8 @@ class ParallelModel {
   /// All that have gradients on this rank.
   const std::vector<Tensor>& parameters() const;
   bool has_shards() const { return sharded_ != nullptr; }
+  /// Whether DistributedDataParallel would stop at the second forward pass.
+  bool has_unused() const { return data_parallel_ && data_parallel_->has_unused(); }
 
   /// Allocations of gathered parameters and of buckets of gradients, as indices into the tape's events.
   std::vector<std::size_t> gathered() const;

@@ -58,6 +58,7 @@ def from_torch(cases, card, python=sys.executable, env=None, script="torch_side.
         full |= {
             "LD_PRELOAD": str(emulator),
             "LD_LIBRARY_PATH": f"{emulator.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+            "TRITON_LIBCUDA_PATH": str(emulator.parent),
             "VRAMWISE_GPUS": json.dumps({"cards": [facts]}),
             "VRAMWISE_LEDGER_DIR": folder,
             **(env or {}),

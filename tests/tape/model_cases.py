@@ -1,11 +1,14 @@
 """Random training runs of small models: architecture, precision, optimizer, checkpointing, attention, accumulation."""
 
+import importlib.util
 import random
 
 import decoder_cases
 import encoder_cases
 from cases_network import BITSANDBYTES
 
+HAS_LIGER = importlib.util.find_spec("liger_kernel") is not None
+WITH_LIGER = ("llama", "mistral", "qwen2", "qwen3")
 WITH_MODULES_TO_SAVE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
 FAMILIES = {**encoder_cases.FAMILIES, **decoder_cases.FAMILIES}
 
@@ -87,6 +90,8 @@ def draw_run(rng, families=None):
         run["scaler"] = run["autocast"] == "float16" and run["optimizer"]["name"] != "muon" and rng.random() < 0.7
     if name in decoder_cases.FAMILIES and rng.random() < 0.25:  # all of whose parameters get gradients
         run |= parallel(rng, run)
+    if HAS_LIGER and name in WITH_LIGER and "lora" not in run and "autocast" not in run and rng.random() < 0.3:
+        run["liger"] = True
     return run
 
 

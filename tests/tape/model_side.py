@@ -7,7 +7,7 @@ Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype"
 labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for ZeroRedundancyOptimizer;
 for fsdp "stored" and "reduced", the types of shards and of reductions, and "keeps" for reshard_after_forward=False.
 Printed: for each run its events (see tape_ops), from the model's move to the card to the end of the last step, and
-both peaks in bytes.
+both peaks in bytes. "liger": true stands for Liger-Kernel's fused head and loss.
 """
 
 import contextlib
@@ -66,8 +66,17 @@ def make_model(run):
     model.tie_weights()
     if "quantize" in run:
         return quantized(model, run)
-    model = with_lora(model, run)
+    model = with_fused_loss(with_lora(model, run), run)
     return model if is_sharded(run) else model.to(ops.CUDA)
+
+
+def with_fused_loss(model, run):
+    if run.get("liger"):
+        from liger_kernel.transformers import monkey_patch
+
+        kernels = {"rope": False, "rms_norm": False, "swiglu": False}
+        monkey_patch._apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=True, **kernels)
+    return model
 
 
 def with_lora(model, run):

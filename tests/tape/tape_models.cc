@@ -115,6 +115,7 @@ Trained train(Tape& tape, const Json& run) {
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
       .checkpointed_layers = checkpointed_layers(run),
+      .fuses_loss = run.value("liger", false),
       .lora = lora,
       .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};

@@ -2,6 +2,7 @@
 
 #include "models/decoders/decoder_lm.h"
 
+#include "tape/ops/fused_loss.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/softmax.h"
 #include "tape/ops/views.h"
@@ -21,11 +22,23 @@ void DecoderLm::make_head(const Head& head) {
   parameters_ = maker_.tensors();
 }
 
+namespace {
+
+// LigerForCausalLMLoss.
+Tensor fused_causal_lm_loss(const Tensor& hidden, const Tensor& weight, const Tensor& labels) {
+  const Tensor padded = pad_last(labels, 1);
+  const Tensor shifted = contiguous(slice(padded, 1, 1, padded.size(1)));
+  return fused_linear_cross_entropy(view(hidden, {-1, hidden.size(-1)}), weight, view(shifted, {-1}));
+}
+
+}  // namespace
+
 Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
   KeyValueCache cache;
   const Tensor hidden = hidden_states(input_ids, cache);
   if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
   const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
+  if (options_.fuses_loss) return fused_causal_lm_loss(kept, head_.weight, labels);
   const Tensor logits = transformed(head_(kept));
   return causal_lm_loss(logits, labels);
 }

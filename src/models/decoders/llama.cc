@@ -29,6 +29,7 @@ struct LlamaDecoder : DecoderParts<LlamaConfig> {
 Architecture llama_architecture(const LlamaConfig& config) {
   Architecture architecture = rotary_decoder<LlamaDecoder>(config);
   architecture.takes_4bit = true;
+  architecture.takes_fused_loss = true;
   return architecture;
 }
 

@@ -138,6 +138,7 @@ void DataParallel::make_buckets(const std::vector<Indices>& indices) {
 // The order of rank 0 is sent to all: the buckets' indices, and how many each has.
 void DataParallel::rebuild_buckets() {
   has_rebuilt_ = true;
+  has_unused_ = order_.size() < trained_.size();
   const std::vector<Indices> rebuilt = assigned(trained_, std::exchange(order_, {}), {kFirstBucketBytes, kBucketBytes});
   {
     const Tensor indices = tape_.empty({static_cast<std::int64_t>(trained_.size()) + 1}, DType::kInt32);

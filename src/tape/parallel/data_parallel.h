@@ -28,6 +28,9 @@ class DataParallel {
 
   /// `syncs`: false inside no_sync().
   void before_forward(bool syncs);
+  /// Whether some parameter got no gradient in the first backward pass, at which PyTorch stops: it asks for
+  /// find_unused_parameters. Known from the second forward pass on.
+  bool has_unused() const { return has_unused_; }
 
   /// The allocations of buckets, as indices into the tape's events.
   const std::vector<std::size_t>& bucket_events() const { return bucket_events_; }
@@ -55,6 +58,7 @@ class DataParallel {
   std::vector<Place> places_;
   std::vector<std::size_t> order_;  ///< in which gradients came
   bool has_rebuilt_ = false;
+  bool has_unused_ = false;
   bool syncs_ = true;
   bool syncs_buffers_ = true;
   std::vector<std::size_t> bucket_events_;
