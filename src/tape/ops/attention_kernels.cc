@@ -84,6 +84,19 @@ std::int64_t flash_splits(const Problem& p, const Hardware& card) {
 
 std::int64_t flash_dim(std::int64_t dim) { return round_up(dim, 32) < 224 ? round_up(dim, 32) : 256; }
 
+// What the backward kernel takes for itself: sums of rows and of dQ in float32, and the gradients of each query head's
+// keys and values where heads share them.
+void flash_backward_scratch(Tape& tape, const Problem& p, DType type) {
+  const std::int64_t rows = round_up(p.queries, 128);
+  const Scratch row_sums(tape, 4 * p.batch * p.heads * rows);
+  const Scratch dq_sum(tape, 4 * p.batch * rows * p.heads * flash_dim(p.dim));
+  if (p.kv_heads == p.heads) return;
+  const Tensor dk_expanded = empty_bshd(tape, p, p.keys, p.heads, type);
+  const Tensor dv_expanded = empty_bshd(tape, p, p.keys, p.heads, type);
+  sum_groups(dk_expanded, p.kv_heads);
+  sum_groups(dv_expanded, p.kv_heads);
+}
+
 void flash_backward(Backward& pass, bool causal) {
   Tape& tape = pass.tape();
   const Tensor key = pass.saved(0);
@@ -96,17 +109,7 @@ void flash_backward(Backward& pass, bool causal) {
   Tensor dq = like_for_kernel(query);
   Tensor dk = like_for_kernel(key);
   Tensor dv = like_for_kernel(value);
-  const std::int64_t rows = round_up(p.queries, 128);
-  const Scratch row_sums(tape, 4 * p.batch * p.heads * rows);
-  {
-    const Scratch dq_sum(tape, 4 * p.batch * rows * p.heads * flash_dim(p.dim));
-    if (p.kv_heads != p.heads) {
-      const Tensor dk_expanded = empty_bshd(tape, p, p.keys, p.heads, key.type());
-      const Tensor dv_expanded = empty_bshd(tape, p, p.keys, p.heads, key.type());
-      sum_groups(dk_expanded, p.kv_heads);
-      sum_groups(dv_expanded, p.kv_heads);
-    }
-  }
+  flash_backward_scratch(tape, p, key.type());
   tape.count_attention(2.5 * p.flops(causal));
   pass.give(0, std::move(dq));
   pass.give(1, std::move(dk));
@@ -153,17 +156,7 @@ void flash2_backward(Backward& pass, bool causal) {
   Tensor dq = empty_like(query);
   Tensor dk = empty_like(key);
   Tensor dv = empty_like(value);
-  const std::int64_t rows = round_up(p.queries, 128);
-  {
-    const Scratch row_sums(tape, 4 * p.batch * p.heads * rows);
-    const Scratch dq_sum(tape, 4 * p.batch * rows * p.heads * flash_dim(p.dim));
-    if (p.kv_heads != p.heads) {
-      const Tensor dk_expanded = empty_bshd(tape, p, p.keys, p.heads, key.type());
-      const Tensor dv_expanded = empty_bshd(tape, p, p.keys, p.heads, key.type());
-      sum_groups(dk_expanded, p.kv_heads);
-      sum_groups(dv_expanded, p.kv_heads);
-    }
-  }
+  flash_backward_scratch(tape, p, key.type());
   tape.count_attention(2.5 * p.flops(causal));
   pass.give(0, std::move(dq));
   pass.give(1, std::move(dk));
