@@ -70,13 +70,6 @@ struct Block {
   std::vector<Tensor> parameters() const { return {norm_1, norm_2, qkv, out, up, down}; }
 };
 
-tape::Work minus(const tape::Work& a, const tape::Work& b) {
-  return {.matmul_flops = a.matmul_flops - b.matmul_flops,
-          .attention_flops = a.attention_flops - b.attention_flops,
-          .bytes_moved = a.bytes_moved - b.bytes_moved,
-          .kernels = a.kernels - b.kernels};
-}
-
 struct StepWork {
   tape::Work pass;       ///< forward and backward pass of a micro-batch
   tape::Work optimizer;  ///< of all parameters, in the passes' precision
@@ -84,8 +77,7 @@ struct StepWork {
 };
 
 StepWork work_of(const PublishedRun& run, const GpuModel& card) {
-  tape::Tape t(tape::Hardware::of(card.compute_capability->major * 10 + card.compute_capability->minor,
-                                  card.units.value_or(108)));
+  tape::Tape t(hardware_of(card));
   StepWork result;
   {
     const Tensor table = t.parameter({run.vocab, run.hidden}, DType::kBFloat16);
@@ -112,7 +104,7 @@ StepWork work_of(const PublishedRun& run, const GpuModel& card) {
     result.pass = t.work();
     const auto optimizer = tape::adamw(parameters, tape::StepKind::kForeach);
     optimizer->step();
-    result.optimizer = minus(t.work(), result.pass);
+    result.optimizer = t.work() - result.pass;
   }
   return result;
 }

@@ -62,19 +62,16 @@ Result<TrainingReport> report_for_cards(const std::string& spec) {
   TrainingReport report;
   report.card = cards.size() == 1 ? card.name : fmt::format("each of {} {}", cards.size(), card.name);
   report.hardware.total = card.cuda_total;
-  const tape::Hardware assumed;
-  const ComputeCapability capability =
-      card.compute_capability.value_or(ComputeCapability{assumed.capability / 10, assumed.capability % 10});
+  report.hardware.hardware = hardware_of(card);
+  const int assumed = report.hardware.hardware.capability;
+  const ComputeCapability capability = card.compute_capability.value_or(ComputeCapability{assumed / 10, assumed % 10});
   if (!card.compute_capability)
     report.notes.push_back(fmt::format("{}: its kernels are taken to be those of compute capability {}", card.name,
                                        to_string(capability)));
-  report.hardware.hardware =
-      tape::Hardware::of(capability.major * 10 + capability.minor, card.units.value_or(assumed.sm_count));
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
   if (cards.size() > 1)
-    report.hardware.communicator =
-        communicator_bytes(card, capability.major * 10 + capability.minor, static_cast<int>(cards.size()));
+    report.hardware.communicator = communicator_bytes(card, assumed, static_cast<int>(cards.size()));
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
 }

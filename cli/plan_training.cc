@@ -33,11 +33,9 @@ Status take_card(const PlanOptions& options, TrainingRequest& request, std::stri
   const GpuModel& card = cards.front();
   if (!card.cuda_total) return usage_error(fmt::format("the memory of {} is not known", card.name));
   name = card.name;
-  const tape::Hardware assumed;
-  const ComputeCapability capability =
-      card.compute_capability.value_or(ComputeCapability{assumed.capability / 10, assumed.capability % 10});
-  request.card.hardware =
-      tape::Hardware::of(capability.major * 10 + capability.minor, card.units.value_or(assumed.sm_count));
+  request.card.hardware = hardware_of(card);
+  const int assumed = request.card.hardware.capability;
+  const ComputeCapability capability = card.compute_capability.value_or(ComputeCapability{assumed / 10, assumed % 10});
   request.card.context = cuda_context(capability, kWheelCudaMajor, card.units).bytes;
   request.rates = device_rates(card);
   VRAMWISE_ASSIGN_OR_RETURN(const VramTarget target, options.target());
@@ -112,7 +110,7 @@ std::string text_of(const TrainingPlan& plan, const TrainingRequest& request, co
     table.add({row_text(row.settings), format_size(row.estimate.device), speed_text(row.tokens_per_s(), known, most)});
   text += ")\n\nRunner-ups (the fastest with less memory each):\n" + table.text(terminal_style());
   if (known)
-    text += "Speeds: 78 published runs were predicted with a median error of 20 %, either way (docs/accuracy.md)\n";
+    text += "Speeds: 78 published runs were predicted with a median error of 16 %, either way (docs/accuracy.md)\n";
   return text;
 }
 

@@ -45,6 +45,41 @@ TEST(Calibration, ReplacesWhatItNames) {
   EXPECT_FALSE(calibrated(before, Json{{"schema", "vramwise.calibration"}, {"pcie_gb_s", 0}}).ok());
 }
 
+// Single products that others measured on an H100 (OpenXLA, xla/service/gpu/model/matmul_interpolator_data.h: bf16,
+// TFLOP/s), which wait for their launch beside what they compute.
+TEST(Products, TakeWhatWasMeasuredOnAnH100) {
+  struct Measured {
+    tape::ProductShape shape;
+    double tflop_s;
+  };
+  constexpr Measured kRows[] = {{{.batch = 1, .rows = 4096, .columns = 4096, .inner = 4096}, 783.3},
+                                {{.batch = 2, .rows = 4096, .columns = 4096, .inner = 2048}, 763.0},
+                                {{.batch = 4, .rows = 4096, .columns = 4096, .inner = 256}, 503.9},
+                                {{.batch = 1, .rows = 4096, .columns = 4096, .inner = 256}, 392.2},
+                                {{.batch = 1, .rows = 2048, .columns = 2048, .inner = 2048}, 632.0},
+                                {{.batch = 1, .rows = 1024, .columns = 1024, .inner = 2048}, 350.0},
+                                {{.batch = 1, .rows = 4096, .columns = 512, .inner = 512}, 238.8},
+                                {{.batch = 4, .rows = 256, .columns = 256, .inner = 512}, 41.2}};
+  const GpuModel& card = *find_gpu("h100-80gb-sxm");
+  const DeviceRates rates = device_rates(card);
+  for (const Measured& row : kRows) {
+    tape::Work work;
+    work.add_product(row.shape, tape::DType::kBFloat16, hardware_of(card));
+    const double seconds = seconds_of(work, rates, Precision::kBf16) + 3e-6;
+    EXPECT_NEAR(row.shape.flops() / seconds / 1e12 / row.tflop_s, 1, 0.2) << row.tflop_s;
+  }
+}
+
+TEST(Products, ThoseOfLowRankTakeTheirTraffic) {
+  const tape::Hardware card = hardware_of(*find_gpu("a100-80gb-sxm"));
+  const tape::ProductShape shape = {.rows = 8192, .columns = 16, .inner = 4096};
+  tape::Work work;
+  work.add_product(shape, tape::DType::kBFloat16, card);
+  EXPECT_EQ(work.occupied_16bit_flops, 0);
+  EXPECT_EQ(work.bytes_moved, 2 * (8192 * 4096 + 4096 * 16 + 8192 * 16));
+  EXPECT_EQ(work.matmul_flops, 2.0 * 8192 * 16 * 4096);
+}
+
 TEST(KernelTimes, TheSlowerOfArithmeticAndTrafficAndNeverLessThanALaunch) {
   DeviceRates rates;
   rates.bandwidth_byte_s = 1e9;
@@ -54,7 +89,7 @@ TEST(KernelTimes, TheSlowerOfArithmeticAndTrafficAndNeverLessThanALaunch) {
   times.add(2e9, 1e9, 1e9);  // 2 s of arithmetic beside 1 s of traffic
   times.move(3e9);
   times.move(1);
-  EXPECT_NEAR(times.device_seconds(), 5.000001, 1e-9);
+  EXPECT_NEAR(times.device_seconds(), 5.000003001, 1e-9);
   KernelTimes small(rates);
   small.move(10, 10);
   EXPECT_NEAR(small.seconds(), 10e-3, 1e-9);  // the host is slower

@@ -39,12 +39,14 @@ class Kernels {
       : times(rates),
         z_(sizes),
         cuda_(cuda),
+        units_(rates.units),
         matmul_(rates.matmul_flop_s(precision)),
         attention_(rates.attention_flop_s(precision)) {}
 
   void product(double rows, double inner, double columns, double result_bytes) {
-    times.add(2 * rows * inner * columns, z_.e * (rows * inner + inner * columns) + result_bytes * rows * columns,
-              matmul_);
+    const double flops =
+        units_ > 0 ? tape::occupied_flops(1, rows, columns, inner, units_) : 2 * rows * inner * columns;
+    times.add(flops, z_.e * (rows * inner + inner * columns) + result_bytes * rows * columns, matmul_);
   }
   void linear(double in, double out) { product(z_.tokens, in, out, z_.e); }
   /// Gradients of input and weight.
@@ -74,6 +76,7 @@ class Kernels {
  private:
   const Sizes& z_;
   bool cuda_;
+  int units_;
   double matmul_;
   double attention_;
 };

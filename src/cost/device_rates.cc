@@ -13,6 +13,7 @@ DeviceRates device_rates(const GpuModel& model) {
   // Without bf16 units PyTorch's 16-bit products still run in fp16's.
   const std::optional<double> half = model.tflops.fp16 ? model.tflops.fp16 : model.tflops.bf16;
   const std::optional<double> single = model.tflops.fp32;
+  if (model.units) rates.units = *model.units;
   if (!single || !model.bandwidth_gb_s) return rates;
   rates.matmul_fp32_flop_s = *single * 1e12 * reached(RateKind::kMatmulFp32);
   rates.attention_fp32_flop_s = *single * 1e12 * reached(RateKind::kAttentionFp32);
@@ -27,6 +28,18 @@ DeviceRates device_rates(const GpuModel& model) {
   return rates;
 }
 
+tape::Hardware hardware_of(const GpuModel& model) {
+  const tape::Hardware assumed;
+  const int capability = model.compute_capability
+                             ? model.compute_capability->major * 10 + model.compute_capability->minor
+                             : assumed.capability;
+  tape::Hardware hardware = tape::Hardware::of(capability, model.units.value_or(assumed.sm_count));
+  const DeviceRates rates = device_rates(model);
+  hardware.flops_per_byte_16bit = rates.matmul_16bit_flop_s / rates.bandwidth_byte_s;
+  hardware.flops_per_byte_fp32 = rates.matmul_fp32_flop_s / rates.bandwidth_byte_s;
+  return hardware;
+}
+
 DeviceRates cpu_rates(std::int64_t threads) {
   DeviceRates rates;
   const double count = static_cast<double>(std::max<std::int64_t>(1, threads));
@@ -39,6 +52,7 @@ DeviceRates cpu_rates(std::int64_t threads) {
   rates.host_byte_s = 10e9;
   rates.launch_s = 1e-6;
   rates.shortest_kernel_s = 1e-6;
+  rates.units = 0;
   rates.source = "not known: round figures for a CPU";
   return rates;
 }

@@ -6,6 +6,7 @@
 
 #include "estimate/step.h"
 #include "gpus/catalogue.h"
+#include "tape/hardware.h"
 
 namespace vramwise {
 
@@ -23,6 +24,8 @@ struct DeviceRates {
   /// no interpreter and no bindings (jiahuanglin.xyz, "From PyTorch op to kernel launch").
   double launch_s = 5e-6;
   double shortest_kernel_s = 2e-6;  ///< an empty kernel and the gap behind it
+  /// Multiprocessors, which share a matrix product out between them; 0: no GPU, whose products take what they compute.
+  int units = 28;
   /// Whether these are this device's own. Otherwise speeds compare with each other and say nothing about seconds.
   bool is_known = false;
   std::string source = "not known: those of an RTX 3060 stand in";
@@ -40,6 +43,9 @@ struct DeviceRates {
 /// The card's peaks times what kernels reach of them (gpus/rates.h). Where the catalogue lacks a peak the stand-in's
 /// stays, and is_known is false.
 DeviceRates device_rates(const GpuModel& model);
+
+/// The card for a tape, with the balance of its rates. What the catalogue lacks is that of the tape's default.
+tape::Hardware hardware_of(const GpuModel& model);
 
 /// A CPU of which nothing is known: ratios that order configurations, not seconds.
 DeviceRates cpu_rates(std::int64_t threads);

@@ -1,6 +1,6 @@
-// Work into seconds. A kernel takes as long as the slower of its arithmetic and its traffic, and never less than an
-// empty one; the device works through kernels one after the other while the host launches them ahead, so that a step
-// lasts as long as the slower of both.
+// Work into seconds. A kernel takes what an empty one takes, and the slower of its arithmetic and its traffic; the
+// device works through kernels one after the other while the host launches them ahead, so that a step lasts as long as
+// the slower of both.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@ class KernelTimes {
   /// `count` equal kernels of so many operations at `flop_s` and so many bytes of traffic each.
   void add(double flops, double bytes, double flop_s, double count = 1) {
     const double busy = std::max(flops / flop_s, bytes / bandwidth_byte_s_);
-    device_s_ += count * std::max(busy, shortest_s_);
+    device_s_ += count * (busy + shortest_s_);
     launches_ += count;
   }
   /// Kernels that only move bytes: `bytes` over all of them.
@@ -43,8 +43,7 @@ class KernelTimes {
   double launches_ = 0;
 };
 
-/// Seconds of what a tape counted, computed in `precision`. The tape knows totals only, so arithmetic and traffic add
-/// up here: matrix products and attention are bound by arithmetic, all other kernels by traffic.
+/// Seconds of what a tape counted on hardware_of() the card; attention is computed in `precision`.
 double seconds_of(const tape::Work& work, const DeviceRates& rates, Precision precision);
 
 }  // namespace vramwise

@@ -157,13 +157,6 @@ class Run {
   Batch batch_;
 };
 
-tape::Work difference(const tape::Work& a, const tape::Work& b) {
-  return {.matmul_flops = a.matmul_flops - b.matmul_flops,
-          .attention_flops = a.attention_flops - b.attention_flops,
-          .bytes_moved = a.bytes_moved - b.bytes_moved,
-          .kernels = a.kernels - b.kernels};
-}
-
 }  // namespace
 
 const char* training_precision_name(TrainingPrecision precision) { return name_of(kPrecisions, precision); }
@@ -193,7 +186,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     return incomplete("some parameters get no gradient, at which DistributedDataParallel stops",
                       "find_unused_parameters=True is not modelled; `vramwise dryrun` measures it");
   run.note_owners(trace);
-  trace.step_work = difference(tape.work(), before);
+  trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.workspaces = tape.cublas_workspaces();
   trace.has_estimates = !tape.estimates().empty();

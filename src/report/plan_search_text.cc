@@ -21,7 +21,7 @@ std::string time_line(const Plan& plan) {
   }
   return fmt::format(
       "Predicted speed: {} tokens/s, {:.3g} s for a step of {} sequences (rates: {})\n"
-      "  Nine in ten of 142 published runs of other trainers came to 0.60 to 0.95 of what is predicted so; runs of "
+      "  Nine in ten of 142 published runs of other trainers came to 0.61 to 0.96 of what is predicted so; runs of "
       "this "
       "one were not timed on a GPU (docs/accuracy.md)\n",
       grouped(std::llround(plan.tokens_per_s())), plan.step_seconds, plan.effective_batch_size(),

@@ -11,7 +11,12 @@ namespace vramwise::tape {
 Hardware Hardware::of(int capability, int sm_count, std::int64_t total_bytes) {
   const bool server = capability == 80 || capability == 90 || capability == 100 || capability == 103;
   const int threads = capability < 80 ? (capability == 75 ? 1024 : 2048) : (server ? 2048 : 1536);
-  return {.capability = capability, .sm_count = sm_count, .max_threads_per_sm = threads, .total_bytes = total_bytes};
+  return {.capability = capability,
+          .sm_count = sm_count,
+          .max_threads_per_sm = threads,
+          .total_bytes = total_bytes,
+          .flops_per_byte_16bit = 0,
+          .flops_per_byte_fp32 = 0};
 }
 
 Tape::Tape(const Hardware& hardware) : hardware_(hardware) { events_.reserve(1 << 14); }

@@ -20,19 +20,12 @@
 #include "tape/hardware.h"
 #include "tape/node.h"
 #include "tape/tensor.h"
+#include "tape/work.h"
 
 namespace vramwise::tape {
 
 class SavedHooks;
 class Autocast;
-
-/// What has been computed so far; differences of it are the work of a phase.
-struct Work {
-  double matmul_flops = 0;       ///< of matrix products; multiply and add are two
-  double attention_flops = 0;    ///< of fused attention kernels; causal ones compute half of the scores
-  std::int64_t bytes_moved = 0;  ///< reads and writes of device memory by the other kernels
-  std::int64_t kernels = 0;
-};
 
 /// The threads of PyTorch that call CUDA. Each has its own handle of cuBLAS, with a workspace of its own.
 enum class Thread : std::uint8_t { kMain, kBackward };
@@ -103,10 +96,7 @@ class Tape {
   /// Those events, as indices into events().
   const std::vector<std::size_t>& estimates() const { return estimates_; }
 
-  void count_matmul(double flops) {
-    work_.matmul_flops += flops;
-    ++work_.kernels;
-  }
+  void count_product(const ProductShape& shape, DType type) { work_.add_product(shape, type, hardware_); }
   void count_attention(double flops) {
     work_.attention_flops += flops;
     ++work_.kernels;

@@ -23,15 +23,17 @@ std::int64_t channels_last_bytes(const Dims& sizes, int channels_at, DType type)
   return sizes.product() / channels * ((channels + run - 1) / run * run) * size_of(type);
 }
 
-double flops_of(const internal::ConvolutionShape& shape) {
-  return 2.0 * static_cast<double>(shape.y.product()) * static_cast<double>(shape.weight.product() / shape.weight[0]);
+// The product that an implicit GEMM computes; those of the gradients are as large.
+ProductShape product_of(const internal::ConvolutionShape& shape) {
+  const std::int64_t channels = shape.weight[0];
+  return {.rows = shape.y.product() / channels, .columns = channels, .inner = shape.weight.product() / channels};
 }
 
 // One pass: forward, or one of the gradients.
 void run_kernel(Tape& tape, const internal::ConvolutionShape& shape) {
   tape.estimate_next();
   const Scratch workspace(tape, internal::convolution_workspace(shape));
-  tape.count_matmul(flops_of(shape));
+  tape.count_product(product_of(shape), shape.type);
 }
 
 // Of the input and of the weight, with the copies of operands that are not contiguous.

@@ -65,14 +65,13 @@ Tensor fused_linear_cross_entropy(Tensor x, Tensor weight, Tensor target) {
     const std::int64_t chunk = chunk_tokens(tokens, width, classes);
     Tensor logits = tape.empty({chunk, classes}, x.type());
     for (std::int64_t begin = 0; begin < tokens; begin += chunk) {
-      const auto rows = static_cast<double>(std::min(chunk, tokens - begin));
-      const double flops = 2 * rows * static_cast<double>(width) * static_cast<double>(classes);
+      const std::int64_t rows = std::min(chunk, tokens - begin);
       tape.use_cublas();
-      tape.count_matmul(flops);
+      tape.count_product({.rows = rows, .columns = classes, .inner = width}, x.type());
       tape.count_kernel(2 * logits.bytes());
-      tape.count_matmul(flops);
+      tape.count_product({.rows = rows, .columns = width, .inner = classes}, x.type());
       if (!weight_gradient.defined()) continue;
-      tape.count_matmul(flops);
+      tape.count_product({.rows = classes, .columns = width, .inner = rows}, x.type());
       add_product(weight_gradient);
     }
     logits.reset();

@@ -15,15 +15,15 @@ std::int64_t argument_bytes(std::int64_t groups) {
   return 3 * 8 * (groups + groups % 2) + 3 * 8 * groups + 12 * groups;
 }
 
-void multiply(Tape& tape, DType type, std::int64_t groups, double flops) {
+void multiply(Tape& tape, DType type, const ProductShape& shape) {
   const int capability = tape.hardware().capability;
   if (type == DType::kBFloat16 && (capability == 90 || capability == 100 || capability == 103)) {
-    const Scratch arguments(tape, argument_bytes(groups));
+    const Scratch arguments(tape, argument_bytes(shape.batch));
     const Scratch descriptors(tape, std::int64_t{512} * tape.hardware().sm_count);
   } else {
     tape.use_cublas();
   }
-  tape.count_matmul(flops);
+  tape.count_product(shape, type);
 }
 
 // The product of each group's rows and its matrix, and the gradients, which take as much.
@@ -32,28 +32,26 @@ struct Product {
   Dims strides;  ///< of the matrices
   std::int64_t rows;
   DType type;
-  double flops;
 
   Product(const Tensor& x, const Tensor& weight)
-      : sizes(weight.sizes()),
-        strides(weight.strides()),
-        rows(x.size(0)),
-        type(x.type()),
-        flops(2.0 * static_cast<double>(x.numel()) * static_cast<double>(weight.size(2))) {}
+      : sizes(weight.sizes()), strides(weight.strides()), rows(x.size(0)), type(x.type()) {}
+
+  /// Rows go to the groups in equal numbers: which the router sends where isn't known.
+  std::int64_t rows_of_group() const { return (rows + sizes[0] - 1) / sizes[0]; }
 
   Tensor make(Tape& tape) const {
     Tensor out = tape.empty({rows, sizes[2]}, type);
-    multiply(tape, type, sizes[0], flops);
+    multiply(tape, type, {.batch = sizes[0], .rows = rows_of_group(), .columns = sizes[2], .inner = sizes[1]});
     return out;
   }
   void give_matrices(Backward& pass) const {
     Tensor grad = pass.tape().empty_strided(sizes, strides, type);
-    multiply(pass.tape(), type, sizes[0], flops);
+    multiply(pass.tape(), type, {.batch = sizes[0], .rows = sizes[1], .columns = sizes[2], .inner = rows_of_group()});
     pass.give(1, std::move(grad));
   }
   void give_rows(Backward& pass) const {
     Tensor grad = pass.tape().empty({rows, sizes[1]}, type);
-    multiply(pass.tape(), type, sizes[0], flops);
+    multiply(pass.tape(), type, {.batch = sizes[0], .rows = rows_of_group(), .columns = sizes[1], .inner = sizes[2]});
     pass.give(0, std::move(grad));
   }
 };

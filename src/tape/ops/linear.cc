@@ -39,16 +39,12 @@ Tensor prepared_batch(const Tensor& x, bool transposed, std::int64_t rows, std::
   return x.is_contiguous() && strides_are_there ? x : contiguous_copy(x);
 }
 
-double product_flops(const Tensor& a, const Tensor& out) {
-  return 2.0 * static_cast<double>(out.numel()) * static_cast<double>(a.size(-1));
-}
-
 // The result is row-major, which cuBLAS takes as the transposed product: the second factor comes first.
 void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
   const Tensor first = prepared(b);
   const Tensor second = prepared(a);
   a.tape().use_cublas();
-  a.tape().count_matmul(product_flops(a, out));
+  a.tape().count_product({.rows = a.size(0), .columns = out.size(1), .inner = a.size(1)}, a.type());
 }
 
 void multiply_batches(const Tensor& a, const Tensor& b, const Tensor& out) {
@@ -60,7 +56,7 @@ void multiply_batches(const Tensor& a, const Tensor& b, const Tensor& out) {
   const Tensor first = prepared_batch(transposed ? b : a, transposed, m, k);
   const Tensor second = prepared_batch(transposed ? a : b, transposed, k, n);
   a.tape().use_cublas();
-  a.tape().count_matmul(product_flops(a, out));
+  a.tape().count_product({.batch = a.size(0), .rows = m, .columns = n, .inner = k}, a.type());
 }
 
 Tensor mm_kernel(const Tensor& a, const Tensor& b) {
