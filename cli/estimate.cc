@@ -93,20 +93,28 @@ TrainingPrecision default_precision(const ModelConfig& model) {
   return TrainingPrecision::kBf16;
 }
 
-/// "all", "none" or how many of the first layers.
-Result<int> parse_checkpointing(const std::string& text, int layers) {
-  if (text == "none") return 0;
-  if (text == "all") return kAllLayers;
-  const std::optional<std::int64_t> count = parse_integer(text);
-  if (!count || *count < 0 || *count > layers)
+/// "all", "none", "selective", "every-N" or how many of the first layers.
+Result<Checkpointing> parse_checkpointing(const std::string& text, int layers) {
+  if (text == "none") return Checkpointing{};
+  if (text == "all") return Checkpointing{.layers = kAllLayers};
+  if (text == "selective") return Checkpointing{.layers = kAllLayers, .is_selective = true};
+  constexpr std::string_view kEvery = "every-";
+  const bool is_every = text.starts_with(kEvery);
+  const std::optional<std::int64_t> count = parse_integer(is_every ? text.substr(kEvery.size()) : text);
+  if (!count || *count < (is_every ? 1 : 0) || *count > layers)
     return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", text),
-                       fmt::format("give none, all, or how many layers from the first on (0 to {})", layers));
-  return static_cast<int>(*count);
+                       fmt::format("give none, all, selective, how many layers from the first on (0 to {}), or every-N "
+                                   "for each N-th",
+                                   layers));
+  const int number = static_cast<int>(*count);
+  return is_every ? Checkpointing{.layers = kAllLayers, .every = number} : Checkpointing{.layers = number};
 }
 
-std::string checkpointing_text(int layers) {
-  if (layers == kAllLayers) return "every layer";
-  return layers == 0 ? "off" : fmt::format("the first {}", layers);
+std::string checkpointing_text(const Checkpointing& checkpointing) {
+  if (!checkpointing.is_on()) return "off";
+  if (checkpointing.is_selective) return "every layer, but for products and attention";
+  if (checkpointing.every > 1) return fmt::format("one of {} layers", checkpointing.every);
+  return checkpointing.layers == kAllLayers ? "every layer" : fmt::format("the first {}", checkpointing.layers);
 }
 
 class Inputs {
@@ -146,7 +154,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                                           : (from_file ? configuration.path + ": dtype" : std::string("default")));
   inputs.add("optimizer", arguments.optimizer, "--optimizer");
   inputs.add("attention", arguments.attention, "--attention");
-  inputs.add("gradient checkpointing", checkpointing_text(s.checkpointed_layers), "--gradient_checkpointing");
+  inputs.add("gradient checkpointing", checkpointing_text(s.checkpointing), "--gradient_checkpointing");
   inputs.add("LoRA rank", s.lora.is_on() ? std::to_string(s.lora.rank) : "off", "--lora_rank");
   if (s.lora.is_on()) {
     inputs.add("LoRA layers",
@@ -191,7 +199,7 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
       settings.image_size != takes.image_size)
     return usage_error(fmt::format("--image_size {}: the model takes images of {} pixels only", settings.image_size,
                                    takes.image_size));
-  if (settings.checkpointed_layers > 0 && !architecture.takes_checkpoints)
+  if (settings.checkpointing.is_on() && !architecture.takes_checkpoints)
     return usage_error("this model has no gradient checkpointing in transformers");
   return Done{};
 }
@@ -221,8 +229,8 @@ Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
 Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   TrainingSettings& settings = arguments.settings;
   VRAMWISE_ASSIGN_OR_RETURN(const NamedModel configuration, read_named_model(arguments.model));
-  VRAMWISE_ASSIGN_OR_RETURN(settings.checkpointed_layers, parse_checkpointing(arguments.gradient_checkpointing,
-                                                                              configuration.model.architecture.layers));
+  VRAMWISE_ASSIGN_OR_RETURN(settings.checkpointing, parse_checkpointing(arguments.gradient_checkpointing,
+                                                                        configuration.model.architecture.layers));
   VRAMWISE_RETURN_IF_ERROR(check_use(command, settings, configuration.model.architecture));
   const std::int64_t positions = configuration.model.architecture.max_positions;
   if (command.count("--seq_len") == 0 && positions > 0) settings.seq_len = std::min(settings.seq_len, positions);
@@ -312,8 +320,10 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
       ->add_option("--attention", arguments->attention, "What attn_implementation is: sdpa, eager or flash_attention_2")
       ->capture_default_str();
   command
-      ->add_option("--gradient_checkpointing", arguments->gradient_checkpointing,
-                   "Recompute every layer, or the first so many: none, all, or a number; all where none is given")
+      ->add_option(
+          "--gradient_checkpointing", arguments->gradient_checkpointing,
+          "Recompute layers: none, all, the first N (a number), every-N (each N-th), or selective: all but their "
+          "matrix products and attention, by torchtitan's policy; all where no value is given")
       ->expected(0, 1)
       ->default_str("all");
   command->add_option("--lora_rank", settings.lora.rank, "Train LoRA factors of this rank only, as PEFT does");

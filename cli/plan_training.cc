@@ -60,7 +60,7 @@ Result<TrainingRequest> request_for(const TrainerChoice& choice, const PlanOptio
   request.sequences =
       options.effective_batch.value_or(both ? *options.batch_size * *options.gradient_accumulation_steps : kUsualBatch);
   if (options.gradient_checkpointing == "all" || options.gradient_checkpointing == "none") {
-    request.settings.checkpointed_layers = options.gradient_checkpointing == "all" ? kAllLayers : 0;
+    request.settings.checkpointing.layers = options.gradient_checkpointing == "all" ? kAllLayers : 0;
     request.may_recompute = false;
   }
   VRAMWISE_RETURN_IF_ERROR(take_card(options, request, card));
@@ -71,7 +71,7 @@ Result<TrainingRequest> request_for(const TrainerChoice& choice, const PlanOptio
 Json arguments_of(const TrainingSettings& settings) {
   Json arguments = {{"per_device_train_batch_size", settings.micro_batch},
                     {"gradient_accumulation_steps", settings.gradient_accumulation_steps},
-                    {"gradient_checkpointing", settings.checkpointed_layers > 0},
+                    {"gradient_checkpointing", settings.checkpointing.is_on()},
                     {"optim", "adamw_torch_fused"}};
   if (settings.precision == TrainingPrecision::kBf16Mixed) arguments["bf16"] = true;
   return arguments;
@@ -84,7 +84,7 @@ const char* weights_of(TrainingPrecision precision) {
 
 std::string row_text(const TrainingSettings& settings) {
   return fmt::format("batch {} x {}{}", settings.micro_batch, settings.gradient_accumulation_steps,
-                     settings.checkpointed_layers > 0 ? ", every layer recomputed" : "");
+                     settings.checkpointing.is_on() ? ", every layer recomputed" : "");
 }
 
 std::string text_of(const TrainingPlan& plan, const TrainingRequest& request, const std::string& card) {

@@ -100,8 +100,8 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None, share_parall
         run["scaler"] = precision == "fp16-mixed"
     if run.get("scaler") and run["optimizer"]["name"] == "muon":  # two optimizers under one scaler: refused
         run["optimizer"] = OPTIMIZERS[0][1]
-    if run["checkpoint"] and rng.random() < 0.3:
-        run["checkpoint"] = rng.randint(1, next(config[key] for key in DEPTHS if key in config))
+    if run["checkpoint"]:
+        run |= checkpointing(rng, next(config[key] for key in DEPTHS if key in config))
     kind = config["model_type"]
     if kind == "gemma2":  # transformers has no other attention for it
         run["attention"] = "eager"
@@ -115,23 +115,32 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None, share_parall
     return parallel(rng, run) if rng.random() < share_parallel else run
 
 
+def checkpointing(rng, depth):
+    """Every layer, as a rule; or the first so many, each second one, or all but what is expensive."""
+    if rng.random() < 0.5:
+        return {}
+    first, second, selective = {"checkpoint": rng.randint(1, depth)}, {"every": 2}, {"selective": True}
+    return rng.choice([first, second, selective] if depth > 1 else [first, selective])
+
+
 def parallel(rng, run):
     """One of several cards; fully_shard takes the types of a mixed run as its own. DistributedDataParallel stops where
     a parameter gets no gradient, as poolers of encoders."""
-    if run["config"]["model_type"] in encoder_cases.FAMILIES:
-        return run
+    kind = run["config"]["model_type"]
+    is_encoder = kind in encoder_cases.FAMILIES
     ranks = rng.choice([2, 4, 8, 16])
-    shards = optimizer_name(run["optimizer"]) in SHARDED_OPTIMIZERS and run["precision"] != "fp16-mixed"
-    shards = shards and "lora" not in run
-    if not shards or rng.random() < 0.3:
-        zero = shards and optimizer_name(run["optimizer"]).startswith("adamw") and rng.random() < 0.5
+    shards = optimizer_name(run["optimizer"]) in SHARDED_OPTIMIZERS
+    shards = shards and (kind != "t5" or run["precision"] != "fp16-mixed")
+    if is_encoder and not shards:
+        return run
+    if not is_encoder and (not shards or rng.random() < 0.3):
+        zero = run["optimizer"]["name"] != "muon" and "lora" not in run and rng.random() < 0.5
         return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.2}
-    if run["precision"] != "bf16-mixed":
+    if "autocast" not in run:
         return {**run, "parallel": described}
-    made = {**run, "dtype": "bfloat16", "parallel": {**described, "stored": "float32", "reduced": "float32"}}
-    del made["autocast"]
-    return made
+    computed = run.pop("autocast")
+    return {**run, "dtype": computed, "parallel": {**described, "stored": "float32", "reduced": "float32"}}
 
 
 def draw(seed, count, cards=CARDS, **limits):
@@ -156,7 +165,7 @@ def flags(run):
         *("--attention", run["attention"]),
     ]
     if run["checkpoint"]:
-        made += ["--gradient_checkpointing", "all" if run["checkpoint"] is True else run["checkpoint"]]
+        made += ["--gradient_checkpointing", checkpointing_flag(run)]
     if "target_length" in run:
         made += ["--target_len", run["target_length"]]
     if not run["clip"]:
@@ -173,6 +182,14 @@ def flags(run):
         made += ["--lora_rank", lora["rank"], "--lora_dropout", lora["dropout"]]
         made += ["--lora_targets", ",".join(lora["targets"])]
     return [str(word) for word in made]
+
+
+def checkpointing_flag(run):
+    if run.get("selective"):
+        return "selective"
+    if "every" in run:
+        return f"every-{run['every']}"
+    return "all" if run["checkpoint"] is True else run["checkpoint"]
 
 
 def kind(run):

@@ -84,14 +84,16 @@ class Run {
   Run(Tape& tape, const ModelConfig& config, const TrainingSettings& settings) : tape_(tape), settings_(settings) {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
-                                 .checkpointed_layers = settings.checkpointed_layers,
+                                 .checkpointing = settings.checkpointing,
                                  .fuses_loss = settings.fuses_loss,
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = std::make_unique<ParallelModel>(tape, config.architecture, computed_type(settings), options,
                                              parallel_options(settings));
+    scaler_ = tape::GradScaler(model_->has_shards());
     optimizer_ = make_optimizer(settings.optimizer, model_->optimized());
+    if (settings.parallel.shares_states) optimizer_ = tape::zero_redundancy(std::move(optimizer_));
     inputs_ = model_->model().inputs(
         {.samples = settings.micro_batch,
          .tokens = settings.seq_len,
@@ -185,6 +187,10 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   if (run.has_unused())
     return incomplete("some parameters get no gradient, at which DistributedDataParallel stops",
                       "find_unused_parameters=True is not modelled; `vramwise dryrun` measures it");
+  if (tape.has_changed_result())
+    return incomplete(
+        "selective checkpointing keeps a result that the layer then changes in place, at which PyTorch stops",
+        "--gradient_checkpointing all, or --attention eager");
   run.note_owners(trace);
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);

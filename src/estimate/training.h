@@ -36,7 +36,7 @@ struct TrainingSettings {
   TrainingPrecision precision = TrainingPrecision::kBf16;
   TrainingOptimizer optimizer = TrainingOptimizer::kAdamW;
   Attention attention = Attention::kSdpa;
-  int checkpointed_layers = 0;  ///< the first so many; kAllLayers: every one
+  Checkpointing checkpointing{};
   bool clips_gradients = true;
   bool fuses_loss = false;                          ///< Liger-Kernel's fused head and loss
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA

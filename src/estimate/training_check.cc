@@ -68,17 +68,18 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
     return usage_error(fmt::format("{} cards are no group; it must be 2 to {}", parallel.ranks, kMostRanks));
   if (settings.quantization != Quantization::kNone)
     return not_modelled("4-bit weights on several cards are not modelled");
-  if (parallel.shares_states && (settings.optimizer > TrainingOptimizer::kAdamWLoop || settings.lora.is_on() ||
-                                 settings.precision == TrainingPrecision::kFp16Mixed))
-    return not_modelled("ZeroRedundancyOptimizer is modelled with AdamW of PyTorch, without LoRA and GradScaler");
+  if (parallel.shares_states && settings.optimizer == TrainingOptimizer::kMuon)
+    return not_modelled("ZeroRedundancyOptimizer with Muon, which takes AdamW for other parameters, is not modelled");
+  if (parallel.shares_states && settings.lora.is_on())
+    return not_modelled("ZeroRedundancyOptimizer with LoRA is not modelled");
   if (parallel.kind == Parallel::kDataParallel) return Done{};
-  if (settings.lora.is_on()) return not_modelled("LoRA under fully_shard is not modelled");
   if (!is_of_torch(settings.optimizer))
-    return not_modelled("fully_shard is modelled with AdamW and SGD of PyTorch only");
-  if (settings.precision == TrainingPrecision::kFp16Mixed)
-    return not_modelled("fully_shard with a GradScaler is not modelled");
-  if (model.architecture.takes.image_size > 0 || model.architecture.takes.targets)
+    return not_modelled(
+        "fully_shard is modelled with AdamW and SGD of PyTorch; Adafactor and bitsandbytes stop at sharded parameters");
+  if (!model.architecture.takes_sharding)
     return not_modelled(fmt::format("fully_shard of {} is not modelled", model.model_type));
+  if (settings.precision == TrainingPrecision::kFp16Mixed && !model.architecture.takes_fp16_weights)
+    return not_modelled(fmt::format("{} that computes in float16 is not modelled", model.model_type));
   return Done{};
 }
 
@@ -102,9 +103,13 @@ Status check_training(const ModelConfig& model, const TrainingSettings& settings
   VRAMWISE_RETURN_IF_ERROR(check_flash2(model, settings));
   if (settings.attention == Attention::kEager && !model.architecture.has_eager)
     return not_modelled(fmt::format("eager attention of {} is not modelled", model.model_type));
-  if (settings.checkpointed_layers > 0 && settings.checkpointed_layers < kAllLayers &&
-      !model.architecture.takes_layers_to_checkpoint)
-    return not_modelled(fmt::format("checkpointing of some layers of {} is not modelled", model.model_type));
+  const Checkpointing& checkpointing = settings.checkpointing;
+  const bool is_whole = checkpointing.layers == kAllLayers && checkpointing.every == 1 && !checkpointing.is_selective;
+  if (checkpointing.is_on() && !is_whole && !model.architecture.takes_layers_to_checkpoint)
+    return not_modelled(
+        fmt::format("checkpointing of {} other than that of every layer is not modelled", model.model_type));
+  if (checkpointing.is_selective && settings.quantization != Quantization::kNone)
+    return not_modelled("selective checkpointing over 4-bit weights is not modelled");
   if (settings.precision == TrainingPrecision::kFp16 && !model.architecture.takes_fp16_weights)
     return incomplete(fmt::format("{} with float16 weights is not modelled", model.model_type),
                       "bf16 and fp16-mixed are; `vramwise dryrun` measures it");

@@ -29,7 +29,7 @@ TrainingCard ampere() {
 TEST(TrainingEstimate, PartsSumUpToThePeak) {
   for (const bool checkpoints : {false, true}) {
     TrainingSettings settings{.micro_batch = 2, .seq_len = 512};
-    settings.checkpointed_layers = checkpoints ? kAllLayers : 0;
+    settings.checkpointing.layers = checkpoints ? kAllLayers : 0;
     const auto estimate = estimate_training(small_llama(4, 512), settings, ampere());
     ASSERT_TRUE(estimate.ok());
     EXPECT_EQ(estimate->at_peak.total() + estimate->unsplit, estimate->allocated);
@@ -43,7 +43,7 @@ TEST(TrainingEstimate, PartsSumUpToThePeak) {
 TEST(TrainingEstimate, EachCheckpointedLayerTakesLess) {
   const ModelConfig model = small_llama(4, 512);
   const auto allocated = [&model](int layers) {
-    const TrainingSettings settings{.micro_batch = 8, .seq_len = 512, .checkpointed_layers = layers};
+    const TrainingSettings settings{.micro_batch = 8, .seq_len = 512, .checkpointing = {.layers = layers}};
     return estimate_training(model, settings, ampere()).value().allocated;
   };
   EXPECT_GT(allocated(0), allocated(2));
@@ -120,11 +120,39 @@ TEST(TrainingEstimate, ParallelSettingsThatAreNotModelledAreRefused) {
   settings.parallel.ranks = 1;
   EXPECT_TRUE(refused(settings));
   settings.parallel.ranks = 8;
-  settings.optimizer = TrainingOptimizer::kMuon;
+  settings.optimizer = TrainingOptimizer::kAdamW8bit;
   EXPECT_TRUE(refused(settings));
   settings.optimizer = TrainingOptimizer::kAdamW;
   settings.lora.rank = 8;
+  EXPECT_FALSE(refused(settings));
+  settings.quantization = Quantization::kNf4;
   EXPECT_TRUE(refused(settings));
+}
+
+TEST(TrainingEstimate, ShardedFactorsHaveAllTheStates) {
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
+  settings.lora = {.rank = 16};
+  settings.parallel = {.kind = Parallel::kFullyShard, .ranks = 4};
+  const auto sharded = estimate_training(small_llama(4, 512), settings, ampere()).value();
+  const std::int64_t states = 2 * 4 * sharded.trained_parameters / settings.parallel.ranks;
+  EXPECT_LT(sharded.trained_parameters, sharded.parameters / 10);
+  EXPECT_GE(sharded.at_peak.optimizer_states.count(), states);
+  EXPECT_LE(sharded.at_peak.optimizer_states.count(), states + 2 * 512 * 4 * 14);
+}
+
+TEST(TrainingEstimate, SelectiveCheckpointingIsBetweenNoneAndAll) {
+  const auto allocated = [](const Checkpointing& checkpointing) {
+    const TrainingSettings settings{.micro_batch = 8, .seq_len = 512, .checkpointing = checkpointing};
+    return estimate_training(small_llama(6, 512), settings, ampere()).value().allocated;
+  };
+  const Bytes none = allocated({});
+  const Bytes selective = allocated({.layers = kAllLayers, .is_selective = true});
+  const Bytes second = allocated({.layers = kAllLayers, .every = 2});
+  const Bytes all = allocated({.layers = kAllLayers});
+  EXPECT_LT(all, selective);
+  EXPECT_LT(selective, none);
+  EXPECT_LT(all, second);
+  EXPECT_LT(second, none);
 }
 
 TEST(TrainingEstimate, AdamWHasTwoStatesForEachParameter) {
@@ -201,7 +229,7 @@ TEST(TrainingEstimate, TwoStepsShowThePeakOfLiveTensors) {
     for (const bool checkpoints : {false, true}) {
       TrainingSettings settings{.micro_batch = 2, .seq_len = 300, .gradient_accumulation_steps = 2};
       settings.optimizer = *parse_training_optimizer(name);
-      settings.checkpointed_layers = checkpoints ? kAllLayers : 0;
+      settings.checkpointing.layers = checkpoints ? kAllLayers : 0;
       settings.precision = checkpoints ? TrainingPrecision::kBf16Mixed : TrainingPrecision::kBf16;
       const auto two = estimate_training(small_llama(3, 384), settings, ampere());
       settings.steps = 4;

@@ -30,6 +30,7 @@ struct Architecture {
   bool takes_fp16_weights = true;          ///< whether what it does in float16 is modelled
   bool takes_checkpoints = true;           ///< whether gradient_checkpointing_enable() works
   bool takes_layers_to_checkpoint = true;  ///< whether the first K layers alone may be checkpointed
+  bool takes_sharding = true;  ///< whether fully_shard takes it (it refuses CLIP's scale, which has no dimension)
   BatchKind takes{};
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.
   std::function<std::unique_ptr<Model>(tape::Tape&, DType, const ForwardOptions&)> make;

@@ -17,19 +17,29 @@ enum class Attention : std::uint8_t { kSdpa, kEager, kFlash2 };
 /// As a number of checkpointed layers: gradient_checkpointing_enable().
 inline constexpr int kAllLayers = std::numeric_limits<int>::max();
 
+/// Which layers run a second time in the backward pass.
+struct Checkpointing {
+  int layers = 0;             ///< the first so many, in the order of model.modules()
+  int every = 1;              ///< of those the n-th, the 2n-th, …
+  bool is_selective = false;  ///< results of matrix products and attention are kept (tape/transforms/selective.h)
+
+  bool is_on() const { return layers > 0; }
+  bool covers(int layer) const { return layer < layers && (layer + 1) % every == 0; }
+};
+
 /// What of a model's forward pass is the run's choice, not the architecture's.
 struct ForwardOptions {
   Attention attention = Attention::kSdpa;
-  int checkpointed_layers = 0;  ///< the first so many, in the order of model.modules()
-  bool uses_cache = true;       ///< use_cache of the configuration; off under checkpointing
-  bool fuses_loss = false;      ///< the head and the loss are one op of Liger-Kernel
+  Checkpointing checkpointing{};
+  bool uses_cache = true;   ///< use_cache of the configuration; off under checkpointing
+  bool fuses_loss = false;  ///< the head and the loss are one op of Liger-Kernel
   LoraOptions lora{};
   Quantization quantization = Quantization::kNone;
   std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in
   tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 
-  bool checkpoints() const { return checkpointed_layers > 0; }
+  bool checkpoints() const { return checkpointing.is_on(); }
   /// enable_input_require_grads, which PEFT calls for a model with checkpointed layers: the embeddings want a gradient
   /// though nothing before them does.
   bool marks_embeddings() const { return checkpoints() && lora.is_on(); }

@@ -10,9 +10,19 @@
 namespace vramwise {
 
 Tensor ParameterMaker::one(const char* name, const tape::Dims& sizes, DType type, bool is_trained) {
-  Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.parameter(sizes, type);
+  Tensor tensor = leaf(sizes, type);
   tensor->requires_grad = is_trained;
-  made_.push_back({name, layer_, tensor});
+  note(name, tensor);
+  return tensor;
+}
+
+void ParameterMaker::note(const char* name, Tensor tensor) {
+  made_.push_back({name, layer_, std::move(tensor), static_cast<int>(made_.size())});
+}
+
+Tensor ParameterMaker::leaf(const tape::Dims& sizes, DType type) {
+  Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.parameter(sizes, type);
+  tensor->requires_grad = true;
   return tensor;
 }
 
@@ -23,7 +33,7 @@ Tensor ParameterMaker::parameter(const char* name, const tape::Dims& sizes) {
   if (quantization_ == Quantization::kNone) return one(name, sizes, type_, true);
   Tensor copy = tape_.on_host(sizes, DType::kFloat32);
   copy->requires_grad = true;
-  made_.push_back({name, layer_, copy});
+  note(name, copy);
   pending_copies_.push_back(copy);
   return copy;
 }
@@ -41,9 +51,10 @@ std::shared_ptr<LoraFactors> ParameterMaker::factors(const char* name, std::int6
   if (!lora_.adapts(name)) return nullptr;
   const Pending pending{made_.size(), std::make_shared<LoraFactors>(), in, out};
   pending.factors->dropout = lora_.dropout;
-  for (int i = 0; i < (lora_.uses_dora ? 3 : 2); ++i) made_.push_back({name, layer_, Tensor()});
+  for (int i = 0; i < (lora_.uses_dora ? 3 : 2); ++i) note(name, Tensor());
   if (quantization_ == Quantization::kNone) {
-    make_factors(pending, DType::kFloat32);
+    // autocast_adapter_dtype; fully_shard's mixed precision computes in its own type.
+    make_factors(pending, stored_type_ == type_ ? DType::kFloat32 : type_);
   } else {
     pending_.push_back(pending);
   }
@@ -52,10 +63,10 @@ std::shared_ptr<LoraFactors> ParameterMaker::factors(const char* name, std::int6
 
 void ParameterMaker::make_factors(const Pending& pending, DType type) {
   LoraFactors& factors = *pending.factors;
-  factors.a = made_[pending.at].tensor = tape_.parameter({lora_.rank, pending.in}, type);
-  factors.b = made_[pending.at + 1].tensor = tape_.parameter({pending.out, lora_.rank}, type);
+  factors.a = made_[pending.at].tensor = leaf({lora_.rank, pending.in}, type);
+  factors.b = made_[pending.at + 1].tensor = leaf({pending.out, lora_.rank}, type);
   if (!lora_.uses_dora) return;
-  factors.magnitude = made_[pending.at + 2].tensor = tape_.parameter({pending.out}, type);
+  factors.magnitude = made_[pending.at + 2].tensor = leaf({pending.out}, type);
 }
 
 std::shared_ptr<tape::Weight4bit> ParameterMaker::quantized(const char* name, const tape::Dims& sizes) {
@@ -63,7 +74,7 @@ std::shared_ptr<tape::Weight4bit> ParameterMaker::quantized(const char* name, co
   const bool is_nested = quantization_ == Quantization::kNf4Double;
   auto weight =
       std::make_shared<tape::Weight4bit>(tape::quantize_4bit(tape_, sizes, type_, is_nested, quantization_map_));
-  made_.push_back({name, layer_, weight->packed});
+  note(name, weight->packed);
   return weight;
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +31,7 @@ struct NamedParameter {
   const char* name;
   int layer;
   Tensor tensor;
+  int made = 0;  ///< its place in the order in which parameters come onto the device
 };
 
 /// How the weights of linear layers are kept.
@@ -42,14 +44,19 @@ enum class Quantization : std::uint8_t {
 /// Makes the parameters of a model in the order in which they come onto the device.
 class ParameterMaker {
  public:
-  ParameterMaker(tape::Tape& tape, DType type, LoraOptions lora = {}, Quantization quantization = Quantization::kNone)
-      : tape_(tape), type_(type), lora_(std::move(lora)), quantization_(quantization) {}
+  /// `stored`: the type of the model before fully_shard casts parameters for the computation in `type`.
+  ParameterMaker(tape::Tape& tape, DType type, LoraOptions lora = {}, std::optional<DType> stored = {},
+                 Quantization quantization = Quantization::kNone)
+      : tape_(tape),
+        type_(type),
+        stored_type_(stored.value_or(type)),
+        lora_(std::move(lora)),
+        quantization_(quantization) {}
 
   tape::Tape& tape() const { return tape_; }
   DType type() const { return type_; }
   /// Of buffers that model.to(type) casts; what fully_shard casts for the computation are parameters alone.
   DType stored_type() const { return stored_type_; }
-  void set_stored_type(DType type) { stored_type_ = type; }
   void set_layer(int layer) { layer_ = layer; }
   /// `name` must be a literal.
   Tensor parameter(const char* name, const tape::Dims& sizes);
@@ -80,11 +87,13 @@ class ParameterMaker {
     std::int64_t out = 0;
   };
   Tensor one(const char* name, const tape::Dims& sizes, DType type, bool is_trained);
+  void note(const char* name, Tensor tensor);
   void make_factors(const Pending& pending, DType type);
+  Tensor leaf(const tape::Dims& sizes, DType type);
 
   tape::Tape& tape_;
   DType type_;
-  DType stored_type_ = type_;
+  DType stored_type_;
   LoraOptions lora_;
   Quantization quantization_;
   int layer_ = -1;

@@ -7,14 +7,23 @@
 
 namespace vramwise {
 
+namespace {
+
+using MixedPrecision = tape::FullyShardOptions::MixedPrecision;
+
+std::optional<MixedPrecision> mixed_precision(DType computed, const ParallelOptions& parallel) {
+  if (parallel.stored == computed) return std::nullopt;
+  return MixedPrecision{.stored = parallel.stored, .computed = computed, .reduced = parallel.reduced};
+}
+
+}  // namespace
+
 ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture, DType type, ForwardOptions options,
                              const ParallelOptions& parallel) {
   if (parallel.kind == Parallel::kFullyShard) {
     sharded_ = std::make_unique<tape::FullyShard>(
         tape, tape::FullyShardOptions{.ranks = parallel.ranks,
-                                      .stored = parallel.stored,
-                                      .computed = type,
-                                      .reduced = parallel.reduced,
+                                      .mixed = mixed_precision(type, parallel),
                                       .reshards_after_forward = parallel.reshards_after_forward});
     options.hooks = sharded_.get();
     options.stored = parallel.stored;
@@ -41,11 +50,11 @@ void ParallelModel::shard(const Architecture& architecture) {
     std::vector<std::size_t> places;
     std::vector<Tensor> parameters;
     std::vector<Tensor> buffers;
-    for (std::size_t i = 0; i < named_shards_.size(); ++i) {
-      if (named_shards_[i].layer != number) continue;
-      places.push_back(i);
-      parameters.push_back(named_shards_[i].tensor);
-    }
+    for (std::size_t i = 0; i < named_shards_.size(); ++i)
+      if (named_shards_[i].layer == number) places.push_back(i);
+    std::sort(places.begin(), places.end(),
+              [this](std::size_t a, std::size_t b) { return named_shards_[a].made < named_shards_[b].made; });
+    for (const std::size_t place : places) parameters.push_back(named_shards_[place].tensor);
     for (const NamedParameter& buffer : model_->named_buffers())
       if (buffer.layer == number) buffers.push_back(buffer.tensor);
     const std::vector<Tensor> shards =
@@ -58,8 +67,10 @@ void ParallelModel::shard(const Architecture& architecture) {
 Tensor ParallelModel::loss(const Batch& batch, bool syncs) {
   if (data_parallel_) data_parallel_->before_forward(syncs);
   if (!sharded_) return model_->loss(batch);
+  Batch seen;
+  for (const Tensor& input : batch) seen.push_back(sharded_->argument(input));
   sharded_->before_model();
-  Tensor loss = model_->loss(batch);
+  Tensor loss = model_->loss(seen);
   sharded_->after_model(loss);
   return loss;
 }

@@ -34,12 +34,12 @@ Result<TrainingPlan> plan_training(const TrainingRequest& request) {
   std::vector<TrainingChoice> choices;
   TrainingPlan plan;
   for (const int recomputed : {0, kAllLayers}) {
-    if (recomputed != request.settings.checkpointed_layers && !request.may_recompute) continue;
+    if (recomputed != request.settings.checkpointing.layers && !request.may_recompute) continue;
     for (const std::int64_t passes : pass_counts(request.sequences)) {
       // transformers' trainer has equal passes only.
       if (request.sequences % passes != 0) continue;
       TrainingChoice choice{.settings = request.settings, .estimate = {}, .seconds = 0};
-      choice.settings.checkpointed_layers = recomputed;
+      choice.settings.checkpointing.layers = recomputed;
       choice.settings.micro_batch = request.sequences / passes;
       choice.settings.gradient_accumulation_steps = passes;
       TrainingCard card = request.card;
@@ -72,7 +72,7 @@ Result<TrainingPlan> plan_training(const TrainingRequest& request) {
   return does_not_fit(
       fmt::format("even {} x {} tokens{} takes {} of the {} that are usable", smallest->settings.micro_batch,
                   smallest->settings.seq_len,
-                  smallest->settings.checkpointed_layers > 0 ? ", every layer recomputed," : "",
+                  smallest->settings.checkpointing.is_on() ? ", every layer recomputed," : "",
                   format_size(smallest->estimate.device), format_size(request.usable)),
       "LoRA (--lora_rank), a shorter --seq_len or another card: `vramwise estimate` shows what each takes.");
 }

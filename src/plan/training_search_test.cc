@@ -44,9 +44,9 @@ TEST(TrainingSearch, RecomputationIsLeftAloneWhereItMayNotChange) {
   TrainingRequest request = request_for(Bytes::mib(1500));
   request.may_recompute = false;
   const Result<TrainingPlan> plan = plan_training(request);
-  EXPECT_TRUE(!plan.ok() || plan->best.settings.checkpointed_layers == 0);
-  request.settings.checkpointed_layers = kAllLayers;
-  EXPECT_GT(plan_training(request).value().best.settings.checkpointed_layers, 0);
+  EXPECT_TRUE(!plan.ok() || plan->best.settings.checkpointing.layers == 0);
+  request.settings.checkpointing.layers = kAllLayers;
+  EXPECT_GT(plan_training(request).value().best.settings.checkpointing.layers, 0);
 }
 
 }  // namespace

@@ -151,6 +151,14 @@ void record_outputs(const std::vector<Tensor>& outputs, const Tensor& input, std
   internal::record(tape, {results, inputs, {}, numbers, 0, nullptr, nullptr}, formula);
 }
 
+/// An op from one list to another, of which all want gradients.
+template <typename Formula>
+void record_lists(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs, Formula formula) {
+  const std::vector<const Tensor*> results = internal::pointers_to(outputs);
+  const std::vector<const Tensor*> operands = internal::pointers_to(inputs);
+  internal::record(outputs.front().tape(), {results, operands, {}, {}, 0, nullptr, nullptr}, formula);
+}
+
 /// An op on a list of inputs.
 template <typename Formula>
 Tensor record_inputs(Tensor out, const std::vector<Tensor>& inputs, std::span<const std::int64_t> numbers,

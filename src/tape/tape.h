@@ -25,6 +25,7 @@
 namespace vramwise::tape {
 
 class SavedHooks;
+class SelectiveCache;
 class Autocast;
 
 /// The threads of PyTorch that call CUDA. Each has its own handle of cuBLAS, with a workspace of its own.
@@ -80,6 +81,12 @@ class Tape {
   std::uint64_t next_sequence() { return sequence_++; }
   SavedHooks* saved_hooks() const { return saved_hooks_; }
   void set_saved_hooks(SavedHooks* hooks) { saved_hooks_ = hooks; }
+  /// What the checkpointed block that runs keeps of its first run; null outside of one.
+  SelectiveCache* selective_cache() const { return selective_cache_; }
+  void set_selective_cache(SelectiveCache* cache) { selective_cache_ = cache; }
+  /// A result that such a block kept was changed in place, at which PyTorch stops.
+  void note_changed_result() { has_changed_result_ = true; }
+  bool has_changed_result() const { return has_changed_result_; }
   Autocast* autocast() const { return autocast_; }
   void set_autocast(Autocast* autocast) { autocast_ = autocast; }
   Thread thread() const { return thread_; }
@@ -138,6 +145,8 @@ class Tape {
   Work work_;
   std::int64_t host_bytes_[2] = {};
   SavedHooks* saved_hooks_ = nullptr;
+  SelectiveCache* selective_cache_ = nullptr;
+  bool has_changed_result_ = false;
   Autocast* autocast_ = nullptr;
   Storage* cublas_workspaces_[2] = {};
   std::vector<std::size_t> estimates_;

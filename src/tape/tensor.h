@@ -23,7 +23,8 @@ struct Node;
 struct Storage {
   std::uint32_t references = 0;
   AllocationId id = 0;
-  std::int64_t bytes = 0;  ///< 0: no allocation stands behind it (no elements, or host memory)
+  std::int64_t bytes = 0;     ///< 0: no allocation stands behind it (no elements, or host memory)
+  std::uint32_t changes = 0;  ///< by ops in place
 };
 
 struct TensorData {

@@ -57,6 +57,9 @@ def test_the_first_layers_alone_are_checkpointed(vramwise, folder):
     assert allocated() == allocated("--gradient_checkpointing", "none")
     assert allocated() > allocated("--gradient_checkpointing", "2") > allocated("--gradient_checkpointing")
     assert allocated("--gradient-checkpointing", "4") == allocated("--gradient_checkpointing", "all")
+    for some in ("selective", "every-2"):
+        assert allocated() > allocated("--gradient_checkpointing", some) > allocated("--gradient_checkpointing", "all")
+    assert vramwise(*command, "--gradient_checkpointing", "every-5").returncode == 2
     run = vramwise(*command, "--gradient_checkpointing", "5")
     assert run.returncode == 2
     assert "0 to 4" in run.stderr

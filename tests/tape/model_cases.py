@@ -10,6 +10,7 @@ from cases_network import BITSANDBYTES
 HAS_LIGER = importlib.util.find_spec("liger_kernel") is not None
 WITH_LIGER = ("llama", "mistral", "qwen2", "qwen3")
 WITH_MODULES_TO_SAVE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
+NOT_SHARDED = ("clip", "resnet", "unet")  # the first has a parameter without dimensions, the others no such layers
 FAMILIES = {**encoder_cases.FAMILIES, **decoder_cases.FAMILIES}
 
 
@@ -35,30 +36,37 @@ def lora(rng, config):
     return described
 
 
+def depth(config):
+    return next((config[key] for key in ("num_hidden_layers", "n_layer") if key in config), 1)
+
+
 def qlora(rng, run, precision):
     """So many tokens that bitsandbytes dequantizes weights: for fewer it has a fused kernel, which isn't modelled."""
-    run |= {"dtype": "bfloat16", "quantize": rng.choice(["nf4", "nf4-double"])}
+    run |= {"dtype": "bfloat16", "quantize": rng.choice(["nf4", "nf4-double"]), "selective": False}
     run["batch"], run["length"] = rng.choice([(4, 512), (8, 256), (7, 300)])
     if precision == "autocast":
         run["autocast"] = "bfloat16"
     return run
 
 
-def parallel(rng, run):
+def parallel(rng, run, name):
     """Over several cards, as one of them; fully_shard takes the types of a mixed run as its own."""
     ranks = rng.choice([2, 3, 4, 8])
     optimizer = run["optimizer"]["name"], run["optimizer"]["how"] == "fused"
-    knows_shards = optimizer in [("adamw", False), ("adamw", True), ("sgd", False)]
-    is_plain = "lora" not in run and knows_shards and not run.get("scaler")
-    if not (is_plain and rng.random() < 0.7):
-        zero = optimizer[0] == "adamw" and "lora" not in run and not run.get("scaler") and rng.random() < 0.4
+    shards = optimizer in [("adamw", False), ("adamw", True), ("sgd", False)] and name not in NOT_SHARDED
+    if name == "t5" and run.get("autocast") == "float16":
+        shards = False
+    if name not in decoder_cases.FAMILIES and not shards:  # DistributedDataParallel wants a gradient for each parameter
+        return {}
+    if name in decoder_cases.FAMILIES and not (shards and rng.random() < 0.7):
+        zero = optimizer[0] != "muon" and "lora" not in run and rng.random() < 0.5
         return {"parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.5, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.3}
     if "autocast" not in run:
         return {"parallel": described}
-    del run["autocast"]
-    described |= {"stored": "float32", "reduced": rng.choice(["float32", "bfloat16"])}
-    return {"parallel": described, "dtype": "bfloat16"}
+    computed = run.pop("autocast")
+    described |= {"stored": "float32", "reduced": rng.choice(["float32", computed])}
+    return {"parallel": described, "dtype": computed}
 
 
 def draw_run(rng, families=None):
@@ -76,6 +84,10 @@ def draw_run(rng, families=None):
         "accumulate": rng.choice([1, 1, 1, 2, 3]),
         "optimizer": optimizer(rng),
     }
+    if run["checkpoint"] and rng.random() < 0.3:
+        run["selective"] = True
+    if run["checkpoint"] is True and depth(run["config"]) > 1 and rng.random() < 0.2:
+        run["every"] = 2
     if name in encoder_cases.FAMILIES:
         run |= encoder_cases.INPUTS[name](rng, run)
     elif name in decoder_cases.NO_SDPA:
@@ -88,8 +100,8 @@ def draw_run(rng, families=None):
     if precision == "autocast":
         run["autocast"] = rng.choice(["bfloat16", "float16"])
         run["scaler"] = run["autocast"] == "float16" and run["optimizer"]["name"] != "muon" and rng.random() < 0.7
-    if name in decoder_cases.FAMILIES and rng.random() < 0.25:  # all of whose parameters get gradients
-        run |= parallel(rng, run)
+    if rng.random() < 0.25:
+        run |= parallel(rng, run, name)
     if HAS_LIGER and name in WITH_LIGER and "lora" not in run and "autocast" not in run and rng.random() < 0.3:
         run["liger"] = True
     return run

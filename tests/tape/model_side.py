@@ -1,7 +1,8 @@
 """Trains models of transformers on an emulated card and prints the allocations of the first steps, as tape_models does.
 
 Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype", "batch", "length", "steps", "attention",
-"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool or how many layers, "autocast": type?, "scaler": bool?,
+"inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool or how many layers, "every": each so-manieth of them?,
+"selective": bool?, "autocast": type?, "scaler": bool?,
 "optimizer": {…}, "clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize":
 "nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp", "ranks", …}?}. Without "inputs" a batch is input_ids and
 labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for ZeroRedundancyOptimizer;
@@ -13,6 +14,7 @@ both peaks in bytes. "liger": true stands for Liger-Kernel's fused head and loss
 import contextlib
 import gc
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -27,6 +29,7 @@ import vramwise_values
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 from transformers import AutoConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -144,21 +147,42 @@ class Both:
 
 def make_optimizer(described, model, parallel):
     if parallel.get("zero"):
-        flags = {"foreach": described["how"] == "foreach", "fused": described["how"] == "fused"}
-        return ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, **flags)
+        kind, options = ops.optimizer_class(described)
+        return ZeroRedundancyOptimizer(model.parameters(), kind, **options)
     return Both(model) if described["name"] == "muon" else ops.make_optimizer(described, list(model.parameters()))
 
 
-def checkpoint_layers(model, wanted):
-    """All layers, or the first so many."""
+KEPT = (
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten._scaled_dot_product_flash_attention.default,
+    torch.ops.aten._scaled_dot_product_efficient_attention.default,
+    torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+)
+
+
+def selective_contexts():
+    """torchtitan's policy (SelectiveAC): results of attention and products are kept, of plain mm every second one."""
+    products = itertools.count(1)
+
+    def policy(_, op, *__, **___):
+        is_kept = next(products) % 2 == 1 if op is torch.ops.aten.mm.default else op in KEPT
+        return CheckpointPolicy.MUST_SAVE if is_kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+    return create_selective_checkpoint_contexts(policy)
+
+
+def checkpoint_layers(model, run):
+    """All layers, the first so many, or each n-th."""
+    wanted = run.get("checkpoint")
     if not wanted:
         return
     if hasattr(model, "enable_gradient_checkpointing"):  # diffusers
         return model.enable_gradient_checkpointing()
-    model.gradient_checkpointing_enable()
-    if wanted is not True:
-        for layer in layers_of(model)[wanted:]:
-            layer.gradient_checkpointing = False
+    chosen = {"use_reentrant": False, "context_fn": selective_contexts} if run.get("selective") else None
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=chosen)
+    for number, layer in enumerate(layers_of(model), 1):
+        layer.gradient_checkpointing = (wanted is True or number <= wanted) and number % run.get("every", 1) == 0
 
 
 def noise_loss(model, batch):
@@ -230,7 +254,7 @@ def loss_of(model, batch, run):
 def train(run):
     model = make_model(run)
     model.train()
-    checkpoint_layers(model, run.get("checkpoint"))
+    checkpoint_layers(model, run)
     model = parallelized(model, run)
     optimizer = make_optimizer(run["optimizer"], model, run.get("parallel", {}))
     scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))

@@ -75,11 +75,13 @@ Quantization quantization_named(const std::string& name) {
   return name == "nf4-double" ? Quantization::kNf4Double : Quantization::kNone;
 }
 
-// "checkpoint": true for every layer, or how many of the first ones.
-int checkpointed_layers(const Json& run) {
+// "checkpoint": true for every layer, or how many of the first ones; "every": n for the n-th, 2n-th, … of all.
+Checkpointing checkpointing_of(const Json& run) {
   const Json described = run.value("checkpoint", Json(false));
-  if (described.is_boolean()) return described.get<bool>() ? kAllLayers : 0;
-  return described.get<int>();
+  const int all = described == true ? kAllLayers : 0;
+  return {.layers = described.is_boolean() ? all : described.get<int>(),
+          .every = run.value("every", 1),
+          .is_selective = run.value("selective", false)};
 }
 
 // {"kind": "ddp" | "fsdp", "ranks", "views"?, "keeps"?: not resharded after the forward pass, "stored"?, "reduced"?}
@@ -114,14 +116,15 @@ Trained train(Tape& tape, const Json& run) {
   }
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
-      .checkpointed_layers = checkpointed_layers(run),
+      .checkpointing = checkpointing_of(run),
       .fuses_loss = run.value("liger", false),
       .lora = lora,
       .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};
   ParallelModel model(tape, config_of(run).architecture, dtype_named(run.at("dtype")), options, parallel_options(run));
-  const std::unique_ptr<Optimizer> optimizer = optimizer_of(run.at("optimizer"), model);
-  GradScaler scaler;
+  std::unique_ptr<Optimizer> optimizer = optimizer_of(run.at("optimizer"), model);
+  if (parallel_options(run).shares_states) optimizer = zero_redundancy(std::move(optimizer));
+  GradScaler scaler(model.has_shards());
   const bool scales = run.value("scaler", false);
   const std::vector<BatchTensor> inputs = inputs_of(model.model(), run);
   Batch batch(inputs.size());

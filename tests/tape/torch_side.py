@@ -154,31 +154,37 @@ BITSANDBYTES = ["adamw-8bit", "paged-adamw-8bit", "paged-adamw", "lion", "lion-8
 KEPT = []  # what a case leaves alive until the next one
 
 
-def from_bitsandbytes(name, parameters):
+def from_bitsandbytes(name):
     """ "paged-lion-8bit" is bitsandbytes.optim.PagedLion8bit."""
     import bitsandbytes
 
     spelled = {"paged": "Paged", "adamw": "AdamW", "lion": "Lion", "8bit": "8bit"}
-    return getattr(bitsandbytes.optim, "".join(spelled[word] for word in name.split("-")))(parameters)
+    return getattr(bitsandbytes.optim, "".join(spelled[word] for word in name.split("-")))
 
 
-def make_optimizer(described, parameters):
+def optimizer_class(described):
+    """The class, and its arguments besides the parameters."""
     how = described.get("how", "foreach")
     if described["name"] in BITSANDBYTES:
-        return from_bitsandbytes(described["name"], parameters)
+        return from_bitsandbytes(described["name"]), {}
     if described["name"] == "adafactor":
-        return torch.optim.Adafactor(parameters, foreach=how == "foreach")
+        return torch.optim.Adafactor, {"foreach": how == "foreach"}
     if described["name"] == "adafactor-transformers":
         from transformers import Adafactor
 
-        return Adafactor(parameters, lr=1e-3, scale_parameter=False, relative_step=False)
+        return Adafactor, {"lr": 1e-3, "scale_parameter": False, "relative_step": False}
     flags = {"foreach": how == "foreach", "fused": how == "fused"}
     if described["name"] == "adamw":
-        return torch.optim.AdamW(parameters, **flags)
+        return torch.optim.AdamW, flags
     if described["name"] == "muon":
-        return torch.optim.Muon(parameters)
+        return torch.optim.Muon, {}
     options = {k: described[k] for k in ("momentum", "weight_decay", "nesterov") if k in described}
-    return torch.optim.SGD(parameters, **options, **flags)
+    return torch.optim.SGD, {**options, **flags}
+
+
+def make_optimizer(described, parameters):
+    kind, options = optimizer_class(described)
+    return kind(parameters, **options)
 
 
 def run_optimizer(case):

@@ -19,9 +19,7 @@ class DecoderLm : public CausalLm {
  protected:
   Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
-      : options_(options), maker_(tape, type, options.lora, options.quantization) {
-    maker_.set_stored_type(options.stored.value_or(type));
-  }
+      : options_(options), maker_(tape, type, options.lora, options.stored, options.quantization) {}
 
   struct Head {
     Tensor embeddings;

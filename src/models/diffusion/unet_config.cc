@@ -93,6 +93,7 @@ Architecture read_unet(ConfigReader& r) {
           .has_eager = false,
           .takes_lora = false,
           .takes_layers_to_checkpoint = false,
+          .takes_sharding = false,
           .takes = {.texts = true, .image_size = latents, .fixed_image_size = false},
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return unet(tape, c, type, options);

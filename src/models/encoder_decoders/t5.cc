@@ -111,8 +111,9 @@ struct Surroundings {
   Tensor mask;                    ///< eager attention's, of a stack that writes
   KeyValueCache* own = nullptr;   ///< of the text that is written
   KeyValueCache* read = nullptr;  ///< of the text that was read
-  int checkpointed_layers = 0;    ///< of both stacks, counted through
+  Checkpointing checkpointing{};  ///< of both stacks, counted through
   bool marks_embeddings = false;
+  LayerHooks* hooks = nullptr;
 };
 
 struct AttentionLayer {
@@ -194,7 +195,7 @@ struct AttentionLayer {
     Tensor value = heads_of(v(source));
     KeyValueCache* cache = other.defined() ? s.read : s.own;
     if (cache != nullptr) cache->update(key, value);
-    if (!position_bias.defined()) position_bias = made_bias(query, key.size(2), s.checkpointed_layers > 0);
+    if (!position_bias.defined()) position_bias = made_bias(query, key.size(2), s.checkpointing.is_on());
     Attended out = s.attention == Attention::kSdpa
                        ? attend_sdpa(query, key, value, position_bias)
                        : attend_eager(query, key, value, position_bias, is_causal ? s.mask : Tensor());
@@ -224,14 +225,14 @@ struct Block {
     return AttentionLayer(m, c, false, false, true);
   }
 
-  // in: hidden states, the two biases, what was read. Out: hidden states, the two biases.
+  // in: hidden states, bias, what was read, bias for that. Out: hidden states, the two biases.
   std::vector<Tensor> operator()(const std::vector<Tensor>& in, const Surroundings& s) const {
     Tensor bias = in[1];
-    Tensor cross_bias = in[2];
+    Tensor cross_bias = in[3];
     Attended kept = self(in[0], {}, bias, s);
     Tensor hidden = std::move(kept.output);
     if (cross) {
-      Attended crossed = (*cross)(hidden, in[3], cross_bias, s);
+      Attended crossed = (*cross)(hidden, in[2], cross_bias, s);
       hidden = std::move(crossed.output);
       kept.weights = std::move(crossed.weights);
     }
@@ -260,10 +261,17 @@ struct Stack {
   }
 
   static std::vector<Tensor> run(const Block& block, int number, std::vector<Tensor> in, const Surroundings& s) {
-    if (number >= s.checkpointed_layers) return block(in, s);
+    if (s.hooks != nullptr) in = s.hooks->before_layer(number, std::move(in));
+    std::vector<Tensor> out = run_plain(block, number, std::move(in), s);
+    if (s.hooks != nullptr) s.hooks->after_layer(number, out[0]);
+    return out;
+  }
+
+  static std::vector<Tensor> run_plain(const Block& block, int number, std::vector<Tensor> in, const Surroundings& s) {
+    if (!s.checkpointing.covers(number)) return block(in, s);
     const auto again = [&block, s](const std::vector<Tensor>& inputs) { return block(inputs, s); };
     Tape& tape = in[0].tape();
-    return checkpoint_all(tape, again, std::move(in));
+    return checkpoint_all(tape, again, std::move(in), s.checkpointing.is_selective);
   }
 
   Tensor operator()(const Tensor& ids, const Tensor& table, const Tensor& read, Surroundings s) const {
@@ -280,7 +288,7 @@ struct Stack {
     Tensor hidden = tape::dropout(embedded, dropout);
     int number = first_layer;
     for (const Block& block : blocks) {
-      std::vector<Tensor> out = run(block, number++, {hidden, bias, cross_bias, read}, s);
+      std::vector<Tensor> out = run(block, number++, {hidden, bias, read, cross_bias}, s);
       hidden = std::move(out[0]);
       bias = std::move(out[1]);
       cross_bias = std::move(out[2]);
@@ -303,7 +311,7 @@ class T5 final : public Model {
  public:
   T5(Tape& tape, const T5Config& config, DType type, const ForwardOptions& options)
       : options_(options),
-        maker_(tape, type, options.lora),
+        maker_(tape, type, options.lora, options.stored),
         config_(config),
         shared_(maker_, "shared", config.vocab_size, config.width),
         encoder_(maker_, config, false),
@@ -327,8 +335,9 @@ class T5 final : public Model {
     const bool uses_cache = options_.uses_cache && !options_.checkpoints();
     Surroundings s{.attention = options_.attention,
                    .mask = {},
-                   .checkpointed_layers = options_.checkpointed_layers,
-                   .marks_embeddings = options_.marks_embeddings()};
+                   .checkpointing = options_.checkpointing,
+                   .marks_embeddings = options_.marks_embeddings(),
+                   .hooks = options_.hooks};
     const Tensor read = encoder_(batch[0], shared_.weight, {}, s);
     const Tensor written = shifted_right(batch[1]);
     s.own = uses_cache ? &own : nullptr;

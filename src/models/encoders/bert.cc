@@ -196,7 +196,10 @@ struct Classifier {
 class Bert final : public Model {
  public:
   Bert(Tape& tape, const BertConfig& config, DType type, const ForwardOptions& options)
-      : options_(options), maker_(tape, type, options.lora), config_(config), embeddings_(maker_, config) {
+      : options_(options),
+        maker_(tape, type, options.lora, options.stored),
+        config_(config),
+        embeddings_(maker_, config) {
     layers_.reserve(static_cast<std::size_t>(config.layers));
     for (int i = 0; i < config.layers; ++i) {
       maker_.set_layer(i);

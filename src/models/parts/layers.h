@@ -13,12 +13,14 @@ namespace vramwise {
 template <typename Layer>
 Tensor run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
   // GradientCheckpointingLayer checkpoints forward(): hooks stay outside.
-  const Tensor in = options.hooks != nullptr ? options.hooks->before_layer(number, hidden) : hidden;
-  Tensor out = number >= options.checkpointed_layers
-                   ? layer(in)
-                   : tape::checkpoint(
-                         in.tape(),
-                         [layer = std::move(layer)](const std::vector<Tensor>& args) { return layer(args[0]); }, {in});
+  const Tensor in = options.hooks != nullptr ? options.hooks->before_layer(number, {hidden}).front() : hidden;
+  Tensor out;
+  if (options.checkpointing.covers(number)) {
+    const auto again = [layer = std::move(layer)](const std::vector<Tensor>& args) { return layer(args[0]); };
+    out = tape::checkpoint(in.tape(), again, {in}, options.checkpointing.is_selective);
+  } else {
+    out = layer(in);
+  }
   if (options.hooks != nullptr) options.hooks->after_layer(number, out);
   return out;
 }

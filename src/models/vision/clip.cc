@@ -91,7 +91,7 @@ class Encoder {
       : options_(options), first_(first) {
     layers_.reserve(static_cast<std::size_t>(c.layers));
     for (int i = 0; i < c.layers; ++i) {
-      m.set_layer(i);
+      m.set_layer(first_ + i);
       layers_.emplace_back(m, c, options.attention);
     }
     m.set_layer(-1);

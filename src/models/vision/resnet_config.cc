@@ -44,6 +44,7 @@ Architecture read_resnet(ConfigReader& reader) {
   return {.layers = static_cast<int>(std::accumulate(c.depths.begin(), c.depths.end(), std::int64_t{0})),
           .takes_lora = false,
           .takes_checkpoints = false,
+          .takes_sharding = false,
           .takes = {.texts = false, .image_size = kImageSize, .fixed_image_size = false},
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return resnet(tape, c, type, options);

@@ -12,6 +12,7 @@
 #include "tape/ops/reduce.h"
 #include "tape/ops/views.h"
 #include "tape/record.h"
+#include "tape/transforms/selective.h"
 
 namespace vramwise::tape::internal {
 namespace {
@@ -121,11 +122,13 @@ void flash_backward(Backward& pass, bool causal) {
 Tensor flash_attention(const Tensor& query, const Tensor& key, const Tensor& value, const AttentionOptions& options) {
   Tape& tape = query.tape();
   const Problem p(query, key);
-  Tensor out = like_for_kernel(query);
-  Tensor lse = tape.empty({p.batch, p.heads, p.queries}, DType::kFloat32);
+  Tensor out;
+  Tensor lse;
   Tensor seed;
   Tensor unused;
-  {
+  make_or_take(tape, KeptOp::kAttention, {&out, &lse, &seed, &unused}, [&] {
+    out = like_for_kernel(query);
+    lse = tape.empty({p.batch, p.heads, p.queries}, DType::kFloat32);
     const std::int64_t splits = options.dropout > 0 ? 1 : flash_splits(p, tape.hardware());
     const std::int64_t parts = splits > 1 ? 4 * splits * p.batch * p.heads * p.queries : 0;
     Storage* lse_parts = parts > 0 ? tape.new_storage(parts) : nullptr;
@@ -135,8 +138,8 @@ Tensor flash_attention(const Tensor& query, const Tensor& key, const Tensor& val
     if (options.dropout > 0) seed = tape.empty({2}, DType::kInt64);
     if (lse_parts != nullptr) tape.drop(lse_parts);
     if (out_parts != nullptr) tape.drop(out_parts);
-  }
-  tape.count_attention(p.flops(options.is_causal));
+    tape.count_attention(p.flops(options.is_causal));
+  });
   record_all(tape, {&out}, {&query, &key, &value}, {&key, &query, &value, &lse, &out, &seed, &unused},
              [causal = options.is_causal](Backward& pass) { flash_backward(pass, causal); });
   lse.reset();
@@ -298,15 +301,18 @@ Tensor efficient_attention(const Tensor& query, const Tensor& key, const Tensor&
   Tape& tape = query.tape();
   const Problem p(query, key);
   const bool dropout = options.dropout > 0;
-  PhiloxState state = dropout ? PhiloxState{} : philox_state(tape);
-  Tensor out = as_bhsd(empty_bshd(tape, p, p.queries, p.heads, query.type()));
-  const bool wants = wants_grad(tape, {&query, &key, &value});
-  Tensor lse = tape.empty({p.batch, p.heads, wants ? round_up(p.queries, 32) : 0}, DType::kFloat32);
-  {
+  PhiloxState state;
+  Tensor out;
+  Tensor lse;
+  make_or_take(tape, KeptOp::kAttention, {&out, &lse, &state.seed, &state.offset}, [&] {
+    if (!dropout) state = philox_state(tape);
+    out = as_bhsd(empty_bshd(tape, p, p.queries, p.heads, query.type()));
+    const bool wants = wants_grad(tape, {&query, &key, &value});
+    lse = tape.empty({p.batch, p.heads, wants ? round_up(p.queries, 32) : 0}, DType::kFloat32);
     const bool keeps_sums = is_half(query.type()) && p.dim > 128;
     const Scratch sums(tape, keeps_sums ? 4 * out.numel() : 0);
-  }
-  tape.count_attention(p.flops(options.is_causal));
+    tape.count_attention(p.flops(options.is_causal));
+  });
   record_all(tape, {&out}, {&query, &key, &value, &mask},
              {&mask, &key, &query, &value, &lse, &out, &state.offset, &state.seed},
              [dropout, causal = options.is_causal](Backward& pass) { efficient_backward(pass, dropout, causal); });
@@ -320,14 +326,17 @@ Tensor cudnn_attention(const Tensor& query, const Tensor& key, const Tensor& val
                        const AttentionOptions& options) {
   Tape& tape = query.tape();
   const Problem p(query, key);
-  PhiloxState state = philox_state(tape);
-  Tensor out = like_for_kernel(query);
-  const bool wants = wants_grad(tape, {&query, &key, &value});
-  Tensor lse = wants ? tape.empty({p.batch, p.heads, p.queries, 1}, DType::kFloat32) : Tensor();
-  {
+  PhiloxState state;
+  Tensor out;
+  Tensor lse;
+  make_or_take(tape, KeptOp::kAttention, {&out, &lse, &state.seed, &state.offset}, [&] {
+    state = philox_state(tape);
+    out = like_for_kernel(query);
+    const bool wants = wants_grad(tape, {&query, &key, &value});
+    if (wants) lse = tape.empty({p.batch, p.heads, p.queries, 1}, DType::kFloat32);
     const Scratch workspace(tape, p.queries > 1 ? kCudnnCounters : 0);
-  }
-  tape.count_attention(p.flops(options.is_causal));
+    tape.count_attention(p.flops(options.is_causal));
+  });
   const auto formula = [causal = options.is_causal](Backward& pass) {
     Tape& tape = pass.tape();
     const Tensor key = pass.saved(1);

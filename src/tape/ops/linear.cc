@@ -9,6 +9,7 @@
 #include "tape/ops/views.h"
 #include "tape/record.h"
 #include "tape/transforms/autocast.h"
+#include "tape/transforms/selective.h"
 
 namespace vramwise::tape {
 namespace {
@@ -67,6 +68,13 @@ Tensor mm_kernel(const Tensor& a, const Tensor& b) {
   return out;
 }
 
+template <typename Kernel>
+Tensor made_or_taken(Tape& tape, KeptOp op, Kernel kernel) {
+  Tensor out;
+  make_or_take(tape, op, {&out}, [&] { out = kernel(); });
+  return out;
+}
+
 bool is_column_major(const Dims& sizes, const Dims& strides) { return strides[0] == 1 && strides[1] == sizes[0]; }
 
 struct Layout {
@@ -100,7 +108,7 @@ Tensor mm(Tensor a, Tensor b) {
   };
   return record_first(
       a.tape(), {&a, &b}, {a.requires_grad() ? &b : nullptr, b.requires_grad() ? &a : nullptr},
-      [&] { return mm_kernel(a, b); }, formula);
+      [&] { return made_or_taken(a.tape(), KeptOp::kMm, [&] { return mm_kernel(a, b); }); }, formula);
 }
 
 namespace {
@@ -127,7 +135,7 @@ Tensor bmm(Tensor a, Tensor b) {
   };
   return record_first(
       a.tape(), {&a, &b}, {a.requires_grad() ? &b : nullptr, b.requires_grad() ? &a : nullptr},
-      [&] { return bmm_kernel(a, b); }, formula);
+      [&] { return made_or_taken(a.tape(), KeptOp::kBmm, [&] { return bmm_kernel(a, b); }); }, formula);
 }
 
 Tensor addmm(Tensor bias, Tensor a, Tensor b) {
@@ -142,7 +150,7 @@ Tensor addmm(Tensor bias, Tensor a, Tensor b) {
   };
   return record_first(
       a.tape(), {&bias, &a, &b}, {b.requires_grad() ? &a : nullptr, a.requires_grad() ? &b : nullptr},
-      [&] { return mm_kernel(a, b); }, formula);
+      [&] { return made_or_taken(a.tape(), KeptOp::kAddmm, [&] { return mm_kernel(a, b); }); }, formula);
 }
 
 Tensor baddbmm(Tensor bias, Tensor a, Tensor b) {

@@ -43,7 +43,10 @@ Tape& tape_of(const Tensor& a, const Tensor& b) { return a->on_host ? b.tape() :
 
 int category(DType type) { return is_floating(type) ? 2 : (type == DType::kBool ? 0 : 1); }
 
-void in_place_kernel(const Tensor& a, const Tensor& b) { a.tape().count_kernel(2 * a.bytes() + b.bytes()); }
+void in_place_kernel(const Tensor& a, const Tensor& b) {
+  ++a->storage->changes;
+  a.tape().count_kernel(2 * a.bytes() + b.bytes());
+}
 
 }  // namespace
 

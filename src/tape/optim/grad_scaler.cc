@@ -22,6 +22,7 @@ Tensor GradScaler::found_inf(const Optimizer& optimizer, const Tensor& inverse_s
   const Tensor inverse_copy = empty_like(inverse_scale);
   for (const Tensor& parameter : optimizer.parameters())
     if (parameter->grad != nullptr) tape.count_kernel(2 * parameter.grad().bytes());
+  if (are_shards_) empty_like(copy).reset();  // an all-reduce of its own (found_inf_reduce_handler of DTensor)
   return copy;
 }
 

@@ -7,6 +7,9 @@ namespace vramwise::tape {
 
 class GradScaler {
  public:
+  /// `are_shards`: of gradients; the ranks then tell each other what they found.
+  explicit GradScaler(bool are_shards = false) : are_shards_(are_shards) {}
+
   /// loss × scale, whose backward pass is run instead of the loss'.
   Tensor scale(const Tensor& loss);
   /// Before gradients are looked at (clipping); step() does it otherwise.
@@ -17,6 +20,7 @@ class GradScaler {
  private:
   Tensor found_inf(const Optimizer& optimizer, const Tensor& inverse_scale) const;
 
+  bool are_shards_;
   Tensor scale_;
   Tensor growth_tracker_;
   Tensor found_inf_;  ///< of this step's unscaled gradients

@@ -30,6 +30,12 @@ std::unique_ptr<Optimizer> one_after_another(std::vector<std::unique_ptr<Optimiz
   return std::make_unique<OneAfterAnother>(std::move(optimizers), std::move(all));
 }
 
+std::unique_ptr<Optimizer> zero_redundancy(std::unique_ptr<Optimizer> optimizer) {
+  std::vector<std::unique_ptr<Optimizer>> one;
+  one.push_back(std::move(optimizer));
+  return one_after_another(std::move(one));
+}
+
 void Optimizer::zero_grad(bool set_to_none) {
   if (!set_to_none) return;  // filled with zeros in place
   for (const Tensor& parameter : parameters_) parameter.set_grad({});

@@ -60,6 +60,9 @@ struct BitsandbytesOptions {
 /// bitsandbytes.optim: AdamW, AdamW8bit, PagedAdamW, PagedAdamW8bit, and the same of Lion.
 std::unique_ptr<Optimizer> bitsandbytes(std::vector<Tensor> parameters, const BitsandbytesOptions& options = {});
 
+/// ZeroRedundancyOptimizer around one of this rank's share. A GradScaler sees the outer one, which takes no scale.
+std::unique_ptr<Optimizer> zero_redundancy(std::unique_ptr<Optimizer> optimizer);
+
 /// Optimizers of a run that has several, which are stepped in this order.
 std::unique_ptr<Optimizer> one_after_another(std::vector<std::unique_ptr<Optimizer>> optimizers);
 

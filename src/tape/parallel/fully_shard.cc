@@ -43,6 +43,7 @@ struct FullyShard::Group final : GradientHook {
     Tensor whole;  ///< its storage has memory while the group is gathered
     Tensor shard;  ///< rank 0 has the largest one, without padding
     std::int64_t shard_numel() const { return shard.numel(); }
+    std::int64_t gathered_bytes() const { return shard.numel() * size_of(whole.type()); }
   };
 
   FullyShard* owner = nullptr;
@@ -55,9 +56,10 @@ struct FullyShard::Group final : GradientHook {
 
   void run() override { owner->before_backward(*this); }
 
-  std::int64_t shards_numel() const {
+  /// Of the shards as they are gathered.
+  std::int64_t gathered_bytes() const {
     std::int64_t sum = 0;
-    for (const Parameter& parameter : parameters) sum += parameter.shard_numel();
+    for (const Parameter& parameter : parameters) sum += parameter.gathered_bytes();
     return sum;
   }
 };
@@ -68,10 +70,9 @@ using Group = FullyShard::Group;
 
 // split_with_sizes_copy: addresses and sizes of the pieces, and for each block of threads its piece.
 std::int64_t copy_out_table(const Group& group, const FullyShardOptions& options, const Hardware& hardware) {
-  const std::int64_t element = size_of(options.computed);
   const std::int64_t ranks = options.ranks;
   std::int64_t blocks = 0;
-  for (const auto& parameter : group.parameters) blocks += divided_up(parameter.shard_numel() * element, kBlockBytes);
+  for (const auto& parameter : group.parameters) blocks += divided_up(parameter.gathered_bytes(), kBlockBytes);
   const std::int64_t most = std::int64_t{hardware.sm_count} * hardware.max_threads_per_sm / kBlockThreads * 2;
   const std::int64_t rounds = divided_up(blocks * ranks, most);
   const std::int64_t chunks =
@@ -79,9 +80,19 @@ std::int64_t copy_out_table(const Group& group, const FullyShardOptions& options
   const std::int64_t rounds_each = divided_up(rounds, chunks);
   std::int64_t used = 0;
   for (const auto& parameter : group.parameters)
-    used += divided_up(parameter.shard_numel() * element, kBlockBytes * rounds_each);
+    used += divided_up(parameter.gathered_bytes(), kBlockBytes * rounds_each);
   const auto pieces = static_cast<std::int64_t>(group.parameters.size());
   return kNumber * (4 * pieces + 1 + used);
+}
+
+// What _chunk_cat does where it has no kernel for the types: gradients that are not cut evenly are padded, all at once.
+void pad_unequal(const std::vector<std::pair<std::size_t, Tensor>>& gradients, int ranks) {
+  std::vector<Tensor> padded;
+  for (const auto& [place, gradient] : gradients) {
+    Dims sizes = gradient.sizes();
+    sizes[0] = divided_up(sizes[0], ranks) * ranks;
+    if (sizes[0] != gradient.size(0)) padded.push_back(gradient.tape().empty(sizes, gradient.type()));
+  }
 }
 
 }  // namespace
@@ -92,6 +103,10 @@ FullyShard::FullyShard(Tape& tape, const FullyShardOptions& options) : tape_(tap
 
 FullyShard::~FullyShard() = default;
 
+DType FullyShard::stored_type(const Tensor& parameter) const {
+  return options_.mixed ? options_.mixed->stored : parameter.type();
+}
+
 // fully_shard(module): everything comes onto the device, then the shards are made, then the whole parameters go.
 std::unique_ptr<FullyShard::Group> FullyShard::make_group(const std::vector<Tensor>& parameters,
                                                           const std::vector<Tensor>& buffers,
@@ -100,12 +115,12 @@ std::unique_ptr<FullyShard::Group> FullyShard::make_group(const std::vector<Tens
   group->owner = this;
   std::vector<Tensor> moved;
   moved.reserve(parameters.size());
-  for (const Tensor& parameter : parameters) moved.push_back(tape_.empty(parameter.sizes(), options_.stored));
+  for (const Tensor& parameter : parameters) moved.push_back(tape_.empty(parameter.sizes(), stored_type(parameter)));
   for (const Tensor& buffer : buffers) move_to_device(buffer);
   for (const Tensor& parameter : parameters) {
     Dims sizes = parameter.sizes();
     sizes[0] = divided_up(sizes[0], options_.ranks);
-    Tensor shard = tape_.empty(sizes, options_.stored);
+    Tensor shard = tape_.empty(sizes, stored_type(parameter));
     shard->requires_grad = parameter->requires_grad;
     parameter->on_host = false;
     shards.push_back(shard);
@@ -130,19 +145,25 @@ std::vector<Tensor> FullyShard::add_model(const std::vector<Tensor>& parameters,
 
 void FullyShard::note_gathered() { gathered_.push_back(tape_.events().size()); }
 
-// foreach_all_gather: the shards, in the type of the computation, are part of the buffer that all ranks' come into.
+// foreach_all_gather: the shards, in the types of the computation, are part of the buffer that all ranks' come into:
+// one of bytes where these types differ.
 void FullyShard::unshard(Group& group) {
   if (group.gather.defined() || group.is_unsharded) return;
   const OnStream stream(tape_, kCopyInStream);
-  const std::int64_t numel = group.shards_numel();
-  Tensor cast;
+  const Tensor cast = cast_shards(group);
   note_gathered();
-  if (options_.computed != options_.stored) {
-    cast = tape_.empty({numel}, options_.computed);
-    note_gathered();
-  }
-  group.gather = tape_.empty({numel * options_.ranks}, options_.computed);
-  tape_.count_kernel(2 * numel * size_of(options_.stored));
+  group.gather = tape_.empty({group.gathered_bytes() * options_.ranks}, DType::kUInt8);
+  tape_.count_kernel(2 * group.gathered_bytes());
+}
+
+// _get_param_all_gather_inputs: those that are computed in another type, in one flat tensor.
+Tensor FullyShard::cast_shards(const Group& group) {
+  std::int64_t bytes = 0;
+  for (const Group::Parameter& parameter : group.parameters)
+    if (parameter.shard.type() != parameter.whole.type()) bytes += parameter.gathered_bytes();
+  if (bytes == 0) return {};
+  note_gathered();
+  return tape_.empty({bytes}, DType::kUInt8);
 }
 
 void FullyShard::wait_for_unshard(Group& group) {
@@ -152,7 +173,7 @@ void FullyShard::wait_for_unshard(Group& group) {
   const Tensor before = is_forward ? std::exchange(held_gather_, {}) : Tensor();
   for (const Group::Parameter& parameter : group.parameters) {
     note_gathered();
-    tape_.resize(*parameter.whole->storage, parameter.shard_numel() * options_.ranks * size_of(parameter.whole.type()));
+    tape_.resize(*parameter.whole->storage, parameter.gathered_bytes() * options_.ranks);
   }
   {
     const Scratch table(tape_, copy_out_table(group, options_, tape_.hardware()));
@@ -194,20 +215,29 @@ void FullyShard::after_model(const Tensor& loss) {
 
 // MixedPrecisionPolicy.cast_forward_inputs.
 Tensor FullyShard::argument(const Tensor& x) {
-  const bool is_cast = options_.computed != options_.stored && x.defined() && is_floating(x.type());
-  return is_cast ? to(x, options_.computed) : x;
+  return options_.mixed && x.defined() && is_floating(x.type()) ? to(x, options_.mixed->computed) : x;
 }
 
-// RegisterPostBackwardFunction returns its input, which autograd makes a view of.
-Tensor FullyShard::before_layer(int number, const Tensor& hidden) {
+// RegisterPostBackwardFunction returns the inputs that want gradients, which autograd makes views of.
+std::vector<Tensor> FullyShard::before_layer(int number, std::vector<Tensor> inputs) {
   Group* group = layers_[static_cast<std::size_t>(number)].get();
+  for (Tensor& input : inputs) input = argument(input);
   enter(*group);
-  if (!hidden.requires_grad() || !tape_.grad_enabled()) return hidden;
-  Tensor seen = tape_.view(hidden, hidden.sizes(), hidden.strides(), hidden->offset);
-  return record(std::move(seen), {&hidden}, {}, [group](Backward& pass) {
+  if (!tape_.grad_enabled()) return inputs;
+  std::vector<Tensor> wanted;
+  std::vector<Tensor> seen;
+  for (Tensor& input : inputs) {
+    if (!input.defined() || !input.requires_grad()) continue;
+    wanted.push_back(input);
+    seen.push_back(tape_.view(input, input.sizes(), input.strides(), input->offset));
+    input = seen.back();
+  }
+  if (seen.empty()) return inputs;
+  record_lists(seen, wanted, [group](Backward& pass) {
     group->owner->after_backward(*group);
-    pass.give(0, pass.take_grad());
+    for (int i = 0; i < pass.input_count(); ++i) pass.give(i, pass.take_grad(i));
   });
+  return inputs;
 }
 
 void FullyShard::after_layer(int number, const Tensor& out) { leave(*layers_[static_cast<std::size_t>(number)], out); }
@@ -242,17 +272,23 @@ void FullyShard::after_backward(Group& group) {
 // foreach_reduce: all gradients, in pieces by rank, in one buffer; what comes out holds the shards of all gradients.
 void FullyShard::reduce(Group& group, std::vector<std::pair<std::size_t, Tensor>> gradients) {
   const GradMode no_grad(tape_, false);
+  // All parameters of a group that get gradients have one type, or fully_shard stops.
+  const DType stored = group.parameters[gradients.front().first].shard.type();
+  const DType summed = options_.mixed ? options_.mixed->reduced : gradients.front().second.type();
   std::int64_t numel = 0;
   std::int64_t blocks = 0;
   for (const auto& [place, gradient] : gradients) {
     const std::int64_t shard = group.parameters[place].shard_numel();
     numel += shard;
-    blocks += divided_up(shard * size_of(options_.reduced), kBlockBytes);
+    blocks += divided_up(shard * size_of(summed), kBlockBytes);
   }
-  reduce_input_ = tape_.empty({numel * options_.ranks}, options_.reduced);
-  const auto pieces = static_cast<std::int64_t>(gradients.size());
-  {
+  reduce_input_ = tape_.empty({numel * options_.ranks}, summed);
+  const DType computed = gradients.front().second.type();
+  if (summed == computed || (summed == DType::kFloat32 && computed == DType::kBFloat16)) {
+    const auto pieces = static_cast<std::int64_t>(gradients.size());
     const Scratch table(tape_, kNumber * (6 * pieces + 2 + blocks));
+  } else {
+    pad_unequal(gradients, options_.ranks);
   }
   const Tensor last = gradients.back().second;  // a loop's name keeps it to the end
   std::vector<std::size_t> places;
@@ -261,8 +297,8 @@ void FullyShard::reduce(Group& group, std::vector<std::pair<std::size_t, Tensor>
     gradient.reset();
   }
   const OnStream stream(tape_, kReduceStream);
-  Tensor reduced = tape_.empty({numel}, options_.reduced);
-  if (options_.reduced != options_.stored) reduced = to(std::move(reduced), options_.stored);
+  Tensor reduced = tape_.empty({numel}, summed);
+  if (summed != stored) reduced = to(std::move(reduced), stored);
   tape_.count_kernel(2 * reduce_input_.bytes());
   std::int64_t offset = 0;
   for (const std::size_t place : places) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,15 +14,19 @@
 namespace vramwise::tape {
 
 struct FullyShardOptions {
-  int ranks = 2;                     ///< more than one
-  DType stored = DType::kFloat32;    ///< of shards and of what the optimizer sees
-  DType computed = DType::kFloat32;  ///< of gathered parameters (param_dtype)
-  DType reduced = DType::kFloat32;   ///< in which gradients are summed over the ranks (reduce_dtype)
+  int ranks = 2;  ///< more than one
+  /// MixedPrecisionPolicy; absent: parameters keep their types, and gradients are summed in them.
+  struct MixedPrecision {
+    DType stored = DType::kFloat32;    ///< of shards and of what the optimizer sees
+    DType computed = DType::kFloat32;  ///< of gathered parameters and of what layers get (param_dtype)
+    DType reduced = DType::kFloat32;   ///< in which gradients are summed over the ranks (reduce_dtype)
+  };
+  std::optional<MixedPrecision> mixed{};
   bool reshards_after_forward =
       true;  ///< of the layers; the model's own group keeps its parameters until the backward pass
 };
 
-/// As rank 0 sees it. Parameters are built on the host, in the type of the computation.
+/// As rank 0 sees it. Parameters are built on the host, in the types of the computation.
 class FullyShard final : public LayerHooks {
  public:
   FullyShard(Tape& tape, const FullyShardOptions& options);
@@ -36,7 +41,7 @@ class FullyShard final : public LayerHooks {
   /// `loss`: what backward() is called on.
   void after_model(const Tensor& loss);
   Tensor argument(const Tensor& x) override;
-  Tensor before_layer(int number, const Tensor& hidden) override;
+  std::vector<Tensor> before_layer(int number, std::vector<Tensor> inputs) override;
   void after_layer(int number, const Tensor& out) override;
 
   /// The allocations of whole parameters and of what they are gathered in, as indices into the tape's events.
@@ -47,6 +52,8 @@ class FullyShard final : public LayerHooks {
  private:
   std::unique_ptr<Group> make_group(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                                     std::vector<Tensor>& shards);
+  DType stored_type(const Tensor& parameter) const;
+  Tensor cast_shards(const Group& group);
   void unshard(Group& group);
   void wait_for_unshard(Group& group);
   void reshard(const Group& group);

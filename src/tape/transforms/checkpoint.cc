@@ -9,6 +9,7 @@
 
 #include "tape/record.h"
 #include "tape/transforms/autocast.h"
+#include "tape/transforms/selective.h"
 
 namespace vramwise::tape {
 namespace {
@@ -28,14 +29,32 @@ class Recomputation final : public SavedHooks {
   std::vector<Tensor> kept_;  // of the graph that the second run builds, which nobody goes back through
 };
 
+class SelectiveScope {
+ public:
+  SelectiveScope(Tape& tape, std::optional<SelectiveCache>& cache) : tape_(tape), before_(tape.selective_cache()) {
+    tape.set_selective_cache(cache ? &*cache : nullptr);
+  }
+  SelectiveScope(const SelectiveScope&) = delete;
+  SelectiveScope& operator=(const SelectiveScope&) = delete;
+  ~SelectiveScope() { tape_.set_selective_cache(before_); }
+
+ private:
+  Tape& tape_;
+  SelectiveCache* before_;
+};
+
 class Frame final : public SavedHooks {
  public:
-  Frame(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs)
+  Frame(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs, bool is_selective)
       : tape_(tape), run_(std::move(run)), inputs_(std::move(inputs)) {
     if (tape.autocast() != nullptr) autocast_type_ = tape.autocast()->type();
+    if (is_selective) cache_.emplace();
   }
 
-  std::vector<Tensor> first_run() { return run_(inputs_); }
+  std::vector<Tensor> first_run() {
+    const SelectiveScope scope(tape_, cache_);
+    return run_(inputs_);
+  }
 
   std::uint32_t pack(const Tensor&) override {
     slots_.emplace_back();
@@ -74,6 +93,8 @@ class Frame final : public SavedHooks {
       const GradMode grad(tape_, true);
       std::optional<Autocast> autocast;
       if (autocast_type_) autocast.emplace(tape_, *autocast_type_);
+      if (cache_) cache_->begin_second_run();
+      const SelectiveScope scope(tape_, cache_);
       run_(inputs_);
     } catch (const StopRecomputation&) {
     }
@@ -85,6 +106,7 @@ class Frame final : public SavedHooks {
   BlockOfMany run_;
   std::vector<Tensor> inputs_;
   std::optional<DType> autocast_type_;
+  std::optional<SelectiveCache> cache_;
   std::vector<Slot> slots_;
   std::size_t next_ = 0;
   bool is_recomputed_ = false;
@@ -99,9 +121,9 @@ std::uint32_t Recomputation::pack(const Tensor& tensor) {
 
 }  // namespace
 
-std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs) {
+std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs, bool is_selective) {
   if (!tape.grad_enabled()) return run(inputs);
-  auto* frame = new Frame(tape, std::move(run), std::move(inputs));
+  auto* frame = new Frame(tape, std::move(run), std::move(inputs), is_selective);
   frame->references = 1;
   SavedHooks* before = tape.saved_hooks();
   tape.set_saved_hooks(frame);
@@ -111,9 +133,9 @@ std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tens
   return out;
 }
 
-Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs) {
+Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs, bool is_selective) {
   const auto as_many = [run = std::move(run)](const std::vector<Tensor>& in) { return std::vector<Tensor>{run(in)}; };
-  return std::move(checkpoint_all(tape, as_many, std::move(inputs)).front());
+  return std::move(checkpoint_all(tape, as_many, std::move(inputs), is_selective).front());
 }
 
 }  // namespace vramwise::tape

@@ -14,8 +14,9 @@ using Block = std::function<Tensor(const std::vector<Tensor>&)>;
 /// A block of several results.
 using BlockOfMany = std::function<std::vector<Tensor>(const std::vector<Tensor>&)>;
 
-/// run(inputs), checkpointed. Whatever `run` captures lives until the backward pass has left the block.
-Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs);
-std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs);
+/// run(inputs), checkpointed. Whatever `run` captures lives until the backward pass has left the block. `is_selective`:
+/// what the second run doesn't compute again is kept (selective.h).
+Tensor checkpoint(Tape& tape, Block run, std::vector<Tensor> inputs, bool is_selective = false);
+std::vector<Tensor> checkpoint_all(Tape& tape, BlockOfMany run, std::vector<Tensor> inputs, bool is_selective = false);
 
 }  // namespace vramwise::tape
