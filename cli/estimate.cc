@@ -33,6 +33,7 @@ struct EstimateArguments {
   std::string quantize;
   std::string parallel = "ddp";
   bool no_reshard_after_forward = false;
+  std::string offload = "none";
   bool no_clip = false;
   bool expandable_segments = false;
   bool as_json = false;
@@ -178,6 +179,8 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
     inputs.add("parallel", fmt::format("fully_shard (FSDP2) over {} cards", s.parallel.ranks), "--parallel");
     inputs.add("layers are resharded after forward", s.parallel.reshards_after_forward ? "yes" : "no",
                "--no_reshard_after_forward");
+    inputs.add("parameters, gradients, states", s.parallel.offloads ? "on the host (CPUOffloadPolicy)" : "on the card",
+               "--offload");
   }
   inputs.add("loss", s.fuses_loss ? "fused with the head (Liger-Kernel)" : "of all logits", "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
@@ -211,7 +214,7 @@ Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
   const bool is_sharded = arguments.parallel == "fsdp";
   parallel.shares_states = arguments.parallel == "zero1";
   if (cards.size() == 1) {
-    for (const char* flag : {"--parallel", "--no_reshard_after_forward", "--gradient_as_bucket_view"})
+    for (const char* flag : {"--parallel", "--no_reshard_after_forward", "--gradient_as_bucket_view", "--offload"})
       if (command.count(flag) > 0)
         return usage_error(fmt::format("{} means nothing on one card", flag), "--gpu 8xh100-80gb names eight");
     return Done{};
@@ -220,6 +223,9 @@ Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
     return usage_error(fmt::format("{} means nothing to {}",
                                    is_sharded ? "--gradient_as_bucket_view" : "--no_reshard_after_forward",
                                    arguments.parallel));
+  parallel.offloads = arguments.offload == "cpu";
+  if (parallel.offloads && !is_sharded)
+    return usage_error(fmt::format("--offload cpu means nothing to {}", arguments.parallel), "--parallel fsdp");
   parallel.kind = is_sharded ? Parallel::kFullyShard : Parallel::kDataParallel;
   parallel.ranks = static_cast<int>(cards.size());
   parallel.reshards_after_forward = !arguments.no_reshard_after_forward;
@@ -351,6 +357,12 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
       ->capture_default_str();
   command->add_flag("--no_reshard_after_forward", arguments->no_reshard_after_forward,
                     "fsdp: layers keep their parameters from the forward to the backward pass");
+  command
+      ->add_option("--offload", arguments->offload,
+                   "fsdp: cpu keeps parameters, gradients and optimizer states on the host, the first two in pinned "
+                   "memory (CPUOffloadPolicy)")
+      ->check(CLI::IsMember({"none", "cpu"}))
+      ->capture_default_str();
   command->add_flag("--gradient_as_bucket_view", settings.parallel.gradients_are_views,
                     "ddp: gradients are views of the buckets that sum them");
   command

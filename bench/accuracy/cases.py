@@ -137,6 +137,8 @@ def parallel(rng, run):
         zero = run["optimizer"]["name"] != "muon" and "lora" not in run and rng.random() < 0.5
         return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.2}
+    if run["precision"] != "fp16-mixed" and rng.random() < 0.3:
+        described["offload"] = True
     if "autocast" not in run:
         return {**run, "parallel": described}
     computed = run.pop("autocast")
@@ -176,6 +178,8 @@ def flags(run):
         made += ["--parallel", "zero1" if group.get("zero") else group["kind"]]
     if group.get("views"):
         made.append("--gradient_as_bucket_view")
+    if group.get("offload"):
+        made += ["--offload", "cpu"]
     if group.get("keeps"):
         made.append("--no_reshard_after_forward")
     if lora := run.get("lora"):

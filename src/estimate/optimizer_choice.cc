@@ -96,6 +96,22 @@ Result<TrainingOptimizer> parse_training_optimizer(const std::string& name) {
                      fmt::format("known are {}", training_optimizer_names()));
 }
 
+std::unique_ptr<tape::Optimizer> make_host_optimizer(TrainingOptimizer kind,
+                                                     const std::vector<NamedParameter>& parameters) {
+  switch (kind) {
+    case TrainingOptimizer::kAdamW:
+    case TrainingOptimizer::kAdamWFused:
+    case TrainingOptimizer::kAdamWLoop:
+      return tape::on_host(tensors_of(parameters), 2);
+    case TrainingOptimizer::kSgd:
+      return tape::on_host(tensors_of(parameters), 0);
+    case TrainingOptimizer::kSgdMomentum:
+      return tape::on_host(tensors_of(parameters), 1);
+    default:
+      return nullptr;
+  }
+}
+
 std::unique_ptr<tape::Optimizer> make_optimizer(TrainingOptimizer kind, const std::vector<NamedParameter>& parameters) {
   for (const Choice& choice : kChoices)
     if (choice.optimizer == kind) return choice.make(parameters);

@@ -36,6 +36,10 @@ const char* training_optimizer_name(TrainingOptimizer optimizer);  ///< "adamw",
 std::string training_optimizer_names();
 Result<TrainingOptimizer> parse_training_optimizer(const std::string& name);
 
+/// Of parameters that lie on the host (CPUOffloadPolicy): those that torch.optim steps there. Null for others.
+std::unique_ptr<tape::Optimizer> make_host_optimizer(TrainingOptimizer kind,
+                                                     const std::vector<NamedParameter>& parameters);
+
 std::unique_ptr<tape::Optimizer> make_optimizer(TrainingOptimizer kind, const std::vector<NamedParameter>& parameters);
 
 }  // namespace vramwise

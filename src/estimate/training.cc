@@ -92,7 +92,8 @@ class Run {
     model_ = std::make_unique<ParallelModel>(tape, config.architecture, computed_type(settings), options,
                                              parallel_options(settings));
     scaler_ = tape::GradScaler(model_->has_shards());
-    optimizer_ = make_optimizer(settings.optimizer, model_->optimized());
+    optimizer_ = settings.parallel.offloads ? make_host_optimizer(settings.optimizer, model_->optimized())
+                                            : make_optimizer(settings.optimizer, model_->optimized());
     if (settings.parallel.shares_states) optimizer_ = tape::zero_redundancy(std::move(optimizer_));
     inputs_ = model_->model().inputs(
         {.samples = settings.micro_batch,
@@ -119,7 +120,8 @@ class Run {
     const std::int64_t passes = settings_.gradient_accumulation_steps;
     for (std::int64_t i = 0; i < passes; ++i) pass(i + 1 == passes);
     begin(TrainingPhase::kOptimizerStep);
-    if (settings_.clips_gradients) {
+    // Gradients on the host are clipped there.
+    if (settings_.clips_gradients && !settings_.parallel.offloads) {
       if (scales_loss()) scaler_.unscale(*optimizer_);
       tape::clip_grad_norm(model_->parameters(), model_->has_shards());
     }
@@ -194,6 +196,8 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   run.note_owners(trace);
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
+  trace.host_pageable_bytes = tape.host_bytes(tape::HostMemory::kPageable);
+  if (settings.parallel.offloads) trace.host_pinned_bytes = tape.pinned_memory().held_bytes();
   trace.workspaces = tape.cublas_workspaces();
   trace.has_estimates = !tape.estimates().empty();
   trace.events = tape.take_events();

@@ -60,6 +60,8 @@ struct TrainingTrace {
   std::int64_t parameters = 0;           ///< numbers in the model's parameters, tied ones once
   std::int64_t trained_parameters = 0;   ///< of those that want a gradient
   std::int64_t host_managed_bytes = 0;   ///< memory of the host that CUDA pages in: states of paged optimizers
+  std::int64_t host_pinned_bytes = 0;    ///< page-locked, as PyTorch caches it: offloaded shards and gradients
+  std::int64_t host_pageable_bytes = 0;  ///< ordinary memory of the host: states of offloaded parameters
   tape::Work step_work;                  ///< of one optimizer step
   bool has_estimates = false;            ///< some sizes are not PyTorch's own: scratch of convolutions
 };
@@ -82,8 +84,10 @@ struct TrainingEstimate {
   Bytes phase_allocated[kTrainingPhases] = {};    ///< the peak of each phase
   std::int64_t parameters = 0;
   std::int64_t trained_parameters = 0;
-  int steps = 0;               ///< that were run
-  Bytes host_managed{};        ///< memory of the host that CUDA pages in: states of paged optimizers
+  int steps = 0;         ///< that were run
+  Bytes host_managed{};  ///< memory of the host that CUDA pages in: states of paged optimizers
+  Bytes host_pinned{};   ///< see TrainingTrace
+  Bytes host_pageable{};
   bool has_estimates = false;  ///< see TrainingTrace
   tape::Work step_work;
 

@@ -76,6 +76,8 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
   if (!is_of_torch(settings.optimizer))
     return not_modelled(
         "fully_shard is modelled with AdamW and SGD of PyTorch; Adafactor and bitsandbytes stop at sharded parameters");
+  if (parallel.offloads && settings.precision == TrainingPrecision::kFp16Mixed)
+    return not_modelled("a GradScaler over parameters on the host is not modelled");
   if (!model.architecture.takes_sharding)
     return not_modelled(fmt::format("fully_shard of {} is not modelled", model.model_type));
   if (settings.precision == TrainingPrecision::kFp16Mixed && !model.architecture.takes_fp16_weights)

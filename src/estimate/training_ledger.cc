@@ -45,6 +45,8 @@ TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& o
   estimate.trained_parameters = trace.trained_parameters;
   estimate.step_work = trace.step_work;
   estimate.host_managed = Bytes(trace.host_managed_bytes);
+  estimate.host_pinned = Bytes(trace.host_pinned_bytes);
+  estimate.host_pageable = Bytes(trace.host_pageable_bytes);
   for (const ReplayPhase& phase : replayed.phases) {
     Bytes& most = estimate.phase_allocated[phase.number];
     most = std::max(most, Bytes(phase.allocated_bytes));

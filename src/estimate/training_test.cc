@@ -140,6 +140,23 @@ TEST(TrainingEstimate, ShardedFactorsHaveAllTheStates) {
   EXPECT_LE(sharded.at_peak.optimizer_states.count(), states + 2 * 512 * 4 * 14);
 }
 
+TEST(TrainingEstimate, OffloadedShardsLieOnTheHost) {
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
+  settings.parallel = {.kind = Parallel::kFullyShard, .ranks = 8};
+  const auto on_card = estimate_training(small_llama(4, 512), settings, ampere()).value();
+  settings.parallel.offloads = true;
+  const auto offloaded = estimate_training(small_llama(4, 512), settings, ampere()).value();
+  EXPECT_EQ(offloaded.at_peak.optimizer_states, Bytes(0));
+  EXPECT_LT(offloaded.allocated, on_card.allocated);
+  const std::int64_t shards = 2 * offloaded.parameters / 8;  // bf16
+  EXPECT_GE(offloaded.host_pageable.count(), 2 * shards);
+  EXPECT_GE(offloaded.host_pinned.count(), 2 * shards);
+  EXPECT_LE(offloaded.host_pinned.count(), 4 * shards + (1 << 20));  // powers of two
+  EXPECT_EQ(on_card.host_pinned, Bytes(0));
+  settings.optimizer = TrainingOptimizer::kMuon;
+  EXPECT_FALSE(estimate_training(small_llama(4, 512), settings, ampere()).ok());
+}
+
 TEST(TrainingEstimate, SelectiveCheckpointingIsBetweenNoneAndAll) {
   const auto allocated = [](const Checkpointing& checkpointing) {
     const TrainingSettings settings{.micro_batch = 8, .seq_len = 512, .checkpointing = checkpointing};

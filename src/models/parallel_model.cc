@@ -24,6 +24,7 @@ ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture,
     sharded_ = std::make_unique<tape::FullyShard>(
         tape, tape::FullyShardOptions{.ranks = parallel.ranks,
                                       .mixed = mixed_precision(type, parallel),
+                                      .offloads = parallel.offloads,
                                       .reshards_after_forward = parallel.reshards_after_forward});
     options.hooks = sharded_.get();
     options.stored = parallel.stored;

@@ -21,6 +21,7 @@ struct ParallelOptions {
   bool gradients_are_views = false;    ///< gradient_as_bucket_view
   bool shares_states = false;          ///< ZeroRedundancyOptimizer: a parameter's states are on one rank only
   bool reshards_after_forward = true;  ///< of fully_shard
+  bool offloads = false;               ///< of fully_shard: CPUOffloadPolicy
   DType stored = DType::kFloat32;      ///< type of shards
   DType reduced = DType::kFloat32;     ///< in which fully_shard sums gradients up over the ranks
 };

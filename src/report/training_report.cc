@@ -116,6 +116,12 @@ std::string training_text(const TrainingReport& report) {
   if (e.host_managed > Bytes(0))
     text += fmt::format("  {:<17}{:>11}  states of the paged optimizer (cudaMallocManaged)\n", "on the host",
                         format_size(e.host_managed));
+  if (e.host_pinned > Bytes(0))
+    text += fmt::format("  {:<17}{:>11}  a process: shards and gradients, pinned in blocks of powers of two\n",
+                        "on the host", format_size(e.host_pinned));
+  if (e.host_pageable > Bytes(0))
+    text += fmt::format("  {:<17}{:>11}  a process: states of the optimizer, which steps there\n", "on the host",
+                        format_size(e.host_pageable));
   text += "\nAlive at the allocated peak\n";
   for (const auto& [name, bytes] : parts_of(e)) append_row(text, name, bytes, e.allocated);
   text += "\nAllocated peak of each phase\n";
@@ -151,6 +157,8 @@ Json training_json(const TrainingReport& report) {
           {"reserved_bytes", e.reserved.count()},
           {"device_bytes", e.device.count()},
           {"host_managed_bytes", e.host_managed.count()},
+          {"host_pinned_bytes", e.host_pinned.count()},
+          {"host_pageable_bytes", e.host_pageable.count()},
           {"phase", training_phase_name(e.phase)},
           {"at_peak", parts},
           {"phases", phases},

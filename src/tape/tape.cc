@@ -43,6 +43,7 @@ Storage* Tape::new_storage(std::int64_t bytes) {
 
 void Tape::release(Storage* storage) {
   end(*storage);
+  if (storage->pinned_bytes > 0) pinned_memory_.give(storage->pinned_bytes);
   pool_.give(storage, sizeof(Storage));
 }
 
@@ -124,6 +125,13 @@ Tensor Tape::on_host(const Dims& sizes, DType type) {
   tensor->sizes = sizes;
   tensor->strides = contiguous_strides(sizes);
   tensor->on_host = true;
+  return tensor;
+}
+
+Tensor Tape::pinned(const Dims& sizes, DType type) {
+  Tensor tensor = on_host(sizes, type);
+  tensor->storage->pinned_bytes = tensor.bytes();
+  if (tensor.bytes() > 0) pinned_memory_.take(tensor.bytes());
   return tensor;
 }
 

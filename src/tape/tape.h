@@ -19,6 +19,7 @@
 #include "tape/arena.h"
 #include "tape/hardware.h"
 #include "tape/node.h"
+#include "tape/pinned_memory.h"
 #include "tape/tensor.h"
 #include "tape/work.h"
 
@@ -31,8 +32,8 @@ class Autocast;
 /// The threads of PyTorch that call CUDA. Each has its own handle of cuBLAS, with a workspace of its own.
 enum class Thread : std::uint8_t { kMain, kBackward };
 
-/// Memory of the host that a run takes on the card's behalf: for paged states, and for what is offloaded.
-enum class HostMemory : std::uint8_t { kManaged, kPinned };
+/// Memory of the host that a run takes on the card's behalf: for paged states, and for states of what is offloaded.
+enum class HostMemory : std::uint8_t { kManaged, kPageable };
 
 class Tape {
  public:
@@ -54,6 +55,8 @@ class Tape {
   Tensor parameter(const Dims& sizes, DType type);
   /// A CPU tensor: it takes no memory of the device.
   Tensor on_host(const Dims& sizes, DType type);
+  /// The same in page-locked memory.
+  Tensor pinned(const Dims& sizes, DType type);
   /// Another tensor with the same storage, which knows nothing of `x` (tensor_data(), detach()).
   Tensor alias(const Tensor& x, const Dims& sizes, const Dims& strides, std::int64_t offset);
   /// What a view op makes of `x`. It keeps the tensor alive that is at the bottom of all views: so the memory of a
@@ -117,6 +120,9 @@ class Tape {
   void take_host_memory(HostMemory kind, std::int64_t bytes) { host_bytes_[static_cast<int>(kind)] += bytes; }
   std::int64_t host_bytes(HostMemory kind) const { return host_bytes_[static_cast<int>(kind)]; }
 
+  PinnedMemory& pinned_memory() { return pinned_memory_; }
+  const PinnedMemory& pinned_memory() const { return pinned_memory_; }
+
   // For tensors, storages and nodes.
   Pool& pool() { return pool_; }
   Storage* new_storage(std::int64_t bytes);
@@ -144,6 +150,7 @@ class Tape {
   std::vector<std::function<void()>> at_end_of_backward_;
   Work work_;
   std::int64_t host_bytes_[2] = {};
+  PinnedMemory pinned_memory_;
   SavedHooks* saved_hooks_ = nullptr;
   SelectiveCache* selective_cache_ = nullptr;
   bool has_changed_result_ = false;

@@ -23,8 +23,9 @@ struct Node;
 struct Storage {
   std::uint32_t references = 0;
   AllocationId id = 0;
-  std::int64_t bytes = 0;     ///< 0: no allocation stands behind it (no elements, or host memory)
-  std::uint32_t changes = 0;  ///< by ops in place
+  std::int64_t bytes = 0;         ///< 0: no allocation stands behind it (no elements, or host memory)
+  std::int64_t pinned_bytes = 0;  ///< of page-locked memory of the host
+  std::uint32_t changes = 0;      ///< by ops in place
 };
 
 struct TensorData {

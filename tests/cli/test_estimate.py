@@ -76,8 +76,12 @@ def test_one_of_several_cards(vramwise, folder):
     alone = estimated("--gpu", "rtx-4090")
     replica = estimated("--gpu", "8xrtx-4090")
     shard = estimated("--gpu", "8xrtx-4090", "--parallel", "fsdp")
+    offloaded = estimated("--gpu", "8xrtx-4090", "--parallel", "fsdp", "--offload", "cpu")
     assert shard["allocated_bytes"] < alone["allocated_bytes"] < replica["allocated_bytes"]
     assert shard["parameters"] == alone["parameters"]
+    assert offloaded["allocated_bytes"] < shard["allocated_bytes"]
+    assert offloaded["host_pinned_bytes"] > 0 == shard["host_pinned_bytes"]
+    assert offloaded["host_pageable_bytes"] > 0 == shard["host_pageable_bytes"]
     assert alone["communicator_bytes"] == 0 < shard["communicator_bytes"]
     assert shard["device_bytes"] == shard["reserved_bytes"] + shard["context_bytes"] + shard["communicator_bytes"]
     assert shard["card"] == "each of 8 NVIDIA GeForce RTX 4090"
@@ -89,6 +93,7 @@ def test_one_of_several_cards(vramwise, folder):
         (["--gpu", "rtx-3090,rtx-3080-10gb"], "cards that differ"),
         (["--gpu", "rtx-3090", "--parallel", "fsdp"], "means nothing on one card"),
         (["--gpu", "2xrtx-3090", "--no_reshard_after_forward"], "means nothing to ddp"),
+        (["--gpu", "2xrtx-3090", "--offload", "cpu"], "means nothing to ddp"),
         (["--gpu", "2xrtx-3090", "--parallel", "fsdp", "--gradient_as_bucket_view"], "means nothing to fsdp"),
     ],
 )

@@ -44,13 +44,13 @@ class Difference:
             self.events = [ours, compare.without_foreign_scratch(torch["events"], ours)]
         self.events = [compare.settled(events) for events in self.events]
         self.same_trace = self.events[0] == self.events[1]
-        self.same_peaks = all(tape[key] == torch[key] for key in ("allocated", "reserved"))
+        self.same_peaks = all(tape[key] == torch[key] for key in ("allocated", "reserved", "pinned"))
 
     def equal(self):
         return self.same_trace and (self.same_peaks or bool(self.tape["estimated"]))
 
     def text(self):
-        peaks = " ".join(f"{key} {self.tape[key]} / {self.torch[key]}" for key in ("allocated", "reserved"))
+        peaks = " ".join(f"{key} {self.tape[key]} / {self.torch[key]}" for key in ("allocated", "reserved", "pinned"))
         return f"{json.dumps(self.run)}\n{peaks}\n{compare.difference(*self.events)}"
 
 

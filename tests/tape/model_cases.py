@@ -62,6 +62,8 @@ def parallel(rng, run, name):
         zero = optimizer[0] != "muon" and "lora" not in run and rng.random() < 0.5
         return {"parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.5, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.3}
+    if not run.get("scaler") and rng.random() < 0.3:
+        described["offload"] = True
     if "autocast" not in run:
         return {"parallel": described}
     computed = run.pop("autocast")

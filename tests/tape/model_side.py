@@ -6,9 +6,10 @@ Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype"
 "optimizer": {…}, "clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize":
 "nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp", "ranks", …}?}. Without "inputs" a batch is input_ids and
 labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for ZeroRedundancyOptimizer;
-for fsdp "stored" and "reduced", the types of shards and of reductions, and "keeps" for reshard_after_forward=False.
-Printed: for each run its events (see tape_ops), from the model's move to the card to the end of the last step, and
-both peaks in bytes. "liger": true stands for Liger-Kernel's fused head and loss.
+for fsdp "offload" for CPUOffloadPolicy, "stored" and "reduced", the types of shards and of reductions, and "keeps" for
+reshard_after_forward=False. "liger": true stands for Liger-Kernel's fused head and loss.
+Printed: for each run its events (see tape_ops), from the model's move to the card to the end of the last step, both
+peaks in bytes, and what PyTorch holds of pinned memory where a run offloads to the host.
 """
 
 import contextlib
@@ -27,8 +28,9 @@ import torch_side as ops
 import transformers
 import vramwise_values
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.testing._internal.distributed import fake_pg  # noqa: F401  (registers "fake")
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 from transformers import AutoConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -69,7 +71,7 @@ def make_model(run):
     model.tie_weights()
     if "quantize" in run:
         return quantized(model, run)
-    model = with_fused_loss(with_lora(model, run), run)
+    model = with_lora(with_fused_loss(model, run), run)
     return model if is_sharded(run) else model.to(ops.CUDA)
 
 
@@ -205,7 +207,8 @@ def alone_in_group(run):
         yield
         return
     os.environ.setdefault("TORCH_NCCL_ENABLE_MONITORING", "0")  # its thread would ask the store while Python ends
-    dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=run["parallel"]["ranks"])
+    # What is summed on the host takes nothing of the device.
+    dist.init_process_group("cpu:fake,cuda:nccl", store=dist.HashStore(), rank=0, world_size=run["parallel"]["ranks"])
     try:
         yield
     finally:
@@ -224,6 +227,8 @@ def parallelized(model, run):
     if "stored" in described:
         types = {"param_dtype": ops.dtype(run["dtype"]), "reduce_dtype": ops.dtype(described["reduced"])}
         options["mp_policy"] = MixedPrecisionPolicy(**types)
+    if described.get("offload"):
+        options["offload_policy"] = CPUOffloadPolicy()
     for layer in layers_of(model):
         fully_shard(layer, **options, **({"reshard_after_forward": False} if described.get("keeps") else {}))
     return fully_shard(model, **options)
@@ -289,12 +294,15 @@ def measure(run, stacks):
         sys.modules["bitsandbytes"].functional.name2qmap.clear()
     torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
+    torch._C._host_emptyCache()
     torch.cuda.reset_peak_memory_stats()
     ops.record(stacks)
     with alone_in_group(run):
         kept = train(run)
         events = ops.trace()
         peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+        pinned = torch.cuda.host_memory_stats()["allocated_bytes.current"]
+        peaks["pinned"] = pinned if run.get("parallel", {}).get("offload") else 0
         if stacks:
             ops.show_stacks(events)
         del kept

@@ -95,6 +95,7 @@ ParallelOptions parallel_options(const Json& run) {
           .gradients_are_views = described.value("views", false),
           .shares_states = described.value("zero", false),
           .reshards_after_forward = !described.value("keeps", false),
+          .offloads = described.value("offload", false),
           .stored = named("stored"),
           .reduced = named("reduced")};
 }
@@ -103,6 +104,7 @@ ParallelOptions parallel_options(const Json& run) {
 struct Trained {
   EventList events;
   Json estimated;  // the numbers of those whose size is an estimate
+  std::int64_t pinned_bytes = 0;
 };
 
 Trained train(Tape& tape, const Json& run) {
@@ -122,15 +124,17 @@ Trained train(Tape& tape, const Json& run) {
       .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};
   ParallelModel model(tape, config_of(run).architecture, dtype_named(run.at("dtype")), options, parallel_options(run));
-  std::unique_ptr<Optimizer> optimizer = optimizer_of(run.at("optimizer"), model);
-  if (parallel_options(run).shares_states) optimizer = zero_redundancy(std::move(optimizer));
+  const ParallelOptions parallel = parallel_options(run);
+  std::unique_ptr<Optimizer> optimizer =
+      parallel.offloads ? on_host(model.parameters(), 0) : optimizer_of(run.at("optimizer"), model);
+  if (parallel.shares_states) optimizer = zero_redundancy(std::move(optimizer));
   GradScaler scaler(model.has_shards());
   const bool scales = run.value("scaler", false);
   const std::vector<BatchTensor> inputs = inputs_of(model.model(), run);
   Batch batch(inputs.size());
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {
     run_passes(tape, model, run, inputs, batch, scales ? &scaler : nullptr);
-    if (run.value("clip", false)) {
+    if (run.value("clip", false) && !parallel.offloads) {
       if (scales) scaler.unscale(*optimizer);
       clip_grad_norm(model.parameters(), model.has_shards());
     }
@@ -139,7 +143,8 @@ Trained train(Tape& tape, const Json& run) {
     for (const Tensor& parameter : model.parameters()) parameter.set_grad({});
   }
   Json estimated = numbers_of(tape.events(), tape.estimates());
-  return {tape.take_events(), std::move(estimated)};
+  const std::int64_t pinned_bytes = parallel.offloads ? tape.pinned_memory().held_bytes() : 0;
+  return {tape.take_events(), std::move(estimated), pinned_bytes};
 }
 
 }  // namespace
@@ -156,12 +161,13 @@ int main(int argc, char** argv) {
   const char* separator = "";
   for (const auto& run : Json::parse(std::cin)) {
     Tape tape(Hardware::of(std::stoi(argv[1]), std::stoi(argv[2])));
-    const auto [events, estimated] = train(tape, run);
+    const auto [events, estimated, pinned_bytes] = train(tape, run);
     const Replay peaks = replay(events);
     const Json result = {{"events", numbered(events)},
                          {"estimated", estimated},
                          {"allocated", peaks.allocated.bytes},
-                         {"reserved", peaks.reserved.bytes}};
+                         {"reserved", peaks.reserved.bytes},
+                         {"pinned", pinned_bytes}};
     std::cout << separator << result.dump();
     separator = ",\n";
   }

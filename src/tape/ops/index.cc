@@ -134,7 +134,8 @@ Tensor logical_and(Tensor a, Tensor b) { return compare(std::move(a), std::move(
 
 void all(Tensor x) {
   const Drop drop(x);
-  internal::reduce(x, internal::dim_bits({}, x.rank()), false, DType::kBool);
+  const Tensor result = internal::reduce(x, internal::dim_bits({}, x.rank()), false, DType::kBool);
+  x.tape().pinned({}, DType::kBool).reset();
 }
 
 Tensor cumsum(Tensor x, int dim, std::optional<DType> wanted) {

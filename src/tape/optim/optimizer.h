@@ -60,6 +60,9 @@ struct BitsandbytesOptions {
 /// bitsandbytes.optim: AdamW, AdamW8bit, PagedAdamW, PagedAdamW8bit, and the same of Lion.
 std::unique_ptr<Optimizer> bitsandbytes(std::vector<Tensor> parameters, const BitsandbytesOptions& options = {});
 
+/// One that steps parameters on the host, with so many states of each parameter's size: nothing of the device.
+std::unique_ptr<Optimizer> on_host(std::vector<Tensor> parameters, int states);
+
 /// ZeroRedundancyOptimizer around one of this rank's share. A GradScaler sees the outer one, which takes no scale.
 std::unique_ptr<Optimizer> zero_redundancy(std::unique_ptr<Optimizer> optimizer);
 

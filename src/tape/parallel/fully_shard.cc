@@ -28,6 +28,16 @@ class OnStream {
   Tape& tape_;
 };
 
+// A table that is made on the host and copied.
+class DeviceTable {
+ public:
+  DeviceTable(Tape& tape, std::int64_t bytes) : on_host_(tape.pinned({bytes}, DType::kUInt8)), scratch_(tape, bytes) {}
+
+ private:
+  Tensor on_host_;
+  Scratch scratch_;
+};
+
 std::int64_t divided_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 constexpr std::int64_t kBlockThreads = 128;
@@ -121,6 +131,7 @@ std::unique_ptr<FullyShard::Group> FullyShard::make_group(const std::vector<Tens
     Dims sizes = parameter.sizes();
     sizes[0] = divided_up(sizes[0], options_.ranks);
     Tensor shard = tape_.empty(sizes, stored_type(parameter));
+    if (options_.offloads) shard = tape_.pinned(sizes, stored_type(parameter));
     shard->requires_grad = parameter->requires_grad;
     parameter->on_host = false;
     shards.push_back(shard);
@@ -150,20 +161,34 @@ void FullyShard::note_gathered() { gathered_.push_back(tape_.events().size()); }
 void FullyShard::unshard(Group& group) {
   if (group.gather.defined() || group.is_unsharded) return;
   const OnStream stream(tape_, kCopyInStream);
-  const Tensor cast = cast_shards(group);
+  const std::vector<Tensor> inputs = gather_inputs(group);
   note_gathered();
   group.gather = tape_.empty({group.gathered_bytes() * options_.ranks}, DType::kUInt8);
   tape_.count_kernel(2 * group.gathered_bytes());
 }
 
-// _get_param_all_gather_inputs: those that are computed in another type, in one flat tensor.
-Tensor FullyShard::cast_shards(const Group& group) {
-  std::int64_t bytes = 0;
-  for (const Group::Parameter& parameter : group.parameters)
-    if (parameter.shard.type() != parameter.whole.type()) bytes += parameter.gathered_bytes();
-  if (bytes == 0) return {};
-  note_gathered();
-  return tape_.empty({bytes}, DType::kUInt8);
+// _get_param_all_gather_inputs: shards from the host one by one; otherwise those that are computed in another type, in
+// one flat tensor.
+std::vector<Tensor> FullyShard::gather_inputs(const Group& group) {
+  const GradMode no_grad(tape_, false);
+  std::vector<Tensor> inputs;
+  std::int64_t flat_bytes = 0;
+  for (const Group::Parameter& parameter : group.parameters) {
+    const DType computed = parameter.whole.type();
+    if (options_.offloads) {
+      note_gathered();
+      Tensor moved = tape_.empty(parameter.shard.sizes(), parameter.shard.type());
+      if (computed != moved.type()) note_gathered();
+      inputs.push_back(to(std::move(moved), computed));
+    } else if (parameter.shard.type() != computed) {
+      flat_bytes += parameter.gathered_bytes();
+    }
+  }
+  if (flat_bytes > 0) {
+    note_gathered();
+    inputs.push_back(tape_.empty({flat_bytes}, DType::kUInt8));
+  }
+  return inputs;
 }
 
 void FullyShard::wait_for_unshard(Group& group) {
@@ -176,7 +201,7 @@ void FullyShard::wait_for_unshard(Group& group) {
     tape_.resize(*parameter.whole->storage, parameter.gathered_bytes() * options_.ranks);
   }
   {
-    const Scratch table(tape_, copy_out_table(group, options_, tape_.hardware()));
+    const DeviceTable table(tape_, copy_out_table(group, options_, tape_.hardware()));
   }
   tape_.count_kernel(2 * group.gather.bytes());
   group.is_unsharded = true;
@@ -286,7 +311,7 @@ void FullyShard::reduce(Group& group, std::vector<std::pair<std::size_t, Tensor>
   const DType computed = gradients.front().second.type();
   if (summed == computed || (summed == DType::kFloat32 && computed == DType::kBFloat16)) {
     const auto pieces = static_cast<std::int64_t>(gradients.size());
-    const Scratch table(tape_, kNumber * (6 * pieces + 2 + blocks));
+    const DeviceTable table(tape_, kNumber * (6 * pieces + 2 + blocks));
   } else {
     pad_unequal(gradients, options_.ranks);
   }
@@ -305,7 +330,10 @@ void FullyShard::reduce(Group& group, std::vector<std::pair<std::size_t, Tensor>
     const Tensor& shard = group.parameters[place].shard;
     Tensor gradient = tape_.alias(reduced, shard.sizes(), shard.strides(), offset);
     offset += shard.numel();
-    if (shard->grad == nullptr) {
+    if (options_.offloads) {
+      // The second pass' gradients are added on the host.
+      if (shard->grad == nullptr) shard.set_grad(tape_.pinned(shard.sizes(), shard.type()));
+    } else if (shard->grad == nullptr) {
       shard.set_grad(std::move(gradient));
     } else {
       add_(shard.grad(), gradient);

@@ -22,6 +22,7 @@ struct FullyShardOptions {
     DType reduced = DType::kFloat32;   ///< in which gradients are summed over the ranks (reduce_dtype)
   };
   std::optional<MixedPrecision> mixed{};
+  bool offloads = false;  ///< CPUOffloadPolicy(pin_memory=True): shards and their gradients lie on the host
   bool reshards_after_forward =
       true;  ///< of the layers; the model's own group keeps its parameters until the backward pass
 };
@@ -53,7 +54,7 @@ class FullyShard final : public LayerHooks {
   std::unique_ptr<Group> make_group(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                                     std::vector<Tensor>& shards);
   DType stored_type(const Tensor& parameter) const;
-  Tensor cast_shards(const Group& group);
+  std::vector<Tensor> gather_inputs(const Group& group);
   void unshard(Group& group);
   void wait_for_unshard(Group& group);
   void reshard(const Group& group);
