@@ -118,6 +118,11 @@ std::string checkpointing_text(const Checkpointing& checkpointing) {
   return checkpointing.layers == kAllLayers ? "every layer" : fmt::format("the first {}", checkpointing.layers);
 }
 
+const char* loss_text(LossKind loss) {
+  if (loss == LossKind::kLiger) return "fused with the head (Liger-Kernel)";
+  return loss == LossKind::kChunked ? "in tiles, with the head (TRL)" : "of all logits";
+}
+
 class Inputs {
  public:
   explicit Inputs(const CLI::App& command) : command_(command) {}
@@ -182,7 +187,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
     inputs.add("parameters, gradients, states", s.parallel.offloads ? "on the host (CPUOffloadPolicy)" : "on the card",
                "--offload");
   }
-  inputs.add("loss", s.fuses_loss ? "fused with the head (Liger-Kernel)" : "of all logits", "--loss");
+  inputs.add("loss", loss_text(s.loss), "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
   inputs.add("card", arguments.gpu, "--gpu");
@@ -255,7 +260,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   }
   VRAMWISE_ASSIGN_OR_RETURN(settings.attention, parse_attention(arguments.attention));
   settings.clips_gradients = !arguments.no_clip;
-  settings.fuses_loss = arguments.loss == "liger";
+  if (arguments.loss != "whole") settings.loss = arguments.loss == "liger" ? LossKind::kLiger : LossKind::kChunked;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
   VRAMWISE_RETURN_IF_ERROR(choose_parallel(command, arguments));
@@ -367,8 +372,9 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
                     "ddp: gradients are views of the buckets that sum them");
   command
       ->add_option("--loss", arguments->loss,
-                   "whole: of all logits in fp32, as transformers has it; liger: Liger-Kernel's, fused with the head")
-      ->check(CLI::IsMember({"whole", "liger"}))
+                   "whole: of all logits in fp32, as transformers has it; liger: Liger-Kernel's, fused with the head; "
+                   "chunked: head and log-probabilities in tiles, as SFTTrainer of TRL")
+      ->check(CLI::IsMember({"whole", "liger", "chunked"}))
       ->capture_default_str();
   command->add_flag("--no_clip", arguments->no_clip, "Gradients are not clipped");
   command->add_flag("--expandable_segments", arguments->expandable_segments,

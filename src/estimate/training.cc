@@ -85,7 +85,7 @@ class Run {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpointing = settings.checkpointing,
-                                 .fuses_loss = settings.fuses_loss,
+                                 .loss = settings.loss,
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};

@@ -38,7 +38,7 @@ struct TrainingSettings {
   Attention attention = Attention::kSdpa;
   Checkpointing checkpointing{};
   bool clips_gradients = true;
-  bool fuses_loss = false;                          ///< Liger-Kernel's fused head and loss
+  LossKind loss = LossKind::kWhole;
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
   LoraOptions lora{};                               ///< off: every parameter is trained
   /// Over cards that are alike. The types of fully_shard follow from the precision: mixed ones store and reduce

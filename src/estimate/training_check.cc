@@ -85,8 +85,18 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
   return Done{};
 }
 
+Status check_chunked_loss(const ModelConfig& model, const TrainingSettings& settings) {
+  if (!model.architecture.takes_chunked_loss)
+    return not_modelled(fmt::format("TRL's loss in chunks of {} is not modelled", model.model_type));
+  if (!settings.lora.modules_to_save.empty() || settings.quantization != Quantization::kNone)
+    return not_modelled("TRL's loss in chunks with modules that are trained whole or 4-bit weights is not modelled");
+  if (settings.seq_len < 2) return usage_error("a text of one token has no loss", "--seq_len 2 or more");
+  return Done{};
+}
+
 Status check_fused_loss(const ModelConfig& model, const TrainingSettings& settings) {
-  if (!settings.fuses_loss) return Done{};
+  if (settings.loss == LossKind::kChunked) return check_chunked_loss(model, settings);
+  if (settings.loss != LossKind::kLiger) return Done{};
   const bool is_mixed =
       settings.precision == TrainingPrecision::kBf16Mixed || settings.precision == TrainingPrecision::kFp16Mixed;
   if (!model.architecture.takes_fused_loss)
@@ -128,6 +138,9 @@ Status check_card(const ModelConfig& model, const TrainingSettings& settings, co
   if (is_bf16 && card.capability < 80 && model.architecture.takes.image_size > 0)
     return incomplete("convolutions in bfloat16 on a card of compute capability below 8.0 are not modelled",
                       "cuDNN has none; --precision fp16-mixed is modelled, `vramwise dryrun` measures");
+  if (is_bf16 && card.capability < 80 && settings.loss == LossKind::kChunked)
+    return usage_error("PyTorch multiplies bfloat16 into float32, as TRL's loss does, from compute capability 8.0 on",
+                       "--precision fp16-mixed, or --loss whole");
   if (settings.attention == Attention::kFlash2 && card.capability < 80)
     return usage_error("flash-attention 2 needs a card of compute capability 8.0 or more", "--attention sdpa");
   return Done{};

@@ -99,13 +99,29 @@ TEST(TrainingEstimate, AFusedLossNeverHoldsAllLogits) {
   ModelConfig model = small_llama(2, 512);
   TrainingSettings settings{.micro_batch = 4, .seq_len = 1024};
   const auto whole = estimate_training(model, settings, ampere()).value();
-  settings.fuses_loss = true;
+  settings.loss = LossKind::kLiger;
   const auto fused = estimate_training(model, settings, ampere()).value();
   EXPECT_LT(fused.allocated, whole.allocated);
   settings.precision = TrainingPrecision::kBf16Mixed;
   EXPECT_FALSE(estimate_training(model, settings, ampere()).ok());
   model.architecture.takes_fused_loss = false;
   settings.precision = TrainingPrecision::kBf16;
+  EXPECT_FALSE(estimate_training(model, settings, ampere()).ok());
+}
+
+TEST(TrainingEstimate, ALossInTilesHoldsNeitherAllLogitsNorABiasOfTheHead) {
+  ModelConfig model = small_llama(2, 512);
+  TrainingSettings settings{.micro_batch = 16, .seq_len = 1024};
+  const auto whole = estimate_training(model, settings, ampere()).value();
+  settings.loss = LossKind::kChunked;
+  const auto tiled = estimate_training(model, settings, ampere()).value();
+  EXPECT_LT(tiled.allocated, whole.allocated);
+  settings.quantization = Quantization::kNf4;
+  settings.lora = {.rank = 8};
+  EXPECT_FALSE(estimate_training(model, settings, ampere()).ok());
+  settings.quantization = Quantization::kNone;
+  EXPECT_TRUE(estimate_training(model, settings, ampere()).ok());
+  model.architecture.takes_chunked_loss = false;
   EXPECT_FALSE(estimate_training(model, settings, ampere()).ok());
 }
 

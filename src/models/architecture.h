@@ -26,6 +26,7 @@ struct Architecture {
   bool has_eager = true;                   ///< whether its library has attention of plain operators
   bool takes_lora = true;                  ///< whether the layers that LoRA adapts are torch.nn.Linear
   bool takes_fused_loss = false;           ///< whether Liger-Kernel's fused head and loss are known to be its
+  bool takes_chunked_loss = false;         ///< whether its head has no bias, and so is TRL's loss in chunks
   bool takes_4bit = false;                 ///< whether `quantization` is known to its layers
   bool takes_fp16_weights = true;          ///< whether what it does in float16 is modelled
   bool takes_checkpoints = true;           ///< whether gradient_checkpointing_enable() works

@@ -17,6 +17,13 @@ enum class Attention : std::uint8_t { kSdpa, kEager, kFlash2 };
 /// As a number of checkpointed layers: gradient_checkpointing_enable().
 inline constexpr int kAllLayers = std::numeric_limits<int>::max();
 
+/// How a language model comes from hidden states to its loss.
+enum class LossKind : std::uint8_t {
+  kWhole,   ///< of all logits in float32, as transformers has it
+  kLiger,   ///< head and loss are one op of Liger-Kernel
+  kChunked  ///< head and log-probabilities in tiles, as TRL's SFTTrainer has it
+};
+
 /// Which layers run a second time in the backward pass.
 struct Checkpointing {
   int layers = 0;             ///< the first so many, in the order of model.modules()
@@ -31,14 +38,16 @@ struct Checkpointing {
 struct ForwardOptions {
   Attention attention = Attention::kSdpa;
   Checkpointing checkpointing{};
-  bool uses_cache = true;   ///< use_cache of the configuration; off under checkpointing
-  bool fuses_loss = false;  ///< the head and the loss are one op of Liger-Kernel
+  bool uses_cache = true;  ///< use_cache of the configuration; off under checkpointing
+  LossKind loss = LossKind::kWhole;
   LoraOptions lora{};
   Quantization quantization = Quantization::kNone;
   std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in
   tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 
+  /// TRL asks for none.
+  bool has_cache() const { return uses_cache && !checkpoints() && loss != LossKind::kChunked; }
   bool checkpoints() const { return checkpointing.is_on(); }
   /// enable_input_require_grads, which PEFT calls for a model with checkpointed layers: the embeddings want a gradient
   /// though nothing before them does.

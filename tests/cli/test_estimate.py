@@ -87,6 +87,17 @@ def test_one_of_several_cards(vramwise, folder):
     assert shard["card"] == "each of 8 NVIDIA GeForce RTX 4090"
 
 
+def test_the_loss_in_tiles_says_so(vramwise, folder):
+    command = ["estimate", "--model", str(folder), "--precision", "bf16", "--loss", "chunked"]
+    run = vramwise(*command, "--gpu", "rtx-4090", "--json")
+    assert run.returncode == 0, run.stderr
+    loss = next(each for each in json.loads(run.stdout)["inputs"] if each["name"] == "loss")
+    assert loss == {"name": "loss", "value": "in tiles, with the head (TRL)", "source": "--loss"}
+    old = vramwise(*command, "--gpu", "t4")
+    assert old.returncode == 2
+    assert "8.0" in old.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -7,6 +7,7 @@ import decoder_cases
 import encoder_cases
 from cases_network import BITSANDBYTES
 
+HAS_TRL = importlib.util.find_spec("trl") is not None
 HAS_LIGER = importlib.util.find_spec("liger_kernel") is not None
 WITH_LIGER = ("llama", "mistral", "qwen2", "qwen3")
 WITH_MODULES_TO_SAVE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
@@ -34,6 +35,11 @@ def lora(rng, config):
     if saves and rng.random() < 0.3:
         described["save"] = rng.choice([["lm_head"], ["lm_head", "embed_tokens"]])
     return described
+
+
+def takes_chunked_loss(name, run):
+    is_plain = "quantize" not in run and "save" not in run.get("lora", {})
+    return is_plain and name in decoder_cases.FAMILIES and name != "phi"  # whose head has a bias
 
 
 def depth(config):
@@ -106,6 +112,8 @@ def draw_run(rng, families=None):
         run |= parallel(rng, run, name)
     if HAS_LIGER and name in WITH_LIGER and "lora" not in run and "autocast" not in run and rng.random() < 0.3:
         run["liger"] = True
+    elif HAS_TRL and takes_chunked_loss(name, run) and rng.random() < 0.3:
+        run["chunked"] = True
     return run
 
 

@@ -7,7 +7,8 @@ Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype"
 "nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp", "ranks", …}?}. Without "inputs" a batch is input_ids and
 labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for ZeroRedundancyOptimizer;
 for fsdp "offload" for CPUOffloadPolicy, "stored" and "reduced", the types of shards and of reductions, and "keeps" for
-reshard_after_forward=False. "liger": true stands for Liger-Kernel's fused head and loss.
+reshard_after_forward=False. "liger": true stands for Liger-Kernel's fused head and loss, "chunked": true for TRL's
+fused head.
 Printed: for each run its events (see tape_ops), from the model's move to the card to the end of the last step, both
 peaks in bytes, and what PyTorch holds of pinned memory where a run offloads to the host.
 """
@@ -81,6 +82,10 @@ def with_fused_loss(model, run):
 
         kernels = {"rope": False, "rms_norm": False, "swiglu": False}
         monkey_patch._apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=True, **kernels)
+    if run.get("chunked"):  # as SFTTrainer does
+        from trl.trainer.utils import add_fused_lm_head
+
+        add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
     return model
 
 
@@ -253,7 +258,8 @@ def layers_of(model):
 def loss_of(model, batch, run):
     if "target" in batch:
         return noise_loss(model, batch)
-    return model(**batch, **run.get("arguments", {})).loss
+    added = {"fused_lm_head": True} if run.get("chunked") else {}
+    return model(**batch, **run.get("arguments", {}), **added).loss
 
 
 def train(run):

@@ -84,6 +84,11 @@ Checkpointing checkpointing_of(const Json& run) {
           .is_selective = run.value("selective", false)};
 }
 
+LossKind loss_of(const Json& run) {
+  if (run.value("chunked", false)) return LossKind::kChunked;
+  return run.value("liger", false) ? LossKind::kLiger : LossKind::kWhole;
+}
+
 // {"kind": "ddp" | "fsdp", "ranks", "views"?, "keeps"?: not resharded after the forward pass, "stored"?, "reduced"?}
 ParallelOptions parallel_options(const Json& run) {
   if (!run.contains("parallel")) return {};
@@ -119,7 +124,7 @@ Trained train(Tape& tape, const Json& run) {
   const ForwardOptions options{
       .attention = run.value("attention", "sdpa") == std::string("eager") ? Attention::kEager : Attention::kSdpa,
       .checkpointing = checkpointing_of(run),
-      .fuses_loss = run.value("liger", false),
+      .loss = loss_of(run),
       .lora = lora,
       .quantization = quantization_named(run.value("quantize", "none")),
       .loss_mark = {}};

@@ -2,6 +2,7 @@
 
 #include "models/decoders/decoder_lm.h"
 
+#include "tape/ops/fused_head.h"
 #include "tape/ops/fused_loss.h"
 #include "tape/ops/pointwise.h"
 #include "tape/ops/softmax.h"
@@ -37,8 +38,12 @@ Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
   KeyValueCache cache;
   const Tensor hidden = hidden_states(input_ids, cache);
   if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
+  if (options_.loss == LossKind::kChunked) {
+    const std::int64_t length = hidden.size(1);
+    return tiled_causal_lm_loss(slice(hidden, 1, 0, length - 1), head_.weight, slice(labels, 1, 1, length));
+  }
   const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
-  if (options_.fuses_loss) return fused_causal_lm_loss(kept, head_.weight, labels);
+  if (options_.loss == LossKind::kLiger) return fused_causal_lm_loss(kept, head_.weight, labels);
   const Tensor logits = transformed(head_(kept));
   return causal_lm_loss(logits, labels);
 }

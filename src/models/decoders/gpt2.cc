@@ -125,7 +125,7 @@ class Gpt2 final : public DecoderLm {
  private:
   Tensor hidden_states(const Tensor& ids, KeyValueCache& cache) override {
     Tape& tape = ids.tape();
-    const bool uses_cache = options_.uses_cache && !options_.checkpoints();
+    const bool uses_cache = options_.has_cache();
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
     const Tensor embedded = wte_(input_ids);
     if (options_.marks_embeddings()) embedded->requires_grad = true;

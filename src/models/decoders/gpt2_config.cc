@@ -33,6 +33,7 @@ Architecture read_gpt2(ConfigReader& reader) {
   const Gpt2Config c = gpt2_config(reader);
   return {.layers = c.layers,
           .max_positions = c.max_positions,
+          .takes_chunked_loss = true,
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return gpt2(tape, c, type, options);
           }};

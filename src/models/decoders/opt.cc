@@ -134,7 +134,7 @@ class Opt final : public DecoderLm {
 
   Tensor hidden_states(const Tensor& ids, KeyValueCache& cache) override {
     Tape& tape = ids.tape();
-    const bool uses_cache = options_.uses_cache && !options_.checkpoints();
+    const bool uses_cache = options_.has_cache();
     const Tensor input_ids = view(ids, {-1, ids.size(1)});
     Tensor embedded = embed_tokens_(input_ids);
     if (options_.marks_embeddings()) embedded->requires_grad = true;
@@ -203,6 +203,7 @@ Architecture read_opt(ConfigReader& reader) {
   const OptConfig c = opt_config(reader);
   return {.layers = c.layers,
           .max_positions = c.max_positions,
+          .takes_chunked_loss = true,
           .make = [c](Tape& tape, DType type, const ForwardOptions& options) {
             return std::make_unique<Opt>(tape, c, type, options);
           }};

@@ -114,7 +114,7 @@ class RotaryDecoder final : public DecoderLm {
 
   Tensor hidden_states(const Tensor& input_ids, KeyValueCache& cache) override {
     tape::Tape& tape = input_ids.tape();
-    const bool uses_cache = options_.uses_cache && !options_.checkpoints();
+    const bool uses_cache = options_.has_cache();
     Tensor embedded = embed_(input_ids);
     if (options_.marks_embeddings()) embedded->requires_grad = true;
     embedded = Parts::embedded(std::move(embedded), config_);
@@ -176,6 +176,7 @@ Architecture rotary_decoder(const typename Parts::Config& config) {
   return {.layers = config.layers,
           .max_positions = config.max_positions,
           .has_flash2 = true,
+          .takes_chunked_loss = !Parts::kHeadHasBias,
           .make = [config](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return std::make_unique<RotaryDecoder<Parts>>(tape, config, type, options);
           }};

@@ -39,6 +39,23 @@ std::int64_t unique_by_key_bytes(const Hardware& card, std::int64_t count) {
   return tile_states(divide_up(count, tile), 16);
 }
 
+std::int64_t reduce_bytes(const Hardware& card, std::int64_t count) {
+  constexpr std::int64_t kThreads = 256;
+  constexpr std::int64_t kSingleTile = kThreads * 16;
+  constexpr std::int64_t kBlocksForEachPlace = 5;
+  if (count <= kSingleTile) return 1;
+  const std::int64_t blocks = kBlocksForEachPlace * card.sm_count * (card.max_threads_per_sm / kThreads);
+  return aligned(blocks * 4) + kAlign - 1;
+}
+
+std::int64_t select_flagged_bytes(const Hardware& card, std::int64_t count) {
+  const std::int64_t tile = card.capability >= 100  ? 3520
+                            : card.capability >= 90 ? 4224
+                            : card.capability == 80 ? 2304
+                                                    : 640;
+  return tile_states(divide_up(count, tile), 8);
+}
+
 std::int64_t scan_bytes(std::int64_t count, std::int64_t element_bytes) {
   if (element_bytes == 8) return tile_states(divide_up(count, 896), 16);
   if (element_bytes == 4) return tile_states(divide_up(count, 1920), 8);

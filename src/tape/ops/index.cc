@@ -219,6 +219,18 @@ void add_at_pairs(const Tensor& rows, const Tensor& columns, std::int64_t entrie
 
 }  // namespace
 
+void internal::add_at_listed(Tensor& positions, std::int64_t entries) {
+  Tensor column = positions.tape().alias(positions, {positions.size(1)}, {1}, 0);
+  const Tensor position = scaled_position(column);
+  {
+    const Tensor wrapped = internal::elementwise({&column}, kIndex);
+    const Tensor scaled = internal::elementwise({&wrapped}, kIndex);
+  }
+  column.reset();
+  positions.reset();
+  sort_positions(position, entries);
+}
+
 Tensor index_first(Tensor x, Tensor index) {
   const Drop drop(x, index);
   Dims sizes = index.sizes();

@@ -34,6 +34,11 @@ Tensor index_pairs(Tensor x, Tensor rows, Tensor columns);
 /// The place of the largest element in a dimension; no gradient.
 Tensor argmax(Tensor x, int dim);
 std::pair<Tensor, Tensor> topk(Tensor x, std::int64_t k, int dim = -1);
+namespace internal {
+/// What index_put_ with accumulation takes at positions that nonzero() listed, which go before it sorts.
+void add_at_listed(Tensor& positions, std::int64_t entries);
+}  // namespace internal
+
 Tensor arange(Tape& tape, std::int64_t count, DType type = DType::kInt64);
 Tensor full(Tape& tape, const Dims& sizes, DType type);
 
