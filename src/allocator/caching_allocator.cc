@@ -15,14 +15,17 @@ constexpr std::int64_t kTooLarge = std::int64_t{1} << 60;
 }  // namespace
 
 CachingAllocator::CachingAllocator(const AllocatorOptions& options, DeviceMemory memory)
-    : options_(options), memory_(std::move(memory)) {
+    : options_(options),
+      memory_(std::move(memory)),
+      rounds_to_divisions_(
+          std::ranges::any_of(options.roundup_power2_divisions, [](std::int64_t n) { return n > 1; })) {
   if (options_.memory_fraction < 1)
     allowed_ = static_cast<std::int64_t>(options_.memory_fraction * static_cast<double>(memory_.total_bytes()));
 }
 
-CachingAllocator::StreamPool& CachingAllocator::stream_pool(Pool& pool, StreamIndex stream) {
+CachingAllocator::StreamPool& CachingAllocator::new_stream_pool(Pool& pool, StreamIndex stream) {
   if (pool.streams.size() <= stream) pool.streams.resize(std::size_t{stream} + 1);
-  if (!pool.streams[stream]) pool.streams[stream] = std::make_unique<StreamPool>();
+  pool.streams[stream] = std::make_unique<StreamPool>();
   return *pool.streams[stream];
 }
 
@@ -33,28 +36,24 @@ BlockIndex CachingAllocator::allocate(std::int64_t bytes, StreamIndex stream) {
     return kNoBlock;
   }
   if (!waiting_.empty()) complete_uses();
-  const std::int64_t size = rounded_block_bytes(options_, bytes);
+  const std::int64_t size = rounds_to_divisions_ ? rounded_block_bytes(options_, bytes) : rounded_to_granules(bytes);
   Pool& pool = is_small_request(size) ? small_ : large_;
-  const Request request{.size = size,
-                        .segment = segment_bytes_for(options_, size),
-                        .stream = stream,
-                        .pool = pool,
-                        .list = stream_pool(pool, stream)};
-  BlockIndex block = find_free(request);
+  const Request request{.size = size, .stream = stream, .pool = pool, .list = stream_pool(pool, stream)};
+  Found found = find_free(request);
+  if (found.block == kNoBlock) found = {.block = from_device(request)};
+  return found.block == kNoBlock ? kNoBlock : hand_out(request, found, bytes);
+}
+
+BlockIndex CachingAllocator::from_device(const Request& request) {
+  if (ages_blocks()) collect_garbage();
+  BlockIndex block = allocate_segment(request, false);
+  if (block == kNoBlock && release_oversize(request)) block = allocate_segment(request, false);
   if (block == kNoBlock) {
-    if (ages_blocks()) collect_garbage();
-    block = allocate_segment(request, false);
-    if (block == kNoBlock && release_oversize(request)) block = allocate_segment(request, false);
-    if (block == kNoBlock) {
-      release_cached();
-      block = allocate_segment(request, true);
-    }
-    if (block == kNoBlock) {
-      ++stats_.num_ooms;
-      return kNoBlock;
-    }
+    release_cached();
+    block = allocate_segment(request, true);
   }
-  return hand_out(request, block, bytes);
+  if (block == kNoBlock) ++stats_.num_ooms;
+  return block;
 }
 
 FreeList::Cursor CachingAllocator::best_expandable(const FreeList& list, FreeList::Cursor cursor) const {
@@ -71,19 +70,17 @@ FreeList::Cursor CachingAllocator::best_expandable(const FreeList& list, FreeLis
   }
 }
 
-BlockIndex CachingAllocator::find_free(const Request& request) {
+CachingAllocator::Found CachingAllocator::find_free(const Request& request) {
   if (ages_blocks()) ++request.pool.searches;
-  FreeList& list = request.list.free;
+  const FreeList& list = request.list.free;
   FreeList::Cursor cursor = list.lower_bound(request.size);
-  if (!cursor.valid()) return kNoBlock;
+  if (!cursor.valid()) return {};
   if (options_.expandable_segments) cursor = best_expandable(list, cursor);
   const FreeList::Entry& entry = list.at(cursor);
   const bool oversize = request.size >= options_.max_split_bytes;
-  if (!oversize && entry.size >= options_.max_split_bytes) return kNoBlock;
-  if (oversize && entry.size >= request.size + options_.max_non_split_rounding_bytes) return kNoBlock;
-  const BlockIndex block = entry.block;
-  list.erase(cursor);
-  return block;
+  if (!oversize && entry.size >= options_.max_split_bytes) return {};
+  if (oversize && entry.size >= request.size + options_.max_non_split_rounding_bytes) return {};
+  return {.block = entry.block, .place = cursor};
 }
 
 bool CachingAllocator::should_split(const Block& block, std::int64_t size) const {
@@ -92,7 +89,9 @@ bool CachingAllocator::should_split(const Block& block, std::int64_t size) const
   return size < options_.max_split_bytes && rest > kLargestSmallBytes;
 }
 
-BlockIndex CachingAllocator::hand_out(const Request& request, BlockIndex found, std::int64_t requested) {
+BlockIndex CachingAllocator::hand_out(const Request& request, const Found& where, std::int64_t requested) {
+  const BlockIndex found = where.block;
+  FreeList& list = request.list.free;
   BlockIndex index = found;
   const bool was_split = blocks_[found].is_split();
   const bool counts_as_split = !blocks_[found].is_expandable();
@@ -106,16 +105,23 @@ BlockIndex CachingAllocator::hand_out(const Request& request, BlockIndex found, 
     Block& rest = blocks_[found];
     rest.previous = index;
     rest.advance(request.size);
-    put_into_list(found);
+    if (where.place.valid()) {
+      list.replace(where.place, entry_of(found));
+    } else {
+      list.insert(entry_of(found));
+    }
     if (counts_as_split && was_split) {
       stats_.inactive_split_bytes.decrease(request.size);
     } else if (counts_as_split) {
       stats_.inactive_split_bytes.increase(rest.size);
       stats_.inactive_split.increase(1);
     }
-  } else if (was_split && counts_as_split) {
-    stats_.inactive_split_bytes.decrease(blocks_[found].size);
-    stats_.inactive_split.decrease(1);
+  } else {
+    if (where.place.valid()) list.erase(where.place);
+    if (was_split && counts_as_split) {
+      stats_.inactive_split_bytes.decrease(blocks_[found].size);
+      stats_.inactive_split.decrease(1);
+    }
   }
   Block& block = blocks_[index];
   block.allocated = true;
@@ -129,12 +135,13 @@ BlockIndex CachingAllocator::hand_out(const Request& request, BlockIndex found, 
   return index;
 }
 
-void CachingAllocator::put_into_list(BlockIndex index) {
+FreeList::Entry CachingAllocator::entry_of(BlockIndex index) {
   Block& block = blocks_[index];
-  Pool& pool = pool_of(block);
-  block.freed_at = pool.searches;
-  pool.streams[block.stream]->free.insert({.size = block.size, .order = block.order, .block = index});
+  block.freed_at = pool_of(block).searches;
+  return {.size = block.size, .order = block.order, .block = index};
 }
+
+void CachingAllocator::put_into_list(BlockIndex index) { list_of(blocks_[index]).free.insert(entry_of(index)); }
 
 void CachingAllocator::count_as_freed(Block& block) {
   VRAMWISE_CHECK(block.allocated);
@@ -186,16 +193,9 @@ void CachingAllocator::complete_uses() {
   waiting_.clear();
 }
 
-std::int64_t CachingAllocator::merge(BlockIndex index, BlockIndex neighbour) {
-  if (neighbour == kNoBlock) return 0;
+std::int64_t CachingAllocator::absorb(BlockIndex index, BlockIndex neighbour) {
   Block& block = blocks_[index];
   const Block& taken = blocks_[neighbour];
-  if (!taken.is_free() || block.mapped != taken.mapped) return 0;
-  if (taken.mapped) {
-    take_from_list(taken);
-  } else {
-    erase_unmapped(taken);
-  }
   if (block.previous == neighbour) {
     block.address = taken.address;
     block.order = taken.order;
@@ -211,18 +211,42 @@ std::int64_t CachingAllocator::merge(BlockIndex index, BlockIndex neighbour) {
   return bytes;
 }
 
+void CachingAllocator::merge_neighbours(BlockIndex index) {
+  for (const BlockIndex neighbour : {blocks_[index].previous, blocks_[index].next}) {
+    if (!can_merge(blocks_[index], neighbour)) continue;
+    if (blocks_[neighbour].mapped) {
+      take_from_list(blocks_[neighbour]);
+    } else {
+      erase_unmapped(blocks_[neighbour]);
+    }
+    absorb(index, neighbour);
+  }
+}
+
 void CachingAllocator::release_block(BlockIndex index) {
   Block& block = blocks_[index];
+  FreeList& list = list_of(block).free;
   const std::int64_t freed = block.size;
   std::int64_t split_blocks = 0;
   std::int64_t split_bytes = 0;
+  FreeList::Cursor place;  // of a neighbour's entry, which the merged block takes over
   for (const BlockIndex neighbour : {block.previous, block.next}) {
-    if (const std::int64_t merged = merge(index, neighbour); merged > 0) {
-      --split_blocks;
-      split_bytes -= merged;
+    if (!can_merge(block, neighbour)) continue;
+    const FreeList::Cursor entry = list.find(blocks_[neighbour].size, blocks_[neighbour].order);
+    if (!place.valid()) {
+      place = entry;
+    } else {
+      list.erase(entry);
+      if (entry.bin == place.bin && entry.position < place.position) --place.position;
     }
+    --split_blocks;
+    split_bytes -= absorb(index, neighbour);
   }
-  put_into_list(index);
+  if (place.valid()) {
+    list.replace(place, entry_of(index));
+  } else {
+    list.insert(entry_of(index));
+  }
   if (block.is_split()) {
     ++split_blocks;
     split_bytes += block.size;

@@ -101,14 +101,23 @@ class CachingAllocator {
   };
   /// What one allocation asks for.
   struct Request {
-    std::int64_t size = 0;     ///< of the block, rounded
-    std::int64_t segment = 0;  ///< of a new segment
+    std::int64_t size = 0;  ///< of the block, rounded
     StreamIndex stream = 0;
     Pool& pool;
     StreamPool& list;
   };
 
-  StreamPool& stream_pool(Pool& pool, StreamIndex stream);
+  /// A free block, and its place in the list.
+  struct Found {
+    BlockIndex block = kNoBlock;
+    FreeList::Cursor place{};  ///< not valid: it was in no list
+  };
+
+  static StreamPool& stream_pool(Pool& pool, StreamIndex stream) {
+    if (stream < pool.streams.size() && pool.streams[stream] != nullptr) return *pool.streams[stream];
+    return new_stream_pool(pool, stream);
+  }
+  static StreamPool& new_stream_pool(Pool& pool, StreamIndex stream);
   Pool& pool_of(const Block& block) { return block.is_small ? small_ : large_; }
   StreamPool& list_of(const Block& block) { return *pool_of(block).streams[block.stream]; }
   bool ages_blocks() const {
@@ -116,15 +125,23 @@ class CachingAllocator {
   }
 
   // caching_allocator.cc
-  BlockIndex find_free(const Request& request);
+  Found find_free(const Request& request);
+  /// Where nothing that is cached fits.
+  BlockIndex from_device(const Request& request);
   FreeList::Cursor best_expandable(const FreeList& list, FreeList::Cursor cursor) const;
-  BlockIndex hand_out(const Request& request, BlockIndex found, std::int64_t requested);
+  BlockIndex hand_out(const Request& request, const Found& found, std::int64_t requested);
   bool should_split(const Block& block, std::int64_t size) const;
+  FreeList::Entry entry_of(BlockIndex block);
   void put_into_list(BlockIndex block);
   void take_from_list(const Block& block) { list_of(block).free.erase(block.size, block.order); }
   void release_block(BlockIndex block);
-  /// The bytes of `neighbour` that `block` took over; 0: they cannot be merged.
-  std::int64_t merge(BlockIndex block, BlockIndex neighbour);
+  bool can_merge(const Block& block, BlockIndex neighbour) const {
+    return neighbour != kNoBlock && blocks_[neighbour].is_free() && blocks_[neighbour].mapped == block.mapped;
+  }
+  /// `block` takes over its neighbour, which is in no list any more. Returns how many bytes.
+  std::int64_t absorb(BlockIndex block, BlockIndex neighbour);
+  /// What was mapped or unmapped joins its like on both sides.
+  void merge_neighbours(BlockIndex block);
   void complete_uses();
   void count_as_freed(Block& block);
 
@@ -151,6 +168,7 @@ class CachingAllocator {
 
   AllocatorOptions options_;
   DeviceMemory memory_;
+  bool rounds_to_divisions_;
   std::int64_t allowed_ = AllocatorOptions::kUnlimited;  ///< by memory_fraction
   AllocatorStats stats_;
   BlockTable blocks_;

@@ -2,63 +2,18 @@
 #include "allocator/free_list.h"
 
 #include <algorithm>
-
-#include "base/check.h"
+#include <utility>
 
 namespace vramwise {
 
-std::uint32_t FreeList::position_of(const std::vector<Entry>& bin, std::int64_t size, std::int64_t order) const {
-  // Most bins hold a handful; walking them from the front beats halving.
-  std::uint32_t position = 0;
-  auto count = static_cast<std::uint32_t>(bin.size());
-  while (count > 8) {
-    const std::uint32_t half = count / 2;
-    if (before(bin[position + half], size, order)) {
-      position += half + 1;
-      count -= half + 1;
-    } else {
-      count = half;
-    }
-  }
-  const std::uint32_t end = position + count;
-  while (position < end && before(bin[position], size, order)) ++position;
-  return position;
-}
-
-void FreeList::insert(const Entry& entry) {
-  const std::uint32_t index = bin_of(entry.size);
-  std::vector<Entry>& bin = bins_[index];
-  bin.insert(bin.begin() + position_of(bin, entry.size, entry.order), entry);
-  bitmap_[index / 64] |= std::uint64_t{1} << (index % 64);
-  words_ |= std::uint64_t{1} << (index / 64);
-}
-
-void FreeList::mark_empty(std::uint32_t bin) {
-  bitmap_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
-  if (bitmap_[bin / 64] == 0) words_ &= ~(std::uint64_t{1} << (bin / 64));
-}
-
-void FreeList::erase(std::int64_t size, std::int64_t order) {
-  const std::uint32_t index = bin_of(size);
-  erase({.bin = index, .position = position_of(bins_[index], size, order)});
-}
-
-void FreeList::erase(Cursor cursor) {
-  std::vector<Entry>& bin = bins_[cursor.bin];
-  VRAMWISE_CHECK(cursor.position < bin.size());
-  bin.erase(bin.begin() + cursor.position);
-  if (bin.empty()) mark_empty(cursor.bin);
-}
-
-std::uint32_t FreeList::next_bin(std::uint32_t bin) const {
-  if (bin >= kBins) return kNone;
-  const std::uint32_t word = bin / 64;
-  if (const std::uint64_t rest = bitmap_[word] >> (bin % 64); rest != 0)
-    return bin + static_cast<std::uint32_t>(std::countr_zero(rest));
-  const std::uint64_t later = word == 63 ? 0 : words_ >> (word + 1);
-  if (later == 0) return kNone;
-  const std::uint32_t found = word + 1 + static_cast<std::uint32_t>(std::countr_zero(later));
-  return found * 64 + static_cast<std::uint32_t>(std::countr_zero(bitmap_[found]));
+void FreeList::Bin::grow() {
+  const std::uint32_t wanted = std::max(6U, 3 * count);
+  auto larger = std::make_unique_for_overwrite<Entry[]>(wanted);
+  const std::uint32_t in_front = (wanted - count) / 2;
+  std::copy_n(begin(), count, larger.get() + in_front);
+  room = std::move(larger);
+  first = in_front;
+  capacity = wanted;
 }
 
 std::uint32_t FreeList::previous_bin(std::uint32_t bin) const {
@@ -72,21 +27,11 @@ std::uint32_t FreeList::previous_bin(std::uint32_t bin) const {
 
 FreeList::Cursor FreeList::last_of_bin(std::uint32_t bin) const {
   if (bin == kNone) return {};
-  return {.bin = bin, .position = static_cast<std::uint32_t>(bins_[bin].size()) - 1};
-}
-
-FreeList::Cursor FreeList::lower_bound(std::int64_t size) const {
-  const std::uint32_t index = bin_of(size);
-  const std::vector<Entry>& bin = bins_[index];
-  if (!bin.empty()) {
-    const std::uint32_t position = position_of(bin, size, 0);
-    if (position < bin.size()) return {.bin = index, .position = position};
-  }
-  return first_of_bin(next_bin(index + 1));
+  return {.bin = bin, .position = bins_[bin].count - 1};
 }
 
 FreeList::Cursor FreeList::next(Cursor cursor) const {
-  if (++cursor.position < bins_[cursor.bin].size()) return cursor;
+  if (++cursor.position < bins_[cursor.bin].count) return cursor;
   return first_of_bin(next_bin(cursor.bin + 1));
 }
 

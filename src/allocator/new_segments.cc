@@ -8,22 +8,23 @@
 namespace vramwise {
 
 BlockIndex CachingAllocator::allocate_segment(const Request& request, bool is_retry) {
+  const std::int64_t segment = segment_bytes_for(options_, request.size);
   if (is_retry) ++stats_.num_alloc_retries;
-  if (allowed_ != AllocatorOptions::kUnlimited && stats_.reserved_bytes.current + request.segment > allowed_) {
-    missing_ = stats_.reserved_bytes.current + request.segment - allowed_;
+  if (allowed_ != AllocatorOptions::kUnlimited && stats_.reserved_bytes.current + segment > allowed_) {
+    missing_ = stats_.reserved_bytes.current + segment - allowed_;
     return kNoBlock;
   }
   if (options_.expandable_segments) return allocate_expandable(request);
-  if (!take_pages(request.segment)) return kNoBlock;
+  if (!take_pages(segment)) return kNoBlock;
   stats_.segment.increase(1);
-  stats_.reserved_bytes.increase(request.segment);
-  if (request.segment >= options_.max_split_bytes) stats_.oversize_segments.increase(1);
+  stats_.reserved_bytes.increase(segment);
+  if (segment >= options_.max_split_bytes) stats_.oversize_segments.increase(1);
   ++stats_.num_device_alloc;
-  const std::int64_t address = memory_.take_addresses(request.segment);
-  if (sink_ != nullptr) sink_->segment_changed(SegmentAction::kAllocate, address, request.segment, request.stream);
+  const std::int64_t address = memory_.take_addresses(segment);
+  if (sink_ != nullptr) sink_->segment_changed(SegmentAction::kAllocate, address, segment, request.stream);
   return blocks_.add({.address = address,
-                      .order = order_of_segment(address, request.segment),
-                      .size = request.segment,
+                      .order = order_of_segment(address, segment),
+                      .size = segment,
                       .stream = request.stream,
                       .is_small = request.pool.is_small});
 }
@@ -119,8 +120,7 @@ bool CachingAllocator::map(BlockIndex index, std::int64_t size) {
     blocks_[index].size = mapped;
     insert_unmapped(rest_index);
   }
-  merge(index, blocks_[index].previous);
-  merge(index, blocks_[index].next);
+  merge_neighbours(index);
   put_into_list(index);
   stats_.reserved_bytes.increase(mapped);
   ++stats_.num_device_alloc;

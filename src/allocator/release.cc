@@ -86,8 +86,7 @@ void CachingAllocator::unmap(BlockIndex index) {
   blocks_[index].advance(begin - block.address);
   blocks_[index].size = end - begin;
   blocks_[index].mapped = false;
-  merge(index, blocks_[index].previous);
-  merge(index, blocks_[index].next);
+  merge_neighbours(index);
   insert_unmapped(index);
   memory_.give_back(end - begin);
   stats_.reserved_bytes.decrease(end - begin);

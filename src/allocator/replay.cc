@@ -1,5 +1,5 @@
-// The loop over the events. Peaks are found by comparing the counters after each one: two comparisons are less than a
-// mark on every change.
+// The loop over the events. Peaks are found by comparing the counters after each one that can raise them: two
+// comparisons are less than a mark on every change.
 #include "allocator/replay.h"
 
 #include <algorithm>
@@ -38,12 +38,12 @@ class PeakKeeper {
 
 }  // namespace
 
-BlockIndex& Replayer::live(AllocationId id) {
+inline BlockIndex& Replayer::live(AllocationId id) {
   VRAMWISE_CHECK(id < blocks_.size() && blocks_[id] != kNotAllocated);
   return blocks_[id];
 }
 
-bool Replayer::allocate(const AllocationEvent& event) {
+inline bool Replayer::allocate(const AllocationEvent& event) {
   if (event.id >= blocks_.size())
     blocks_.resize(std::max<std::size_t>(std::size_t{event.id} + 1, blocks_.size() * 2), kNotAllocated);
   VRAMWISE_CHECK(blocks_[event.id] == kNotAllocated);
@@ -59,32 +59,39 @@ void Replayer::free_later(AllocationId id) {
   held_[id] = block == kNoBlock ? 0 : allocator_.free_later(block);
 }
 
-bool Replayer::apply(const AllocationEvent& event) {
+inline void Replayer::free(AllocationId id) {
+  if (const BlockIndex block = std::exchange(live(id), kNotAllocated); block != kNoBlock) allocator_.free(block);
+}
+
+bool Replayer::apply_rare(const AllocationEvent& event) {
   switch (event.kind) {
-    case EventKind::kAllocate:
-      return allocate(event);
-    case EventKind::kFree:
-      if (const BlockIndex block = std::exchange(live(event.id), kNotAllocated); block != kNoBlock)
-        allocator_.free(block);
-      return true;
     case EventKind::kRecordStream:
       if (live(event.id) != kNoBlock) allocator_.record_stream(live(event.id), event.stream);
-      return true;
+      break;
     case EventKind::kFreeLater:
       free_later(event.id);
-      return true;
+      break;
     case EventKind::kFreeDone:
       VRAMWISE_CHECK(event.id < held_.size());
       allocator_.free_done(std::exchange(held_[event.id], 0));
-      return true;
+      break;
     case EventKind::kEmptyCache:
       allocator_.empty_cache();
-      return true;
+      break;
     case EventKind::kOutside:
       return allocator_.take_outside(event.bytes);
+    case EventKind::kAllocate:
+    case EventKind::kFree:
     case EventKind::kMark:
-      return true;
+      break;
   }
+  return true;
+}
+
+bool Replayer::apply(const AllocationEvent& event) {
+  if (event.kind == EventKind::kAllocate) return allocate(event);
+  if (event.kind != EventKind::kFree) return apply_rare(event);
+  free(event.id);
   return true;
 }
 
@@ -104,7 +111,7 @@ Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& o
       break;
     }
     if (events[i].kind == EventKind::kMark) result.phases.push_back({.number = events[i].id, .first_event = i + 1});
-    peaks.after(i);
+    if (events[i].kind != EventKind::kFree) peaks.after(i);
   }
   result.stats = allocator.stats();
   return result;

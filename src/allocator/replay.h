@@ -63,6 +63,8 @@ class Replayer {
 
  private:
   bool allocate(const AllocationEvent& event);
+  void free(AllocationId id);
+  bool apply_rare(const AllocationEvent& event);
   void free_later(AllocationId id);
   BlockIndex& live(AllocationId id);
 

@@ -37,12 +37,16 @@ constexpr std::int64_t divisions_for(const AllocatorOptions& options, std::int64
 }
 }  // namespace internal
 
+inline constexpr std::int64_t rounded_to_granules(std::int64_t bytes) {
+  return bytes < kMinBlockBytes ? kMinBlockBytes : (bytes + kMinBlockBytes - 1) & ~(kMinBlockBytes - 1);
+}
+
 /// The size of the block that a request of `bytes` (> 0) gets at least.
 inline constexpr std::int64_t rounded_block_bytes(const AllocatorOptions& options, std::int64_t bytes) {
   if (bytes < kMinBlockBytes) return kMinBlockBytes;
   const std::int64_t divisions = internal::divisions_for(options, bytes);
   if (divisions > 1 && bytes > kMinBlockBytes * divisions) return internal::round_to_division(bytes, divisions);
-  return (bytes + kMinBlockBytes - 1) & ~(kMinBlockBytes - 1);
+  return rounded_to_granules(bytes);
 }
 
 /// The size of the segment that is requested from the driver where no cached block fits.

@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "estimate/repeated_step.h"
 #include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
 #include "tape/engine.h"
@@ -81,17 +82,20 @@ std::int64_t numbers_in(const Tensor& parameter) {
 
 class Run {
  public:
-  Run(Tape& tape, const ModelConfig& config, const TrainingSettings& settings) : tape_(tape), settings_(settings) {
+  Run(Tape& tape, const ModelConfig& config, const TrainingSettings& settings)
+      : tape_(tape), settings_(settings), repeater_(tape) {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpointing = settings.checkpointing,
                                  .loss = settings.loss,
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
+                                 .repeater = repeats() ? &repeater_ : nullptr,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = std::make_unique<ParallelModel>(tape, config.architecture, computed_type(settings), options,
                                              parallel_options(settings));
     scaler_ = tape::GradScaler(model_->has_shards());
+    if (repeats()) tell_layers();
     optimizer_ = settings.parallel.offloads ? make_host_optimizer(settings.optimizer, model_->optimized())
                                             : make_optimizer(settings.optimizer, model_->optimized());
     if (settings.parallel.shares_states) optimizer_ = tape::zero_redundancy(std::move(optimizer_));
@@ -111,6 +115,14 @@ class Run {
   }
 
   bool has_unused() const { return model_->has_unused(); }
+  bool has_failed() const { return repeater_.has_failed(); }
+  int repeated_layers() const { return repeater_.repeated(); }
+  std::vector<AllocationId> batch_ids() const {
+    std::vector<AllocationId> ids;
+    for (const Tensor& tensor : batch_)
+      if (tensor.defined() && tensor->storage->bytes > 0) ids.push_back(tensor->storage->id);
+    return ids;
+  }
   void note_owners(TrainingTrace& trace) const {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
@@ -148,12 +160,26 @@ class Run {
     begin(TrainingPhase::kBackward);
     tape::backward(scales_loss() ? scaler_.scale(loss) : loss);
   }
+  /// What runs on several cards has hooks between its layers.
+  bool repeats() const { return settings_.repeats && settings_.parallel.kind == Parallel::kNone; }
+  void tell_layers() {
+    std::vector<tape::StackLayer> layers;
+    for (const int kind : model_->model().layer_kinds()) {
+      const bool is_checkpointed = settings_.checkpointing.covers(static_cast<int>(layers.size()));
+      layers.push_back({.kind = 2 * kind + (is_checkpointed ? 1 : 0), .parameters = {}});
+    }
+    for (const NamedParameter& each : model_->model().named_parameters())
+      if (each.layer >= 0 && each.layer < std::ssize(layers))
+        layers[static_cast<std::size_t>(each.layer)].parameters.push_back(each.tensor);
+    repeater_.set_layers(std::move(layers));
+  }
   /// fp16 gradients need a GradScaler.
   bool scales_loss() const { return settings_.precision == TrainingPrecision::kFp16Mixed; }
   void begin(TrainingPhase phase) { tape_.mark(static_cast<std::uint32_t>(phase)); }
 
   Tape& tape_;
   const TrainingSettings& settings_;
+  tape::LayerRepeater repeater_;
   std::unique_ptr<ParallelModel> model_;
   std::unique_ptr<tape::Optimizer> optimizer_;
   tape::GradScaler scaler_;
@@ -182,18 +208,37 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   Run run(tape, model, settings);
   run.count_parameters(trace);
   tape::Work before = tape.work();
+  std::optional<RepeatedStep> last;
+  bool is_settled = false;
   for (int i = 0; i < settings.steps; ++i) {
     before = tape.work();
+    if (is_settled) {
+      last->repeat(tape);
+      continue;
+    }
+    last.emplace(tape, run.batch_ids());
     run.step();
+    // The first step makes what is made once.
+    is_settled = settings.repeats && i > 0 && last->ends(tape, run.batch_ids());
   }
   if (run.has_unused())
     return incomplete("some parameters get no gradient, at which DistributedDataParallel stops",
                       "find_unused_parameters=True is not modelled; `vramwise dryrun` measures it");
+  if (run.has_failed()) {
+    TrainingSettings each_layer = settings;
+    each_layer.repeats = false;
+    return trace_training(model, each_layer, hardware);
+  }
   if (tape.has_changed_result())
     return incomplete(
         "selective checkpointing keeps a result that the layer then changes in place, at which PyTorch stops",
         "--gradient_checkpointing all, or --attention eager");
   run.note_owners(trace);
+  if (last) {
+    last->add_repeated(trace.gathered);
+    last->add_repeated(trace.buckets);
+    trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats()};
+  }
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.host_pageable_bytes = tape.host_bytes(tape::HostMemory::kPageable);

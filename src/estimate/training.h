@@ -44,7 +44,8 @@ struct TrainingSettings {
   /// Over cards that are alike. The types of fully_shard follow from the precision: mixed ones store and reduce
   /// float32, and compute in 16 bits.
   ParallelOptions parallel{};
-  int steps = 3;  ///< from the second on optimizer states are there; in the third the cache can still grow
+  bool repeats = true;  ///< layers and steps that are alike run once; without it the answer is the same, but slower
+  int steps = 3;        ///< from the second on optimizer states are there; in the third the cache can still grow
 };
 
 enum class TrainingPhase : std::uint8_t { kLoad, kForward, kLoss, kBackward, kOptimizerStep };
@@ -64,6 +65,10 @@ struct TrainingTrace {
   std::int64_t host_pageable_bytes = 0;  ///< ordinary memory of the host: states of offloaded parameters
   tape::Work step_work;                  ///< of one optimizer step
   bool has_estimates = false;            ///< some sizes are not PyTorch's own: scratch of convolutions
+  struct {
+    int layers = 0;  ///< forward and backward passes of layers
+    int steps = 0;
+  } repeats;  ///< what was not run, but repeated
 };
 
 /// A card as the estimate sees it.

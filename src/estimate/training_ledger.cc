@@ -4,29 +4,10 @@
 
 #include <algorithm>
 
-#include "allocator/size_rules.h"
 #include "estimate/training_owners.h"
 
 namespace vramwise {
 namespace {
-
-// What is alive after event `last`, in the allocator's granules.
-Breakdown breakdown_after(const TrainingTrace& trace, std::size_t last, const AllocatorOptions& options) {
-  const std::vector<Owner> owners = owners_of(trace);
-  std::vector<std::size_t> births;
-  PartBytes sum{};
-  for (std::size_t i = 0; i <= last && i < trace.events.size(); ++i) {
-    const AllocationEvent& event = trace.events[i];
-    if (event.kind != EventKind::kAllocate && event.kind != EventKind::kFree) continue;
-    if (event.id >= births.size()) births.resize(std::size_t{event.id} + 1);
-    const bool is_birth = event.kind == EventKind::kAllocate;
-    if (is_birth) births[event.id] = i;
-    const std::size_t birth = births[event.id];
-    const std::int64_t bytes = rounded_block_bytes(options, trace.events[birth].bytes);
-    sum[static_cast<std::size_t>(owners[birth])] += Bytes(is_birth ? bytes : -bytes);
-  }
-  return Breakdown::of(sum);
-}
 
 TrainingPhase phase_at(const EventList& events, std::size_t index) {
   for (std::size_t i = std::min(index + 1, events.size()); i-- > 0;)
@@ -51,7 +32,7 @@ TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& o
     Bytes& most = estimate.phase_allocated[phase.number];
     most = std::max(most, Bytes(phase.allocated_bytes));
   }
-  estimate.at_peak = breakdown_after(trace, replayed.allocated.event, options);
+  estimate.at_peak = Breakdown::of(owned_after(trace, replayed.allocated.event, options));
   estimate.unsplit = estimate.allocated - estimate.at_peak.total();
   estimate.phase = phase_at(trace.events, replayed.allocated.event);
   return estimate;

@@ -8,6 +8,7 @@
 
 #include "models/module.h"
 #include "tape/parallel/layer_hooks.h"
+#include "tape/transforms/repeat.h"
 
 namespace vramwise {
 
@@ -44,6 +45,7 @@ struct ForwardOptions {
   Quantization quantization = Quantization::kNone;
   std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in
   tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
+  tape::LayerRepeater* repeater = nullptr;   ///< runs layers that are alike once
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 
   /// TRL asks for none.
@@ -82,6 +84,9 @@ class Model {
   virtual Tensor loss(const Batch& batch) = 0;
   virtual const std::vector<Tensor>& parameters() const = 0;
   virtual const std::vector<NamedParameter>& named_parameters() const = 0;
+  /// Of each layer that the forward pass runs, by number: layers of one kind compute the same with parameters of their
+  /// own. Empty: nothing is known of them.
+  virtual std::vector<int> layer_kinds() const { return {}; }
   /// Without names.
   virtual const std::vector<NamedParameter>& named_buffers() const = 0;
 };

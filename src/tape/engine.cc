@@ -111,7 +111,7 @@ class Pass {
   void evaluate(Node* node) {
     if (node->leaf != nullptr) {
       accumulate(*node->leaf, Tensor::adopt(std::exchange(node->arrived[0], nullptr)));
-      if (node->hook != nullptr) node->hook->run();
+      if (node->hook != nullptr) node->hook->run(*node, ready_.empty());
       return;
     }
     Tensor* results = room(results_, node->edge_count);
@@ -128,13 +128,13 @@ class Pass {
   }
 
   void call(Node* node, Tensor* results) {
+    if (node->hook != nullptr) node->hook->run(*node, ready_.empty());
     Tensor* gradients = room(gradients_, node->input_count);
     bool any = false;
     for (int i = 0; i < node->input_count; ++i) {
       gradients[i] = Tensor::adopt(std::exchange(node->arrived[i], nullptr));
       any = any || gradients[i].defined();
     }
-    if (node->hook != nullptr) node->hook->run();
     if (any) apply(node, gradients, results);
     for (int i = 0; i < node->edge_count; ++i) {
       const Edge& edge = node->edges[i];

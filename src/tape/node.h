@@ -20,7 +20,8 @@ class SavedHooks;
 class GradientHook {
  public:
   virtual ~GradientHook() = default;
-  virtual void run() = 0;
+  /// `is_alone`: no other node is ready.
+  virtual void run(const Node& node, bool is_alone) = 0;
 };
 
 struct Edge {

@@ -28,11 +28,22 @@ Tape::~Tape() {
 }
 
 EventList Tape::take_events() {
-  EventList taken;
-  taken.reserve(events_.capacity());
-  std::swap(taken, events_);
   estimates_.clear();
-  return taken;
+  return std::exchange(events_, {});
+}
+
+void Tape::repeat_events(std::size_t first, std::size_t last, std::vector<AllocationId>& names) {
+  events_.reserve(events_.size() + last - first);
+  for (std::size_t i = first; i < last; ++i) {
+    AllocationEvent event = events_[i];
+    if (event.kind == EventKind::kAllocate) {
+      event.id = names[event.id] = next_id();
+    } else if (event.kind == EventKind::kFree) {
+      event.id = names[event.id];
+      free_ids_.push_back(event.id);
+    }
+    events_.push_back(event);
+  }
 }
 
 Storage* Tape::new_storage(std::int64_t bytes) {
@@ -54,20 +65,11 @@ void Tape::resize(Storage& storage, std::int64_t bytes) {
 }
 
 void Tape::begin(Storage& storage) {
-  if (storage.bytes == 0) return;
-  if (free_ids_.empty()) {
-    storage.id = next_id_++;
-  } else {
-    storage.id = free_ids_.back();
-    free_ids_.pop_back();
-  }
-  events_.push_back(AllocationEvent::allocate(storage.id, storage.bytes, stream_));
+  if (storage.bytes != 0) storage.id = take(storage.bytes, stream_);
 }
 
 void Tape::end(const Storage& storage) {
-  if (storage.bytes == 0) return;
-  events_.push_back(AllocationEvent::free(storage.id));
-  free_ids_.push_back(storage.id);
+  if (storage.bytes != 0) give_back(storage.id);
 }
 
 // at::cuda::getCurrentCUDABlasHandle keeps a workspace for each pair of handle and stream (CublasHandlePool.cpp):

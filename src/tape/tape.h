@@ -102,7 +102,8 @@ class Tape {
   std::vector<AllocationId> cublas_workspaces() const;
 
   /// The event that comes next allocates memory whose size is an estimate, not PyTorch's own.
-  void estimate_next() { estimates_.push_back(events_.size()); }
+  void estimate_next() { estimate_at(events_.size()); }
+  void estimate_at(std::size_t event) { estimates_.push_back(event); }
   /// Those events, as indices into events().
   const std::vector<std::size_t>& estimates() const { return estimates_; }
 
@@ -115,6 +116,7 @@ class Tape {
     work_.bytes_moved += bytes_moved;
     ++work_.kernels;
   }
+  void add_work(const Work& work) { work_ += work; }
   const Work& work() const { return work_; }
 
   void take_host_memory(HostMemory kind, std::int64_t bytes) { host_bytes_[static_cast<int>(kind)] += bytes; }
@@ -129,6 +131,25 @@ class Tape {
   void drop(Storage* storage) {
     if (--storage->references == 0) release(storage);
   }
+  // For memory of which nobody has a tensor (transforms/repeat.h).
+  AllocationId take(std::int64_t bytes, StreamIndex stream) {
+    const AllocationId id = next_id();
+    events_.push_back(AllocationEvent::allocate(id, bytes, stream));
+    return id;
+  }
+  void give_back(AllocationId id) {
+    events_.push_back(AllocationEvent::free(id));
+    free_ids_.push_back(id);
+  }
+  /// The events from `first` to `last` once more. `names`, by id: who frees what an earlier event allocated calls it
+  /// so; what is allocated gets its new name there.
+  void repeat_events(std::size_t first, std::size_t last, std::vector<AllocationId>& names);
+  /// A storage on such memory, without references.
+  Storage* storage_of(AllocationId id, std::int64_t bytes) {
+    return new (pool_.take(sizeof(Storage))) Storage{.references = 0, .id = id, .bytes = bytes};
+  }
+  /// Ids are below it.
+  AllocationId id_count() const { return next_id_; }
   TensorData* new_data() { return new (pool_.take(sizeof(TensorData))) TensorData{}; }
   void give_data(TensorData* data) { pool_.give(data, sizeof(TensorData)); }
 
@@ -136,6 +157,12 @@ class Tape {
   void release(Storage* storage);
   void begin(Storage& storage);
   void end(const Storage& storage);
+  AllocationId next_id() {
+    if (free_ids_.empty()) return next_id_++;
+    const AllocationId id = free_ids_.back();
+    free_ids_.pop_back();
+    return id;
+  }
 
   Hardware hardware_;
   Pool pool_;

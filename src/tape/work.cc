@@ -52,6 +52,16 @@ void Work::add_product(const ProductShape& shape, DType type, const Hardware& ha
   }
 }
 
+Work& Work::operator+=(const Work& other) {
+  matmul_flops += other.matmul_flops;
+  occupied_16bit_flops += other.occupied_16bit_flops;
+  occupied_fp32_flops += other.occupied_fp32_flops;
+  attention_flops += other.attention_flops;
+  bytes_moved += other.bytes_moved;
+  kernels += other.kernels;
+  return *this;
+}
+
 Work operator-(const Work& a, const Work& b) {
   return {.matmul_flops = a.matmul_flops - b.matmul_flops,
           .occupied_16bit_flops = a.occupied_16bit_flops - b.occupied_16bit_flops,

@@ -35,6 +35,8 @@ struct Work {
   std::int64_t kernels = 0;
 
   void add_product(const ProductShape& shape, DType type, const Hardware& hardware);
+  Work& operator+=(const Work& other);
+  bool operator==(const Work&) const = default;
 };
 
 Work operator-(const Work& a, const Work& b);

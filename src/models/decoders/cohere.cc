@@ -100,7 +100,7 @@ struct CohereLayer {
   GatedMlp mlp;
   CohereLayerNorm input_norm;
 
-  CohereLayer(ParameterMaker& m, const CohereConfig& c, int)
+  CohereLayer(ParameterMaker& m, const CohereConfig& c)
       : self_attn(m, c), mlp(m, c), input_norm(m, "input_layernorm", {c.hidden_size}) {}
 
   Tensor operator()(const Tensor& x, const LayerContext& context) const {

@@ -36,7 +36,9 @@ Tensor fused_causal_lm_loss(const Tensor& hidden, const Tensor& weight, const Te
 
 Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
   KeyValueCache cache;
+  if (options_.repeater != nullptr) options_.repeater->set_kept(cache.kept());
   const Tensor hidden = hidden_states(input_ids, cache);
+  if (options_.repeater != nullptr) options_.repeater->set_kept(nullptr);
   if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
   if (options_.loss == LossKind::kChunked) {
     const std::int64_t length = hidden.size(1);

@@ -43,7 +43,7 @@ LlamaAttention gemma_attention(ParameterMaker& m, const GemmaConfig& c) {
 }
 
 struct GemmaLayer : PreNormLayer<LlamaAttention, GatedMlp, GemmaRmsNorm> {
-  GemmaLayer(ParameterMaker& m, const GemmaConfig& c, int)
+  GemmaLayer(ParameterMaker& m, const GemmaConfig& c)
       : PreNormLayer{gemma_attention(m, c), GatedMlp(m, c), GemmaRmsNorm(m, "input_layernorm", c.hidden_size),
                      GemmaRmsNorm(m, "post_attention_layernorm", c.hidden_size)} {}
 };
@@ -104,11 +104,11 @@ SandwichLayer<Attention> sandwich(ParameterMaker& m, const GemmaConfig& c, Atten
 }
 
 struct Gemma2Layer : SandwichLayer<LlamaAttention> {
-  Gemma2Layer(ParameterMaker& m, const GemmaConfig& c, int) : SandwichLayer(sandwich(m, c, gemma_attention(m, c))) {}
+  Gemma2Layer(ParameterMaker& m, const GemmaConfig& c) : SandwichLayer(sandwich(m, c, gemma_attention(m, c))) {}
 };
 
 struct Gemma3Layer : SandwichLayer<Gemma3Attention> {
-  Gemma3Layer(ParameterMaker& m, const GemmaConfig& c, int) : SandwichLayer(sandwich(m, c, Gemma3Attention(m, c))) {}
+  Gemma3Layer(ParameterMaker& m, const GemmaConfig& c) : SandwichLayer(sandwich(m, c, Gemma3Attention(m, c))) {}
 };
 
 // One table for each kind of layer that there is.

@@ -122,6 +122,8 @@ class Gpt2 final : public DecoderLm {
                .vocab_size = config.vocab_size});
   }
 
+  std::vector<int> layer_kinds() const override { return std::vector<int>(blocks_.size()); }
+
  private:
   Tensor hidden_states(const Tensor& ids, KeyValueCache& cache) override {
     Tape& tape = ids.tape();

@@ -81,7 +81,7 @@ struct NeoxLayer {
   double hidden_dropout;
   bool is_parallel;
 
-  NeoxLayer(ParameterMaker& m, const NeoxConfig& c, int)
+  NeoxLayer(ParameterMaker& m, const NeoxConfig& c)
       : input_norm(m, "input_layernorm", c.hidden_size),
         post_attention_norm(m, "post_attention_layernorm", c.hidden_size),
         attention(m, c),

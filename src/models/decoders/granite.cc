@@ -22,7 +22,7 @@ struct GraniteLayer {
   GatedMlp mlp;
   RmsNorm input_norm, post_attention_norm;
 
-  GraniteLayer(ParameterMaker& m, const GraniteConfig& c, int)
+  GraniteLayer(ParameterMaker& m, const GraniteConfig& c)
       : self_attn(m, c, {.qkv_bias = c.attention_bias, .output_bias = c.attention_bias}),
         mlp(m, c, c.mlp_bias),
         input_norm(m, "input_layernorm", c.hidden_size),

@@ -10,12 +10,15 @@ namespace vramwise {
 namespace {
 
 struct LlamaLayer : PreNormLayer<LlamaAttention, GatedMlp, RmsNorm> {
-  LlamaLayer(ParameterMaker& m, const LlamaConfig& c, int layer)
+  enum Kind : int { kTurning, kNotTurning };
+  static int kind(const LlamaConfig& c, int layer) { return c.turns(layer) ? kTurning : kNotTurning; }
+
+  LlamaLayer(ParameterMaker& m, const LlamaConfig& c, int kind)
       : PreNormLayer{LlamaAttention(m, c,
                                     {.qkv_bias = c.qkv_bias,
                                      .output_bias = c.output_bias,
                                      .normalizes_heads = c.normalizes_heads,
-                                     .has_rotary = c.turns(layer)}),
+                                     .has_rotary = kind == kTurning}),
                      GatedMlp(m, c, c.mlp_bias), RmsNorm(m, "input_layernorm", c.hidden_size),
                      RmsNorm(m, "post_attention_layernorm", c.hidden_size)} {}
 };

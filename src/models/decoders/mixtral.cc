@@ -45,8 +45,8 @@ struct MoeBlock {
   std::optional<SharedExpert> shared;
   std::optional<GatedMlp> plain;
 
-  MoeBlock(ParameterMaker& m, const MoeConfig& c, int layer) {
-    if (c.is_plain(layer)) {
+  MoeBlock(ParameterMaker& m, const MoeConfig& c, bool is_plain) {
+    if (is_plain) {
       plain.emplace(m, c);
       return;
     }
@@ -74,11 +74,14 @@ struct MoeBlock {
 };
 
 struct MoeLayer : PreNormLayer<LlamaAttention, MoeBlock, RmsNorm> {
-  MoeLayer(ParameterMaker& m, const MoeConfig& c, int layer)
+  enum Kind : int { kExperts, kPlain };
+  static int kind(const MoeConfig& c, int layer) { return c.is_plain(layer) ? kPlain : kExperts; }
+
+  MoeLayer(ParameterMaker& m, const MoeConfig& c, int kind)
       : PreNormLayer{
             LlamaAttention(
                 m, c, {.qkv_bias = c.qkv_bias, .output_bias = c.output_bias, .normalizes_heads = c.normalizes_heads}),
-            MoeBlock(m, c, layer), RmsNorm(m, "input_layernorm", c.hidden_size),
+            MoeBlock(m, c, kind == kPlain), RmsNorm(m, "input_layernorm", c.hidden_size),
             RmsNorm(m, "post_attention_layernorm", c.hidden_size)} {}
 };
 

@@ -55,7 +55,7 @@ struct OlmoAttention {
 };
 
 struct OlmoLayer : PreNormLayer<OlmoAttention, GatedMlp, OlmoLayerNorm> {
-  OlmoLayer(ParameterMaker& m, const OlmoConfig& c, int)
+  OlmoLayer(ParameterMaker& m, const OlmoConfig& c)
       : PreNormLayer{OlmoAttention{projections_of(m, c)}, GatedMlp(m, c), {}, {}} {}
 };
 
@@ -103,7 +103,7 @@ struct Olmo2Layer {
   GatedMlp mlp;
   Olmo2RmsNorm post_attention_norm, post_feedforward_norm;
 
-  Olmo2Layer(ParameterMaker& m, const OlmoConfig& c, int)
+  Olmo2Layer(ParameterMaker& m, const OlmoConfig& c)
       : self_attn(m, c),
         mlp(m, c),
         post_attention_norm(m, "post_attention_layernorm", c.hidden_size),

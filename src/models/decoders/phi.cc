@@ -72,7 +72,7 @@ struct PhiLayer {
   LayerNorm input_norm;
   double residual_dropout;
 
-  PhiLayer(ParameterMaker& m, const PhiConfig& c, int)
+  PhiLayer(ParameterMaker& m, const PhiConfig& c)
       : self_attn(m, c),
         mlp(m, c),
         input_norm(m, "input_layernorm", c.hidden_size),

@@ -89,7 +89,7 @@ struct Phi3Layer {
   RmsNorm input_norm, post_attention_norm;
   double residual_dropout;
 
-  Phi3Layer(ParameterMaker& m, const Phi3Config& c, int)
+  Phi3Layer(ParameterMaker& m, const Phi3Config& c)
       : self_attn(m, c),
         mlp(m, c),
         input_norm(m, "input_layernorm", c.hidden_size),

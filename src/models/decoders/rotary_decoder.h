@@ -7,7 +7,9 @@
 //     using Layer = GemmaLayer;
 //   };
 //
-// A part is made from (ParameterMaker&, const Config&), a layer also from its number.
+// A part is made from (ParameterMaker&, const Config&). Where layers differ, Layer has a function
+// `static int kind(const Config&, int number)` and is also made from its kind: never from its number, so that layers
+// of one kind are alike.
 #pragma once
 
 #include <memory>
@@ -100,13 +102,29 @@ class RotaryDecoder final : public DecoderLm {
                .has_bias = Parts::kHeadHasBias});
   }
 
+  std::vector<int> layer_kinds() const override {
+    std::vector<int> kinds;
+    for (int i = 0; i < config_.layers; ++i) {
+      int kind = config_.slides(static_cast<std::size_t>(i)) ? 1 : 0;
+      if constexpr (kHasKinds) kind += 2 * Parts::Layer::kind(config_, i);
+      kinds.push_back(kind);
+    }
+    return kinds;
+  }
+
  private:
+  static constexpr bool kHasKinds = requires(const Config& config) { Parts::Layer::kind(config, 0); };
+
   std::vector<typename Parts::Layer> make_layers() {
     std::vector<typename Parts::Layer> layers;
     layers.reserve(static_cast<std::size_t>(config_.layers));
     for (int i = 0; i < config_.layers; ++i) {
       maker_.set_layer(i);
-      layers.emplace_back(maker_, config_, i);
+      if constexpr (kHasKinds) {
+        layers.emplace_back(maker_, config_, Parts::Layer::kind(config_, i));
+      } else {
+        layers.emplace_back(maker_, config_);
+      }
     }
     maker_.set_layer(-1);
     return layers;

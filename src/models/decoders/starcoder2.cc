@@ -40,7 +40,7 @@ struct Starcoder2Mlp {
 };
 
 struct Starcoder2Layer : PreNormLayer<LlamaAttention, Starcoder2Mlp, LayerNorm> {
-  Starcoder2Layer(ParameterMaker& m, const Starcoder2Config& c, int)
+  Starcoder2Layer(ParameterMaker& m, const Starcoder2Config& c)
       : PreNormLayer{
             LlamaAttention(m, c,
                            {.qkv_bias = c.has_bias, .output_bias = c.has_bias, .output_dropout = c.residual_dropout}),

@@ -14,6 +14,7 @@ class KeyValueCache {
  public:
   /// Replaces both by what the cache holds. A sliding layer also has its window's width on the device.
   void update(Tensor& key, Tensor& value, bool is_sliding = false);
+  std::vector<Tensor>* kept() { return &kept_; }
 
  private:
   std::vector<Tensor> kept_;

@@ -9,9 +9,9 @@
 
 namespace vramwise {
 
-/// `layer(hidden)` as the run wants its layer of this number. `layer` lives until the backward pass has left it.
+namespace internal {
 template <typename Layer>
-Tensor run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
+Tensor really_run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
   // GradientCheckpointingLayer checkpoints forward(): hooks stay outside.
   const Tensor in = options.hooks != nullptr ? options.hooks->before_layer(number, {hidden}).front() : hidden;
   Tensor out;
@@ -23,6 +23,14 @@ Tensor run_layer(const ForwardOptions& options, int number, const Tensor& hidden
   }
   if (options.hooks != nullptr) options.hooks->after_layer(number, out);
   return out;
+}
+}  // namespace internal
+
+/// `layer(hidden)` as the run wants its layer of this number. `layer` lives until the backward pass has left it.
+template <typename Layer>
+Tensor run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
+  const auto run = [&](const Tensor& in) { return internal::really_run_layer(options, number, in, std::move(layer)); };
+  return options.repeater != nullptr ? options.repeater->run(number, hidden, run) : run(hidden);
 }
 
 }  // namespace vramwise

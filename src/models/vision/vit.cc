@@ -123,6 +123,7 @@ class Vit final : public Model {
   const std::vector<Tensor>& parameters() const override { return parameters_; }
   const std::vector<NamedParameter>& named_parameters() const override { return maker_.made(); }
   const std::vector<NamedParameter>& named_buffers() const override { return maker_.buffers(); }
+  std::vector<int> layer_kinds() const override { return std::vector<int>(layers_.size()); }
 
   /// Image processors give float32; the model casts it.
   std::vector<BatchTensor> inputs(const BatchSize& size) const override {

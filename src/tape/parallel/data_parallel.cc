@@ -64,7 +64,7 @@ std::vector<Indices> assigned_in_order(const std::vector<Tensor>& tensors, std::
 
 struct DataParallel::Hook final : GradientHook {
   Hook(DataParallel& parallel, std::size_t number) : owner(parallel), index(number) {}
-  void run() override { owner.take_gradient(index); }
+  void run(const Node&, bool) override { owner.take_gradient(index); }
 
   DataParallel& owner;
   std::size_t index;

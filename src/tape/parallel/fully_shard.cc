@@ -64,7 +64,7 @@ struct FullyShard::Group final : GradientHook {
   Tensor gather;                    ///< what was gathered and is still to be copied out
   std::vector<std::size_t> places;  ///< in the order of the forward pass
 
-  void run() override { owner->before_backward(*this); }
+  void run(const Node&, bool) override { owner->before_backward(*this); }
 
   /// Of the shards as they are gathered.
   std::int64_t gathered_bytes() const {

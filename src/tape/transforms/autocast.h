@@ -21,6 +21,8 @@ class Autocast {
   DType type() const { return type_; }
   /// `x` in `type`; a weight's cast is kept for the next use.
   Tensor cast(const Tensor& x, DType type);
+  /// The weights' casts that are kept, in the order in which they were made.
+  std::vector<std::pair<const TensorData*, Tensor>>& casts() { return keeper_->casts_; }
 
  private:
   Tape& tape_;

@@ -1,0 +1,79 @@
+// What a step leaves is read off its events: allocations are all that a step on shapes remembers from one to the next,
+// beside what it takes of the host.
+#include "estimate/repeated_step.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+namespace vramwise {
+namespace {
+
+std::int64_t host_bytes(const tape::Tape& tape) {
+  return tape.host_bytes(tape::HostMemory::kManaged) + tape.host_bytes(tape::HostMemory::kPageable);
+}
+
+// Page-locked memory has a cache of its own, of which events don't tell.
+bool are_same(const tape::PinnedMemory& a, const tape::PinnedMemory& b) {
+  static_assert(std::has_unique_object_representations_v<tape::PinnedMemory>);
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+}  // namespace
+
+RepeatedStep::RepeatedStep(const tape::Tape& tape, std::vector<AllocationId> replaced)
+    : begin_(tape.events().size()),
+      work_(tape.work()),
+      host_bytes_(host_bytes(tape)),
+      pinned_memory_(tape.pinned_memory()),
+      replaced_(std::move(replaced)) {}
+
+bool RepeatedStep::ends(const tape::Tape& tape, std::vector<AllocationId> replacing) {
+  end_ = tape.events().size();
+  work_ = tape.work() - work_;
+  replacing_ = std::move(replacing);
+  in_place_ = replacing_;
+  if (!are_same(tape.pinned_memory(), pinned_memory_)) return false;
+  if (host_bytes(tape) != host_bytes_ || replaced_.size() != replacing_.size()) return false;
+  std::vector<bool> is_new(tape.id_count());
+  std::vector<bool> may_go(tape.id_count());
+  for (const AllocationId id : replaced_) may_go[id] = true;
+  std::size_t gone = 0;
+  std::size_t alive = 0;
+  for (std::size_t i = begin_; i < end_; ++i) {
+    const AllocationEvent& event = tape.events()[i];
+    if (event.kind == EventKind::kAllocate) {
+      is_new[event.id] = true;
+      ++alive;
+    } else if (event.kind == EventKind::kFree && is_new[event.id]) {
+      is_new[event.id] = false;
+      --alive;
+    } else if (event.kind == EventKind::kFree && may_go[event.id]) {
+      may_go[event.id] = false;
+      ++gone;
+    } else if (event.kind != EventKind::kMark) {
+      return false;
+    }
+  }
+  return gone == replaced_.size() && alive == replacing_.size() &&
+         std::ranges::all_of(replacing_, [&](AllocationId id) { return is_new[id]; });
+}
+
+void RepeatedStep::repeat(tape::Tape& tape) {
+  names_.resize(tape.id_count());
+  for (std::size_t i = 0; i < replaced_.size(); ++i) names_[replaced_[i]] = in_place_[i];
+  tape.repeat_events(begin_, end_, names_);
+  tape.add_work(work_);
+  for (std::size_t i = 0; i < replacing_.size(); ++i) in_place_[i] = names_[replacing_[i]];
+  ++repeats_;
+}
+
+void RepeatedStep::add_repeated(std::vector<std::size_t>& places) const {
+  const std::size_t count = places.size();
+  for (int n = 1; n <= repeats_; ++n)
+    for (std::size_t i = 0; i < count; ++i)
+      if (places[i] >= begin_ && places[i] < end_) places.push_back(places[i] + static_cast<std::size_t>(n) * length());
+}
+
+}  // namespace vramwise
