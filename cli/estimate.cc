@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/json.h"
 #include "base/units.h"
@@ -187,6 +189,9 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
     inputs.add("parameters, gradients, states", s.parallel.offloads ? "on the host (CPUOffloadPolicy)" : "on the card",
                "--offload");
   }
+  if (s.parallel.kind == Parallel::kTensor)
+    inputs.add("parallel", fmt::format("tensor parallelism of transformers over {} cards", s.parallel.ranks),
+               "--parallel");
   inputs.add("loss", loss_text(s.loss), "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
@@ -216,7 +221,11 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
 Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(arguments.gpu));
   ParallelOptions& parallel = arguments.settings.parallel;
-  const bool is_sharded = arguments.parallel == "fsdp";
+  constexpr std::pair<const char*, Parallel> kKinds[] = {{"ddp", Parallel::kDataParallel},
+                                                         {"zero1", Parallel::kDataParallel},
+                                                         {"fsdp", Parallel::kFullyShard},
+                                                         {"tensor", Parallel::kTensor}};
+  const auto kind = std::ranges::find(kKinds, arguments.parallel, [](const auto& each) { return each.first; })->second;
   parallel.shares_states = arguments.parallel == "zero1";
   if (cards.size() == 1) {
     for (const char* flag : {"--parallel", "--no_reshard_after_forward", "--gradient_as_bucket_view", "--offload"})
@@ -224,14 +233,14 @@ Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
         return usage_error(fmt::format("{} means nothing on one card", flag), "--gpu 8xh100-80gb names eight");
     return Done{};
   }
-  if (is_sharded ? parallel.gradients_are_views : arguments.no_reshard_after_forward)
-    return usage_error(fmt::format("{} means nothing to {}",
-                                   is_sharded ? "--gradient_as_bucket_view" : "--no_reshard_after_forward",
-                                   arguments.parallel));
   parallel.offloads = arguments.offload == "cpu";
-  if (parallel.offloads && !is_sharded)
-    return usage_error(fmt::format("--offload cpu means nothing to {}", arguments.parallel), "--parallel fsdp");
-  parallel.kind = is_sharded ? Parallel::kFullyShard : Parallel::kDataParallel;
+  const std::pair<const char*, Parallel> owned[] = {{"--gradient_as_bucket_view", Parallel::kDataParallel},
+                                                    {"--no_reshard_after_forward", Parallel::kFullyShard},
+                                                    {"--offload", Parallel::kFullyShard}};
+  for (const auto& [flag, owner] : owned)
+    if (command.count(flag) > 0 && owner != kind)
+      return usage_error(fmt::format("{} means nothing to {}", flag, arguments.parallel));
+  parallel.kind = kind;
   parallel.ranks = static_cast<int>(cards.size());
   parallel.reshards_after_forward = !arguments.no_reshard_after_forward;
   return Done{};
@@ -356,9 +365,10 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   command
       ->add_option("--parallel", arguments->parallel,
                    "How several cards share the work: ddp (DistributedDataParallel), zero1 (with "
-                   "ZeroRedundancyOptimizer), or fsdp (fully_shard of each layer; "
-                   "under bf16-mixed and fp16-mixed by its MixedPrecisionPolicy: shards and reductions in fp32)")
-      ->check(CLI::IsMember({"ddp", "zero1", "fsdp"}))
+                   "ZeroRedundancyOptimizer), fsdp (fully_shard of each layer; "
+                   "under bf16-mixed and fp16-mixed by its MixedPrecisionPolicy: shards and reductions in fp32), or "
+                   "tensor (transformers' tp_plan=\"auto\": parts of each layer, the same batch on every card)")
+      ->check(CLI::IsMember({"ddp", "zero1", "fsdp", "tensor"}))
       ->capture_default_str();
   command->add_flag("--no_reshard_after_forward", arguments->no_reshard_after_forward,
                     "fsdp: layers keep their parameters from the forward to the backward pass");

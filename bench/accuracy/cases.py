@@ -28,6 +28,7 @@ GATED_MODELS = (
     "granite",
     "cohere",
 )
+TENSOR_MODELS = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 QUERY_MODELS = ("mixtral", "qwen2_moe", "qwen3_moe", "phi", "opt", "starcoder2")
 LORA_TARGETS = {
     "gpt2": [["c_attn"], ["c_attn", "c_proj", "c_fc"]],
@@ -123,6 +124,12 @@ def checkpointing(rng, depth):
     return rng.choice([first, second, selective] if depth > 1 else [first, selective])
 
 
+def takes_parts(run):
+    """Whether tensor parallelism of it is modelled."""
+    has_plan = run["config"]["model_type"] in TENSOR_MODELS and run["config"].get("num_key_value_heads", 1) % 2 == 0
+    return has_plan and not run.keys() & {"lora", "selective"} and not run.get("scaler")
+
+
 def parallel(rng, run):
     """One of several cards; fully_shard takes the types of a mixed run as its own. DistributedDataParallel stops where
     a parameter gets no gradient, as poolers of encoders."""
@@ -133,6 +140,9 @@ def parallel(rng, run):
     shards = shards and (kind != "t5" or run["precision"] != "fp16-mixed")
     if is_encoder and not shards:
         return run
+    if shards and takes_parts(run) and rng.random() < 0.3:
+        heads = run["config"]["num_key_value_heads"]
+        return {**run, "parallel": {"kind": "tensor", "ranks": rng.choice([n for n in (2, 4, 8) if heads % n == 0])}}
     if not is_encoder and (not shards or rng.random() < 0.3):
         zero = run["optimizer"]["name"] != "muon" and "lora" not in run and rng.random() < 0.5
         return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3, "zero": zero}}

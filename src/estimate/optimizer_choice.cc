@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -113,10 +114,12 @@ std::unique_ptr<tape::Optimizer> make_host_optimizer(TrainingOptimizer kind,
 }
 
 std::unique_ptr<tape::Optimizer> make_optimizer(TrainingOptimizer kind, const std::vector<NamedParameter>& parameters) {
-  for (const Choice& choice : kChoices)
-    if (choice.optimizer == kind) return choice.make(parameters);
-  VRAMWISE_CHECK_THAT(false, "an optimizer without a name");
-  return nullptr;
+  const auto choice =
+      std::find_if(kChoices.begin(), kChoices.end(), [kind](const Choice& each) { return each.optimizer == kind; });
+  VRAMWISE_CHECK_THAT(choice != kChoices.end(), "an optimizer without a name");
+  std::vector<std::unique_ptr<tape::Optimizer>> optimizers;
+  for (const auto& group : by_mesh(parameters)) optimizers.push_back(choice->make(group));
+  return optimizers.size() == 1 ? std::move(optimizers.front()) : tape::one_after_another(std::move(optimizers));
 }
 
 }  // namespace vramwise

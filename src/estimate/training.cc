@@ -108,9 +108,10 @@ class Run {
   }
 
   void count_parameters(TrainingTrace& trace) const {
-    for (const Tensor& parameter : model_->model().parameters()) {
-      trace.parameters += numbers_in(parameter);
-      if (parameter.requires_grad()) trace.trained_parameters += parameter.numel();
+    for (const NamedParameter& parameter : model_->model().named_parameters()) {
+      trace.parameters += numbers_in(parameter.tensor) + parameter.other_numel;
+      if (parameter.tensor.requires_grad())
+        trace.trained_parameters += parameter.tensor.numel() + parameter.other_numel;
     }
   }
 
@@ -135,7 +136,7 @@ class Run {
     // Gradients on the host are clipped there.
     if (settings_.clips_gradients && !settings_.parallel.offloads) {
       if (scales_loss()) scaler_.unscale(*optimizer_);
-      tape::clip_grad_norm(model_->parameters(), model_->has_shards());
+      model_->clip_gradients();
     }
     if (scales_loss()) {
       scaler_.step(*optimizer_);

@@ -60,6 +60,25 @@ Status check_flash2(const ModelConfig& model, const TrainingSettings& settings) 
 
 bool is_of_torch(TrainingOptimizer optimizer) { return optimizer <= TrainingOptimizer::kSgdMomentum; }
 
+Status check_tensor_parallel(const ModelConfig& model, const TrainingSettings& settings) {
+  const TensorPlan& plan = model.architecture.tensor_plan;
+  const int ranks = settings.parallel.ranks;
+  if (!plan.is_known()) return not_modelled(fmt::format("tensor parallelism of {} is not modelled", model.model_type));
+  if (plan.heads % ranks != 0)
+    return usage_error(fmt::format("{} heads of keys and values can't be shared out over {} cards", plan.heads, ranks),
+                       "their number must be a multiple of that of the cards");
+  if (settings.lora.is_on()) return not_modelled("LoRA with tensor parallelism is not modelled");
+  if (!is_of_torch(settings.optimizer))
+    return not_modelled("tensor parallelism is modelled with AdamW and SGD of PyTorch only");
+  if (settings.precision == TrainingPrecision::kFp16Mixed)
+    return not_modelled("tensor parallelism with a GradScaler is not modelled");
+  if (settings.checkpointing.is_selective)
+    return not_modelled("selective checkpointing with tensor parallelism is not modelled");
+  if (settings.loss != LossKind::kWhole)
+    return not_modelled("a loss without whole logits is not modelled with tensor parallelism");
+  return Done{};
+}
+
 Status check_parallel(const ModelConfig& model, const TrainingSettings& settings) {
   const ParallelOptions& parallel = settings.parallel;
   constexpr int kMostRanks = 1 << 14;
@@ -73,6 +92,7 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
   if (parallel.shares_states && settings.lora.is_on())
     return not_modelled("ZeroRedundancyOptimizer with LoRA is not modelled");
   if (parallel.kind == Parallel::kDataParallel) return Done{};
+  if (parallel.kind == Parallel::kTensor) return check_tensor_parallel(model, settings);
   if (!is_of_torch(settings.optimizer))
     return not_modelled(
         "fully_shard is modelled with AdamW and SGD of PyTorch; Adafactor and bitsandbytes stop at sharded parameters");

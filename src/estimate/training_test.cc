@@ -84,6 +84,27 @@ TEST(TrainingEstimate, BucketsHoldEveryGradientOnceMore) {
   EXPECT_LT(estimate_training(model, settings, ampere()).value().allocated, copied);
 }
 
+TEST(TrainingEstimate, LayersAreSharedOutAndTheEmbeddingsGradientIsWhole) {
+  const ModelConfig model = small_llama(6, 512);
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 16};
+  const auto alone = estimate_training(model, settings, ampere()).value();
+  settings.parallel = {.kind = Parallel::kTensor, .ranks = 4};
+  const auto part = estimate_training(model, settings, ampere()).value();
+  EXPECT_EQ(part.parameters, alone.parameters);
+  EXPECT_EQ(part.trained_parameters, alone.trained_parameters);
+  EXPECT_LT(part.at_peak.optimizer_states * 3, alone.at_peak.optimizer_states);
+  EXPECT_GT(part.at_peak.optimizer_states * 4, alone.at_peak.optimizer_states);
+  // That of the embeddings is whole on each card, of the rest a card has a quarter.
+  const Bytes embeddings(2 * 512 * LlamaConfig().vocab_size);
+  EXPECT_GE(part.at_peak.gradients, embeddings + (alone.at_peak.gradients - embeddings) / 5);
+  EXPECT_LT(part.at_peak.gradients, embeddings + (alone.at_peak.gradients - embeddings) / 3);
+  settings.parallel.ranks = 3;
+  EXPECT_EQ(estimate_training(model, settings, ampere()).error().code, ErrorCode::kUsage);  // of 8 heads
+  settings.parallel.ranks = 4;
+  settings.precision = TrainingPrecision::kFp16Mixed;
+  EXPECT_EQ(estimate_training(model, settings, ampere()).error().code, ErrorCode::kIncomplete);
+}
+
 TEST(TrainingEstimate, RanksShareTheStatesOfWholeParameters) {
   const ModelConfig model = small_llama(4, 512);
   TrainingSettings settings{.micro_batch = 1, .seq_len = 8};

@@ -44,6 +44,7 @@ struct ForwardOptions {
   LoraOptions lora{};
   Quantization quantization = Quantization::kNone;
   std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in
+  TensorSharing tensor_sharing{};            ///< of tensor parallelism
   tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
   tape::LayerRepeater* repeater = nullptr;   ///< runs layers that are alike once
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin

@@ -9,10 +9,14 @@
 
 namespace vramwise {
 
-Tensor ParameterMaker::one(const char* name, const tape::Dims& sizes, DType type, bool is_trained) {
+Tensor ParameterMaker::one(const char* name, const tape::Dims& whole, DType type, bool is_trained) {
+  const TensorShare share = share_of(name);
+  const tape::Dims sizes = share.part_of(whole);
   Tensor tensor = leaf(sizes, type);
   tensor->requires_grad = is_trained;
   note(name, tensor);
+  if (!share.is_whole()) made_.back().distribution = sizes == whole ? Distribution::kReplicated : Distribution::kPart;
+  made_.back().other_numel = whole.product() - sizes.product();
   return tensor;
 }
 
@@ -24,6 +28,20 @@ Tensor ParameterMaker::leaf(const tape::Dims& sizes, DType type) {
   Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.parameter(sizes, type);
   tensor->requires_grad = true;
   return tensor;
+}
+
+std::vector<std::vector<NamedParameter>> by_mesh(const std::vector<NamedParameter>& parameters) {
+  std::vector<std::vector<NamedParameter>> groups;
+  const auto is_plain = [](const NamedParameter& parameter) { return parameter.distribution == Distribution::kPlain; };
+  for (const NamedParameter& parameter : parameters) {
+    const auto group = std::find_if(groups.begin(), groups.end(),
+                                    [&](const auto& each) { return is_plain(each.front()) == is_plain(parameter); });
+    if (group == groups.end())
+      groups.push_back({parameter});
+    else
+      group->push_back(parameter);
+  }
+  return groups;
 }
 
 Tensor ParameterMaker::parameter(const char* name, const tape::Dims& sizes) {
@@ -110,10 +128,21 @@ std::vector<Tensor> ParameterMaker::tensors() const {
 }
 
 Linear::Linear(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out, bool has_bias)
-    : quantized(maker.quantized(name, {out, in})) {
+    : quantized(maker.quantized(name, {out, in})), share(maker.share_of(name)), out(out) {
   if (quantized == nullptr) weight = maker.parameter(name, {out, in});
   if (has_bias) bias = maker.parameter(name, {out});
   lora = maker.factors(name, in, out);
+}
+
+// TensorParallelLayer.install_forward: a name keeps the layer's own result until the forward call returns.
+Tensor Linear::shared_out(const Tensor& x) const {
+  if (share.style == TensorStyle::kRowwise) {
+    const Tensor result = tape::linear(x, weight, bias, tape::BiasUse::kShare);
+    return tape::summed_over_ranks(result);
+  }
+  const Tensor result = tape::linear(tape::replicated(x), weight, bias);
+  if (share.style == TensorStyle::kColwise) return result;
+  return tape::gathered_over_ranks(result, share.ranks, out);
 }
 
 // Linear4bit.forward: in the type that came first, or 16-bit autocast's.
@@ -144,7 +173,7 @@ Tensor Conv1d::operator()(const Tensor& x) const {
 }
 
 Embedding::Embedding(ParameterMaker& maker, const char* name, std::int64_t rows, std::int64_t width)
-    : weight(maker.parameter(name, {rows, width})) {}
+    : weight(maker.parameter(name, {rows, width})), share(maker.share_of(name)), rows(rows) {}
 
 LayerNorm::LayerNorm(ParameterMaker& maker, const char* name, std::int64_t width)
     : weight(maker.parameter(name, {width})), bias(maker.parameter(name, {width})) {}

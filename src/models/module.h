@@ -15,10 +15,12 @@
 #include <vector>
 
 #include "models/lora.h"
+#include "models/tensor_plan.h"
 #include "tape/ops/index.h"
 #include "tape/ops/linear.h"
 #include "tape/ops/linear_4bit.h"
 #include "tape/ops/norm.h"
+#include "tape/parallel/tensor_parallel.h"
 #include "tape/tape.h"
 
 namespace vramwise {
@@ -26,13 +28,22 @@ namespace vramwise {
 using tape::DType;
 using tape::Tensor;
 
+/// What a parameter is under tensor parallelism: a plain tensor, or a DTensor of which this rank has a part or all.
+enum class Distribution : std::uint8_t { kPlain, kPart, kReplicated };
+
 /// A parameter and where it belongs: "self_attn.q_proj.weight" of layer 3. Layer −1 is outside the layers.
 struct NamedParameter {
   const char* name;
   int layer;
   Tensor tensor;
   int made = 0;  ///< its place in the order in which parameters come onto the device
+  Distribution distribution = Distribution::kPlain;
+  std::int64_t other_numel = 0;  ///< elements that other ranks have
 };
+
+/// Plain tensors and DTensors each in a list of their own, in the order in which the first ones come: kernels over many
+/// tensors take one kind, so transformers' Trainer makes such groups for the optimizer.
+std::vector<std::vector<NamedParameter>> by_mesh(const std::vector<NamedParameter>& parameters);
 
 /// How the weights of linear layers are kept.
 enum class Quantization : std::uint8_t {
@@ -58,6 +69,8 @@ class ParameterMaker {
   /// Of buffers that model.to(type) casts; what fully_shard casts for the computation are parameters alone.
   DType stored_type() const { return stored_type_; }
   void set_layer(int layer) { layer_ = layer; }
+  void set_tensor_sharing(TensorSharing sharing) { sharing_ = std::move(sharing); }
+  TensorShare share_of(const char* name) const { return sharing_.of(name); }
   /// `name` must be a literal.
   Tensor parameter(const char* name, const tape::Dims& sizes);
   /// A parameter that a module owns besides its children: it comes onto the device after theirs, but stands before
@@ -86,7 +99,7 @@ class ParameterMaker {
     std::int64_t in = 0;
     std::int64_t out = 0;
   };
-  Tensor one(const char* name, const tape::Dims& sizes, DType type, bool is_trained);
+  Tensor one(const char* name, const tape::Dims& whole, DType type, bool is_trained);
   void note(const char* name, Tensor tensor);
   void make_factors(const Pending& pending, DType type);
   Tensor leaf(const tape::Dims& sizes, DType type);
@@ -94,6 +107,7 @@ class ParameterMaker {
   tape::Tape& tape_;
   DType type_;
   DType stored_type_;
+  TensorSharing sharing_;
   LoraOptions lora_;
   Quantization quantization_;
   int layer_ = -1;
@@ -110,16 +124,20 @@ struct Linear {
   Tensor bias;
   std::shared_ptr<tape::Weight4bit> quantized;
   std::shared_ptr<LoraFactors> lora;
+  TensorShare share;     ///< of tensor parallelism: weight and bias are this rank's parts
+  std::int64_t out = 0;  ///< of the whole layer
 
   Linear() = default;
   Linear(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out, bool has_bias);
   Tensor operator()(Tensor x) const {
+    if (!share.is_whole()) return shared_out(x);
     if (quantized == nullptr && lora == nullptr) return tape::linear(std::move(x), weight, bias);
     return changed(x);
   }
 
  private:
   Tensor changed(const Tensor& x) const;
+  Tensor shared_out(const Tensor& x) const;
   Tensor from_4bit(Tensor x) const;
 };
 
@@ -136,10 +154,15 @@ struct Conv1d {
 /// torch.nn.Embedding.
 struct Embedding {
   Tensor weight;
+  TensorShare share;      ///< of tensor parallelism: `weight` is this rank's rows
+  std::int64_t rows = 0;  ///< of the whole table
 
   Embedding() = default;
   Embedding(ParameterMaker& maker, const char* name, std::int64_t rows, std::int64_t width);
-  Tensor operator()(Tensor indices) const { return tape::embedding(weight, std::move(indices)); }
+  Tensor operator()(Tensor indices) const {
+    if (share.is_whole()) return tape::embedding(weight, std::move(indices));
+    return tape::embedding_of_part(weight, indices, rows);
+  }
 };
 
 /// torch.nn.LayerNorm over the last dimension.

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "tape/optim/optimizer.h"
+
 namespace vramwise {
 
 namespace {
@@ -34,8 +36,10 @@ ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture,
     shard(architecture);
     return;
   }
+  has_parts_ = parallel.kind == Parallel::kTensor;
+  if (has_parts_) options.tensor_sharing = {.plan = architecture.tensor_plan, .ranks = parallel.ranks};
   model_ = architecture.make(tape, type, options);
-  if (parallel.kind == Parallel::kNone) return;
+  if (parallel.kind != Parallel::kDataParallel) return;
   std::vector<Tensor> buffers;
   for (const NamedParameter& buffer : model_->named_buffers()) buffers.push_back(buffer.tensor);
   data_parallel_ = std::make_unique<tape::DataParallel>(
@@ -96,6 +100,16 @@ const std::vector<NamedParameter>& ParallelModel::optimized() const {
 }
 
 const std::vector<Tensor>& ParallelModel::parameters() const { return has_shards() ? shards_ : model_->parameters(); }
+
+void ParallelModel::clip_gradients() const {
+  if (!has_parts_) return tape::clip_grad_norm(parameters(), has_shards());
+  std::vector<tape::ClippedParameter> clipped;
+  for (const NamedParameter& parameter : model_->named_parameters())
+    clipped.push_back({.tensor = parameter.tensor,
+                       .is_distributed = parameter.distribution != Distribution::kPlain,
+                       .is_replicated = parameter.distribution == Distribution::kReplicated});
+  tape::clip_mixed_grad_norm(clipped);
+}
 
 std::vector<std::size_t> ParallelModel::gathered() const {
   return sharded_ ? sharded_->gathered() : std::vector<std::size_t>();

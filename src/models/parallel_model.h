@@ -1,4 +1,5 @@
-// A model on one of several cards, as rank 0 has it: whole (DistributedDataParallel) or in shards (fully_shard, FSDP2).
+// A model on one of several cards, as rank 0 has it: whole (DistributedDataParallel), in shards (fully_shard, FSDP2),
+// or parts of its layers (tensor parallelism).
 #pragma once
 
 #include <memory>
@@ -13,7 +14,7 @@
 
 namespace vramwise {
 
-enum class Parallel : std::uint8_t { kNone, kDataParallel, kFullyShard };
+enum class Parallel : std::uint8_t { kNone, kDataParallel, kFullyShard, kTensor };
 
 struct ParallelOptions {
   Parallel kind = Parallel::kNone;
@@ -41,6 +42,8 @@ class ParallelModel {
   /// All that have gradients on this rank.
   const std::vector<Tensor>& parameters() const;
   bool has_shards() const { return sharded_ != nullptr; }
+  /// clip_grad_norm_, as the way of sharing has it.
+  void clip_gradients() const;
   /// Whether DistributedDataParallel would stop at the second forward pass.
   bool has_unused() const { return data_parallel_ && data_parallel_->has_unused(); }
 
@@ -52,6 +55,7 @@ class ParallelModel {
   void shard(const Architecture& architecture);
   void share_states(int ranks);
 
+  bool has_parts_ = false;
   std::unique_ptr<tape::FullyShard> sharded_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<tape::DataParallel> data_parallel_;

@@ -25,6 +25,12 @@ bool may_be_added_to(const Tensor& tensor) {
   return tensor.is_only_user_of_storage() && is_dense(tensor.sizes(), tensor.strides());
 }
 
+// DTensors are added out of place, and of one that is Replicate the part is copied first.
+Tensor sum_of_parts(const Tensor& part, const Tensor& whole) {
+  const Tensor copy = part.tape().empty(part.sizes(), whole.type());
+  return add(part, copy);
+}
+
 // Moves the first gradient into the buffer. A further one is added, and stays its owner's until that one lets go.
 void add_to_buffer(TensorData*& slot, Tensor& gradient) {
   if (slot == nullptr) {
@@ -32,12 +38,13 @@ void add_to_buffer(TensorData*& slot, Tensor& gradient) {
     return;
   }
   Tensor old = Tensor::adopt(std::exchange(slot, nullptr));
-  if (may_be_added_to(old)) {
+  if (gradient->is_replicated) {
+    slot = sum_of_parts(old, gradient).release();
+  } else if (may_be_added_to(old)) {
     add_(old, gradient);
     slot = old.release();
   } else {
-    Tensor sum = add(old, gradient);
-    slot = sum.release();
+    slot = add(old, gradient).release();
   }
 }
 
@@ -155,7 +162,7 @@ class Pass {
   }
 
   static void fit(Tensor& gradient, const GradientShape& wanted) {
-    if (!(gradient.sizes() == wanted.sizes)) gradient = sum_to(gradient, wanted.sizes);
+    if (!gradient->is_replicated && !(gradient.sizes() == wanted.sizes)) gradient = sum_to(gradient, wanted.sizes);
     if (gradient.type() != wanted.type) gradient = to(gradient, wanted.type);
   }
 

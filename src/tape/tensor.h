@@ -34,6 +34,7 @@ struct TensorData {
   bool requires_grad = false;       ///< a leaf's flag
   bool is_contiguous = true;        ///< of sizes and strides
   bool on_host = false;             ///< CPU tensors take no device memory
+  bool is_replicated = false;       ///< a gradient that is whole though its parameter is a part (DTensors)
   std::uint16_t output_number = 0;  ///< which output of grad_fn this is
   Tape* tape = nullptr;
   Storage* storage = nullptr;

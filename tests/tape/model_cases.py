@@ -10,6 +10,7 @@ from cases_network import BITSANDBYTES
 HAS_TRL = importlib.util.find_spec("trl") is not None
 HAS_LIGER = importlib.util.find_spec("liger_kernel") is not None
 WITH_LIGER = ("llama", "mistral", "qwen2", "qwen3")
+WITH_TENSOR_PLAN = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 WITH_MODULES_TO_SAVE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
 NOT_SHARDED = ("clip", "resnet", "unet")  # the first has a parameter without dimensions, the others no such layers
 FAMILIES = {**encoder_cases.FAMILIES, **decoder_cases.FAMILIES}
@@ -55,13 +56,28 @@ def qlora(rng, run, precision):
     return run
 
 
+def tensor_parallel(rng, run):
+    """As many heads of keys and values as can be divided; transformers warns of nothing else."""
+    ranks = rng.choice([2, 3, 4])
+    config = dict(run["config"])
+    heads = config["num_attention_heads"]
+    if config["num_key_value_heads"] % ranks:
+        config["num_attention_heads"] = heads * ranks
+        config["num_key_value_heads"] *= ranks
+        config["hidden_size"] = -(-config["hidden_size"] // (heads * ranks)) * heads * ranks
+    return {"parallel": {"kind": "tensor", "ranks": ranks}, "config": config}
+
+
 def parallel(rng, run, name):
     """Over several cards, as one of them; fully_shard takes the types of a mixed run as its own."""
     ranks = rng.choice([2, 3, 4, 8])
     optimizer = run["optimizer"]["name"], run["optimizer"]["how"] == "fused"
+    takes_parts = name in WITH_TENSOR_PLAN and not run.keys() & {"lora", "selective"} and not run.get("scaler")
     shards = optimizer in [("adamw", False), ("adamw", True), ("sgd", False)] and name not in NOT_SHARDED
     if name == "t5" and run.get("autocast") == "float16":
         shards = False
+    if shards and takes_parts and rng.random() < 0.3:
+        return tensor_parallel(rng, run)
     if name not in decoder_cases.FAMILIES and not shards:  # DistributedDataParallel wants a gradient for each parameter
         return {}
     if name in decoder_cases.FAMILIES and not (shards and rng.random() < 0.7):
@@ -110,9 +126,11 @@ def draw_run(rng, families=None):
         run["scaler"] = run["autocast"] == "float16" and run["optimizer"]["name"] != "muon" and rng.random() < 0.7
     if rng.random() < 0.25:
         run |= parallel(rng, run, name)
-    if HAS_LIGER and name in WITH_LIGER and "lora" not in run and "autocast" not in run and rng.random() < 0.3:
+    is_tensor = run.get("parallel", {}).get("kind") == "tensor"
+    takes_liger = HAS_LIGER and name in WITH_LIGER and not run.keys() & {"lora", "autocast"} and not is_tensor
+    if takes_liger and rng.random() < 0.3:
         run["liger"] = True
-    elif HAS_TRL and takes_chunked_loss(name, run) and rng.random() < 0.3:
+    elif HAS_TRL and takes_chunked_loss(name, run) and not is_tensor and rng.random() < 0.3:
         run["chunked"] = True
     return run
 

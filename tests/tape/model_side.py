@@ -4,8 +4,9 @@ Read from stdin: a list of runs: {"config": {… as in config.json …}, "dtype"
 "inputs": [{"name", "size", "dtype"}, …]?, "checkpoint": bool or how many layers, "every": each so-manieth of them?,
 "selective": bool?, "autocast": type?, "scaler": bool?,
 "optimizer": {…}, "clip": bool, "accumulate": n, "lora": {"rank", "dropout", "targets", "dora"?, "save"?}?, "quantize":
-"nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp", "ranks", …}?}. Without "inputs" a batch is input_ids and
-labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for ZeroRedundancyOptimizer;
+"nf4" | "nf4-double"?, "parallel": {"kind": "ddp" | "fsdp" | "tensor", "ranks", …}?}. Without "inputs" a batch is
+input_ids and labels of "batch" x "length". "parallel" has "views" for gradient_as_bucket_view, "zero" for
+ZeroRedundancyOptimizer;
 for fsdp "offload" for CPUOffloadPolicy, "stored" and "reduced", the types of shards and of reductions, and "keeps" for
 reshard_after_forward=False. "liger": true stands for Liger-Kernel's fused head and loss, "chunked": true for TRL's
 fused head.
@@ -13,6 +14,7 @@ Printed: for each run its events (see tape_ops), from the model's move to the ca
 peaks in bytes, and what PyTorch holds of pinned memory where a run offloads to the host.
 """
 
+import collections
 import contextlib
 import gc
 import importlib.util
@@ -31,9 +33,12 @@ import vramwise_values
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed import fake_pg  # noqa: F401  (registers "fake")
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 from transformers import AutoConfig
+from transformers import initialization as init
+from transformers.distributed import DistributedConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 if importlib.util.find_spec("bitsandbytes"):
@@ -66,14 +71,38 @@ def make_model(run):
     config = AutoConfig.for_model(described.pop("model_type"), **described)
     config._attn_implementation = run.get("attention", "sdpa")
     stored = run.get("parallel", {}).get("stored", run["dtype"])
-    with torch.device("meta"):
+    with torch.device("meta"), init.no_tie_weights():
         model = model_class(config)._from_config(config, dtype=ops.dtype(stored))
+    if is_tensor_parallel(run):
+        return tensor_parallel(model, run)
     model.to_empty(device="cpu")  # nobody looks at the numbers
     model.tie_weights()
     if "quantize" in run:
         return quantized(model, run)
     model = with_lora(with_fused_loss(model, run), run)
     return model if is_sharded(run) else model.to(ops.CUDA)
+
+
+def tensor_parallel(model, run):
+    """As from_pretrained with a DistributedConfig leaves it: this rank's parts come onto the card one by one."""
+    described = DistributedConfig(tp_size=run["parallel"]["ranks"], tp_plan="auto")
+    described, _, mesh = model.prepare_distribute_model(described)
+    model.maybe_distribute_model(model, described, mesh)
+    model.tie_weights(recompute_mapping=False)
+    materialize(model, {})
+    return model
+
+
+def materialize(module, made):
+    """module.to_empty(device="cuda") that leaves tied weights tied."""
+    for child in module.children():
+        materialize(child, made)
+    for name, parameter in module._parameters.items():
+        if parameter is not None and parameter not in made:
+            made[parameter] = torch.nn.Parameter(torch.empty_like(parameter, device=ops.CUDA))
+        module._parameters[name] = made.get(parameter)
+    for name, buffer in module._buffers.items():
+        module._buffers[name] = torch.empty_like(buffer, device=ops.CUDA)
 
 
 def with_fused_loss(model, run):
@@ -152,11 +181,22 @@ class Both:
             optimizer.zero_grad()
 
 
-def make_optimizer(described, model, parallel):
-    if parallel.get("zero"):
+def make_optimizer(run, model):
+    described = run["optimizer"]
+    if run.get("parallel", {}).get("zero"):
         kind, options = ops.optimizer_class(described)
         return ZeroRedundancyOptimizer(model.parameters(), kind, **options)
-    return Both(model) if described["name"] == "muon" else ops.make_optimizer(described, list(model.parameters()))
+    if described["name"] == "muon":
+        return Both(model)
+    return ops.make_optimizer(described, groups_by_mesh(model) if is_tensor_parallel(run) else list(model.parameters()))
+
+
+def groups_by_mesh(model):
+    """As transformers' Trainer: kernels over many tensors take either DTensors or others."""
+    groups = collections.defaultdict(list)
+    for parameter in model.parameters():
+        groups[isinstance(parameter, DTensor)].append(parameter)
+    return [{"params": parameters} for parameters in groups.values()]
 
 
 KEPT = (
@@ -201,6 +241,10 @@ def noise_loss(model, batch):
     return torch.nn.functional.mse_loss(predicted.float(), target.float(), reduction="mean")
 
 
+def is_tensor_parallel(run):
+    return run.get("parallel", {}).get("kind") == "tensor"
+
+
 def is_sharded(run):
     return run.get("parallel", {}).get("kind") == "fsdp"
 
@@ -222,7 +266,7 @@ def alone_in_group(run):
 
 def parallelized(model, run):
     """A model on the host becomes shards; another is replicated."""
-    if "parallel" not in run:
+    if "parallel" not in run or is_tensor_parallel(run):
         return model
     described = run["parallel"]
     if described["kind"] == "ddp":
@@ -267,7 +311,7 @@ def train(run):
     model.train()
     checkpoint_layers(model, run)
     model = parallelized(model, run)
-    optimizer = make_optimizer(run["optimizer"], model, run.get("parallel", {}))
+    optimizer = make_optimizer(run, model)
     scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))
     ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
     inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])
@@ -287,12 +331,18 @@ def train(run):
             del loss
         if run.get("clip"):
             scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            clip_gradients(model, run)
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
         wait_for_collectives(run)
     return model, optimizer, scaler, batch
+
+
+def clip_gradients(model, run):
+    if is_tensor_parallel(run):
+        return transformers.Trainer._mixed_mesh_grad_norm(None, model, 1.0)
+    return torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
 
 
 def measure(run, stacks):

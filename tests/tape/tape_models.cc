@@ -65,9 +65,13 @@ void run_passes(Tape& tape, ParallelModel& model, const Json& run, const std::ve
 
 std::unique_ptr<Optimizer> optimizer_of(const Json& described, const ParallelModel& model) {
   if (described.at("name") == "muon") return vramwise::make_optimizer(TrainingOptimizer::kMuon, model.optimized());
-  std::vector<Tensor> parameters;
-  for (const NamedParameter& parameter : model.optimized()) parameters.push_back(parameter.tensor);
-  return make_optimizer(described, std::move(parameters));
+  std::vector<std::unique_ptr<Optimizer>> optimizers;
+  for (const auto& group : by_mesh(model.optimized())) {
+    std::vector<Tensor> parameters;
+    for (const NamedParameter& parameter : group) parameters.push_back(parameter.tensor);
+    optimizers.push_back(make_optimizer(described, std::move(parameters)));
+  }
+  return optimizers.size() == 1 ? std::move(optimizers.front()) : one_after_another(std::move(optimizers));
 }
 
 Quantization quantization_named(const std::string& name) {
@@ -95,7 +99,10 @@ ParallelOptions parallel_options(const Json& run) {
   const Json& described = run.at("parallel");
   const DType type = dtype_named(run.at("dtype"));
   const auto named = [&](const char* key) { return described.contains(key) ? dtype_named(described.at(key)) : type; };
-  return {.kind = described.at("kind") == "ddp" ? Parallel::kDataParallel : Parallel::kFullyShard,
+  const std::string kind = described.at("kind");
+  return {.kind = kind == "ddp"    ? Parallel::kDataParallel
+                  : kind == "fsdp" ? Parallel::kFullyShard
+                                   : Parallel::kTensor,
           .ranks = described.at("ranks").get<int>(),
           .gradients_are_views = described.value("views", false),
           .shares_states = described.value("zero", false),
@@ -141,7 +148,7 @@ Trained train(Tape& tape, const Json& run) {
     run_passes(tape, model, run, inputs, batch, scales ? &scaler : nullptr);
     if (run.value("clip", false) && !parallel.offloads) {
       if (scales) scaler.unscale(*optimizer);
-      clip_grad_norm(model.parameters(), model.has_shards());
+      model.clip_gradients();
     }
     scales ? scaler.step(*optimizer) : optimizer->step();
     if (scales) scaler.update();

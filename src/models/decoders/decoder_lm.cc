@@ -15,6 +15,8 @@ using namespace tape;  // reads as in PyTorch
 void DecoderLm::make_head(const Head& head) {
   if (head.is_tied) {
     head_.weight = head.embeddings;
+    head_.share = maker_.share_of("lm_head");
+    head_.out = head.vocab_size;
     if (head.has_bias) head_.bias = maker_.parameter("lm_head", {head.vocab_size});
   } else {
     head_ = Linear(maker_, "lm_head", head.width, head.vocab_size, head.has_bias);

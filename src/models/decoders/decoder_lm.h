@@ -19,7 +19,9 @@ class DecoderLm : public CausalLm {
  protected:
   Tensor loss(const Tensor& input_ids, const Tensor& labels) override;
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
-      : options_(options), maker_(tape, type, options.lora, options.stored, options.quantization) {}
+      : options_(options), maker_(tape, type, options.lora, options.stored, options.quantization) {
+    maker_.set_tensor_sharing(options.tensor_sharing);
+  }
 
   struct Head {
     Tensor embeddings;

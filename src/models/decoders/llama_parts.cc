@@ -42,6 +42,19 @@ Attended LlamaAttention::operator()(const Tensor& hidden, const LayerContext& co
   return out;
 }
 
+TensorPlan gated_decoder_plan(const StackConfig& config) {
+  return {.rules = {{"embed_tokens", TensorStyle::kEmbeddingRowwise},
+                    {"self_attn.q_proj", TensorStyle::kColwise},
+                    {"self_attn.k_proj", TensorStyle::kColwise},
+                    {"self_attn.v_proj", TensorStyle::kColwise},
+                    {"self_attn.o_proj", TensorStyle::kRowwise},
+                    {"mlp.gate_proj", TensorStyle::kColwise},
+                    {"mlp.up_proj", TensorStyle::kColwise},
+                    {"mlp.down_proj", TensorStyle::kRowwise},
+                    {"lm_head", TensorStyle::kColwiseGatherOutput}},
+          .heads = config.kv_heads};
+}
+
 Tensor GatedMlp::operator()(const Tensor& x) const {
   Tensor gate = activate(activation, gate_proj(x));
   return down_proj(std::move(gate) * up_proj(x));

@@ -29,6 +29,9 @@ struct LlamaAttention {
   Tensor normalized(Tensor heads, const RmsNorm& norm) const;
 };
 
+/// How tensor parallelism shares out decoders of such parts, tokens and head included (base_model_tp_plan, _tp_plan).
+TensorPlan gated_decoder_plan(const StackConfig& config);
+
 /// LlamaMLP: down(act(gate(x)) · up(x)).
 struct GatedMlp {
   Linear gate_proj, up_proj, down_proj;

@@ -69,15 +69,18 @@ Tensor embedding(Tensor weight, Tensor indices) {
     return out;
   };
   return record_first(weight.tape(), {&weight}, {&indices}, make, [entries = weight.size(0)](Backward& pass) {
-    const Tensor saved = pass.saved(0);
-    const Tensor indices = contiguous(saved);
-    const Tensor grad = contiguous(pass.grad());
-    constexpr std::int64_t kUnsorted = 3072;
-    if (indices.numel() > kUnsorted) return pass.give(0, sorted_row_sums(grad, indices.numel(), entries));
-    Tensor out = pass.tape().empty({entries, grad.size(-1)}, grad.type());
-    pass.tape().count_kernel(grad.bytes() + 2 * out.bytes());
-    pass.give(0, std::move(out));
+    pass.give(0, embedding_gradient(pass.grad(), pass.saved(0), entries));
   });
+}
+
+Tensor embedding_gradient(const Tensor& grad, const Tensor& indices, std::int64_t entries) {
+  const Tensor rows = contiguous(indices);
+  const Tensor sums = contiguous(grad);
+  constexpr std::int64_t kUnsorted = 3072;
+  if (rows.numel() > kUnsorted) return sorted_row_sums(sums, rows.numel(), entries);
+  Tensor out = grad.tape().empty({entries, grad.size(-1)}, grad.type());
+  grad.tape().count_kernel(grad.bytes() + 2 * out.bytes());
+  return out;
 }
 
 Tensor dropout(Tensor x, double p, bool training) {

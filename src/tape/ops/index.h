@@ -12,6 +12,8 @@ namespace vramwise::tape {
 
 /// torch.nn.functional.embedding without sparse gradients.
 Tensor embedding(Tensor weight, Tensor indices);
+/// embedding_dense_backward: the gradient of a weight with so many entries.
+Tensor embedding_gradient(const Tensor& grad, const Tensor& indices, std::int64_t entries);
 /// dropout with 0 < p < 1 in training; p = 0 returns x.
 Tensor dropout(Tensor x, double p, bool training = true);
 Tensor where(Tensor condition, Tensor a, Tensor b);

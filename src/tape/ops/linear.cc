@@ -138,7 +138,7 @@ Tensor bmm(Tensor a, Tensor b) {
       [&] { return made_or_taken(a.tape(), KeptOp::kBmm, [&] { return bmm_kernel(a, b); }); }, formula);
 }
 
-Tensor addmm(Tensor bias, Tensor a, Tensor b) {
+Tensor addmm(Tensor bias, Tensor a, Tensor b, BiasUse use) {
   const auto policy = AutocastPolicy::lower(a.tape(), {&bias, &a, &b});
   const Drop drop(bias, a, b);
   const auto formula = [la = layout_of(a), lb = layout_of(b)](Backward& pass) {
@@ -150,7 +150,12 @@ Tensor addmm(Tensor bias, Tensor a, Tensor b) {
   };
   return record_first(
       a.tape(), {&bias, &a, &b}, {b.requires_grad() ? &a : nullptr, a.requires_grad() ? &b : nullptr},
-      [&] { return made_or_taken(a.tape(), KeptOp::kAddmm, [&] { return mm_kernel(a, b); }); }, formula);
+      [&] {
+        Tensor share;
+        if (use == BiasUse::kShare) share = empty_like(bias);
+        return made_or_taken(a.tape(), KeptOp::kAddmm, [&] { return mm_kernel(a, b); });
+      },
+      formula);
 }
 
 Tensor baddbmm(Tensor bias, Tensor a, Tensor b) {
@@ -241,16 +246,16 @@ Tensor matmul(Tensor a, Tensor b) {
   return batched(a, b);
 }
 
-Tensor linear(Tensor x, Tensor weight, Tensor bias) {
+Tensor linear(Tensor x, Tensor weight, Tensor bias, BiasUse use) {
   const auto policy = AutocastPolicy::lower(x.tape(), {&x, &weight, &bias});
   const Drop drop(x, weight, bias);
   if (!bias.defined()) return matmul(x, t(weight));
-  if (x.rank() == 2) return addmm(bias, x, t(weight));
+  if (x.rank() == 2) return addmm(bias, x, t(weight), use);
   Dims sizes = x.sizes();
   sizes[sizes.size() - 1] = weight.size(0);
   if (x.is_contiguous()) {
     const Tensor rows = view(x, {-1, x.size(-1)});
-    return view(addmm(bias, rows, t(weight)), sizes);
+    return view(addmm(bias, rows, t(weight), use), sizes);
   }
   Tensor out = matmul(x, t(weight));
   add_(out, bias);

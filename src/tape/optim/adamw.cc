@@ -48,6 +48,7 @@ class AdamW final : public Optimizer {
   void step_foreach() {
     std::vector<Tensor> roots;
     for (const auto& group : by_type()) {
+      take_gradients(group);
       std::vector<Tensor> made;
       made.reserve(group.size());
       for (const std::size_t i : group) {
@@ -60,6 +61,13 @@ class AdamW final : public Optimizer {
     release(roots);
   }
 
+  // lerp_(means, gradients), then addcmul_(squares, gradients, gradients).
+  void take_gradients(const std::vector<std::size_t>& indices) const {
+    copied_parts(indices);
+    const std::vector<Tensor> first = copied_parts(indices);
+    const std::vector<Tensor> second = copied_parts(indices);
+  }
+
   // A Python list drops its last element first.
   static void release(std::vector<Tensor>& list) {
     while (!list.empty()) list.pop_back();
@@ -68,12 +76,14 @@ class AdamW final : public Optimizer {
   void step_loop() {
     Tensor denominator;
     for (const std::size_t i : with_gradient()) {
+      take_gradients({i});
       denominator = div(sqrt(states_[i].square), 1.0);
       parameters_[i].tape().count_kernel(14 * parameters_[i].bytes());
     }
   }
 
   void step_fused() {
+    copied_parts(with_gradient());
     for (const std::size_t i : with_gradient()) parameters_[i].tape().count_kernel(7 * parameters_[i].bytes());
   }
 

@@ -36,7 +36,7 @@ Tensor norm_over_ranks(const Tensor& stacked) {
   return stacked.tape().empty({}, stacked.type());
 }
 
-Tensor total_norm(const std::vector<Tensor>& gradients, bool are_shards) {
+std::vector<Tensor> norms_of(const std::vector<Tensor>& gradients) {
   std::vector<DType> types;
   for (const Tensor& gradient : gradients) {
     if (std::find(types.begin(), types.end(), gradient.type()) == types.end()) types.push_back(gradient.type());
@@ -49,9 +49,26 @@ Tensor total_norm(const std::vector<Tensor>& gradients, bool are_shards) {
                  [type](const Tensor& gradient) { return gradient.type() == type; });
     add_norms(group, norms);
   }
+  return norms;
+}
+
+Tensor total_norm(const std::vector<Tensor>& gradients, bool are_shards) {
+  const std::vector<Tensor> norms = norms_of(gradients);
   const Tensor stacked = stack(norms, 0);
   if (are_shards) return norm_over_ranks(stacked);
   return stacked.tape().empty({}, stacked.type());
+}
+
+// A norm that every rank has becomes this rank's share of a sum (Replicate to Partial).
+Tensor total_norm_over_ranks(const std::vector<Tensor>& gradients, std::size_t replicated) {
+  const std::vector<Tensor> norms = norms_of(gradients);
+  Tensor stacked;
+  {
+    std::vector<Tensor> shares;
+    for (std::size_t i = 0; i < replicated; ++i) shares.push_back(empty_like(norms.front()));
+    stacked = stack(norms, 0);
+  }
+  return norm_over_ranks(stacked);
 }
 
 // max_norm / (total + 1e-6)
@@ -59,6 +76,12 @@ Tensor ratio(const Tensor& total) {
   const Tensor sum = add(total, 1e-6);
   const Tensor reciprocal = empty_like(sum);
   return mul(reciprocal, 1.0);
+}
+
+void scale(const std::vector<Tensor>& gradients, const Tensor& total) {
+  const Tensor factor = ratio(total);
+  const Tensor clamped = empty_like(factor);
+  for (const Tensor& gradient : gradients) gradient.tape().count_kernel(3 * gradient.bytes());
 }
 
 }  // namespace
@@ -71,9 +94,29 @@ void clip_grad_norm(const std::vector<Tensor>& parameters, bool are_shards) {
   if (gradients.empty()) return;
   const GradMode no_grad(gradients.front().tape(), false);
   const Tensor total = total_norm(gradients, are_shards);
-  const Tensor factor = ratio(total);
-  const Tensor clamped = empty_like(factor);
-  for (const Tensor& gradient : gradients) gradient.tape().count_kernel(3 * gradient.bytes());
+  scale(gradients, total);
+}
+
+void clip_mixed_grad_norm(const std::vector<ClippedParameter>& parameters) {
+  std::vector<Tensor> distributed;
+  std::vector<Tensor> others;
+  std::size_t replicated = 0;
+  for (const ClippedParameter& parameter : parameters) {
+    if (parameter.tensor->grad == nullptr) continue;
+    (parameter.is_distributed ? distributed : others).push_back(parameter.tensor.grad());
+    if (parameter.is_replicated || parameter.tensor->grad->sizes != parameter.tensor.sizes()) ++replicated;
+  }
+  VRAMWISE_CHECK(!distributed.empty() && !others.empty());
+  const GradMode no_grad(others.front().tape(), false);
+  std::vector<Tensor> norms = {total_norm_over_ranks(distributed, replicated)};
+  norms.push_back(total_norm(others, false));
+  Tensor total;
+  {
+    const Tensor stacked = stack(norms, 0);
+    total = empty_like(norms.front());
+  }
+  scale(distributed, total);
+  scale(others, total);
 }
 
 }  // namespace vramwise::tape

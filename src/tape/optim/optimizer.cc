@@ -50,6 +50,23 @@ std::vector<std::size_t> Optimizer::with_gradient() const {
   return indices;
 }
 
+std::vector<Tensor> Optimizer::copied_parts(const std::vector<std::size_t>& indices,
+                                            const std::vector<Tensor>& gradients) const {
+  std::vector<Tensor> copies;
+  for (std::size_t k = 0; k < indices.size(); ++k) {
+    const Tensor& parameter = parameters_[indices[k]];
+    if (gradients[k].sizes() == parameter.sizes()) continue;
+    copies.push_back(parameter.tape().empty(parameter.sizes(), gradients[k].type()));
+  }
+  return copies;
+}
+
+std::vector<Tensor> Optimizer::copied_parts(const std::vector<std::size_t>& indices) const {
+  std::vector<Tensor> gradients;
+  for (const std::size_t i : indices) gradients.push_back(parameters_[i].grad());
+  return copied_parts(indices, gradients);
+}
+
 std::vector<std::vector<std::size_t>> Optimizer::by_type() const {
   std::vector<std::vector<std::size_t>> groups;
   std::vector<DType> types;

@@ -26,6 +26,10 @@ class Optimizer {
   std::vector<std::size_t> with_gradient() const;
   /// The same, a list for each type: foreach kernels take tensors of one type.
   std::vector<std::vector<std::size_t>> by_type() const;
+  /// What an op over parameters and `gradients` copies of them: the part that belongs to a parameter which is a part
+  /// itself (a DTensor that is Shard, while its gradient is Replicate).
+  std::vector<Tensor> copied_parts(const std::vector<std::size_t>& indices, const std::vector<Tensor>& gradients) const;
+  std::vector<Tensor> copied_parts(const std::vector<std::size_t>& indices) const;
 
   std::vector<Tensor> parameters_;
 };
@@ -71,5 +75,15 @@ std::unique_ptr<Optimizer> one_after_another(std::vector<std::unique_ptr<Optimiz
 
 /// torch.nn.utils.clip_grad_norm_ over all gradients. Where they are shards, the ranks sum up their norms.
 void clip_grad_norm(const std::vector<Tensor>& parameters, bool are_shards = false);
+
+/// A parameter of a model of which some layers are shared out over the ranks (tensor parallelism).
+struct ClippedParameter {
+  Tensor tensor;
+  bool is_distributed = false;  ///< a DTensor
+  bool is_replicated = false;   ///< a DTensor that is whole on every rank
+};
+/// Clipping as transformers' Trainer does it where some parameters are DTensors (_mixed_mesh_grad_norm): norms of
+/// either kind, and their norm.
+void clip_mixed_grad_norm(const std::vector<ClippedParameter>& parameters);
 
 }  // namespace vramwise::tape

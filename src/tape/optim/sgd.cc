@@ -44,6 +44,7 @@ class Sgd final : public Optimizer {
         }
         if (!options_.nesterov) swap_in(gradients, momenta);
       }
+      copied_parts(group, gradients);
     }
     release(momenta);
     release(gradients);
@@ -54,10 +55,12 @@ class Sgd final : public Optimizer {
     for (const std::size_t i : with_gradient()) {
       gradient = parameters_[i].grad();
       if (options_.weight_decay != 0) gradient = add(gradient, parameters_[i]);
-      if (options_.momentum == 0) continue;
-      Tensor& momentum = momenta_[i];
-      if (!momentum.defined()) momentum = clone(gradient);
-      gradient = options_.nesterov ? add(gradient, momentum) : momentum;
+      if (options_.momentum != 0) {
+        Tensor& momentum = momenta_[i];
+        if (!momentum.defined()) momentum = clone(gradient);
+        gradient = options_.nesterov ? add(gradient, momentum) : momentum;
+      }
+      copied_parts({i}, {gradient});
     }
   }
 
