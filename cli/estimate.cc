@@ -42,19 +42,6 @@ struct EstimateArguments {
   std::string html;
 };
 
-/// What NCCL takes for one communicator of all cards, once each kind of collective has been used.
-Bytes communicator_bytes(const GpuModel& card, int capability, int ranks) {
-  constexpr int kVersion = 23007;  // of PyTorch 2.14's wheels
-  const NcclMemory memory = nccl_memory({.version = kVersion,
-                                         .capability = capability,
-                                         .ranks = ranks,
-                                         .local_ranks = ranks,
-                                         .local_rank = 0,
-                                         .link = usual_nccl_link(card.name, capability)},
-                                        {});
-  return memory.creation + memory.ring + memory.tree + memory.nvls;
-}
-
 Result<TrainingReport> report_for_cards(const std::string& spec) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
   const GpuModel& card = cards.front();
@@ -74,7 +61,7 @@ Result<TrainingReport> report_for_cards(const std::string& spec) {
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
   if (cards.size() > 1)
-    report.hardware.communicator = communicator_bytes(card, assumed, static_cast<int>(cards.size()));
+    report.hardware.communicator = usual_communicator(card.name, assumed, static_cast<int>(cards.size()));
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
 }

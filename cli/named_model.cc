@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "io/files.h"
@@ -34,7 +35,8 @@ Result<NamedModel> read_named_model(const std::string& named) {
     result.path = named;
     const CatalogueModel* known = find_model(named);
     if (known == nullptr) return unknown_model(named);
-    VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(known->config, named));
+    result.text = known->config;
+    VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(result.text, named));
     return result;
   }
   result.path = fs::is_directory(named, ignored) ? (fs::path(named) / "config.json").string() : named;
@@ -44,7 +46,8 @@ Result<NamedModel> read_named_model(const std::string& named) {
     error.remedy = "--model takes a model's config.json, or the folder that holds it";
     return error;
   }
-  VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(*text, result.path));
+  result.text = std::move(*text);
+  VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(result.text, result.path));
   return result;
 }
 

@@ -10,6 +10,7 @@ namespace vramwise::cli {
 
 struct NamedModel {
   std::string path;  ///< of its config.json, or the name in the catalogue
+  std::string text;  ///< of that config.json
   ModelConfig model;
 };
 

@@ -118,8 +118,14 @@ Json verify_json(const Plan& plan, const Verification& run) {
 }
 
 Outcome plan(const Options& options) {
-  if (asks_for_other(options.trainer)) return plan_for_other(options.trainer, options.plan, options.as_json);
   const bool compares = options.compare.is_asked();
+  if (asks_for_other(options.trainer)) {
+    if (compares || !options.compare.prices.empty())
+      return usage_error("--compare, --recommend and --prices are for vramwise train's plans",
+                         "Plan for one kind of card at a time.");
+    return plan_for_other(options.trainer, options.plan,
+                          {.save = options.save, .verify = options.verify, .as_json = options.as_json});
+  }
   if (!compares && !options.compare.prices.empty())
     return usage_error("--prices is for cards that are compared", "Add --recommend or --compare.");
   if (compares && (!options.save.empty() || options.verify || !options.plan.calibration.empty()))
@@ -175,17 +181,7 @@ void add_plan_command(CLI::App& app, Outcome& outcome) {
       ->add_option("--prices", options->compare.prices,
                    "JSON of prices an hour, {\"l4\": 0.7}: the cheapest card for a token comes first")
       ->group(kQuestions);
-  command
-      ->add_option("--for", options->trainer.trainer,
-                   "Who trains: trainer (vramwise train), transformers; accelerate, fsdp2, deepspeed and torchtune are "
-                   "not searched yet")
-      ->check(CLI::IsMember({"trainer", "transformers", "accelerate", "fsdp2", "deepspeed", "torchtune"}))
-      ->capture_default_str()
-      ->group(kQuestions);
-  command
-      ->add_option("--model", options->trainer.model,
-                   "With --for transformers: a name (`vramwise models`), a config.json, or its folder")
-      ->group(kQuestions);
+  add_trainer_options(*command, options->trainer, kQuestions);
   command->add_option("--save", options->save, "Write the plan here, for `vramwise train --plan` and `explain`");
   command->add_flag("--verify", options->verify, "Train two steps by it on emulated cards (--gpu)");
   command->add_flag("--json", options->as_json, "Print JSON (docs/formats.md)");

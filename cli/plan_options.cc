@@ -2,10 +2,14 @@
 #include "cli/plan_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "base/units.h"
 #include "cli/plan_file.h"
 #include "cost/calibration.h"
+#include "plan/training/knobs.h"
 
 namespace vramwise::cli {
 namespace {
@@ -79,7 +83,8 @@ void PlanOptions::add_to(CLI::App& command) {
                   "guide: the table's row, shrunk until it fits (the default); fastest: the most tokens/s that fit; "
                   "safest: the most memory left at 90 % of that")
       ->group(kSearch);
-  command.add_option("--allow", allow, "What a search may change too: seq_len, precision")
+  command
+      .add_option("--allow", allow, "What a search may change too: seq_len, precision; with --for also 8bit_adam, lora")
       ->delimiter(',')
       ->group(kSearch);
   command.add_option("--calibration", calibration, "JSON of rates measured on your cards (docs/formats.md)")
@@ -95,15 +100,13 @@ Status PlanOptions::apply_search(PlanRequest& request) const {
     return usage_error("--allow says what a search may change, and the guide strategy does not search",
                        "Add --strategy fastest or --strategy safest.");
   }
+  const std::vector<std::string> known = allow_names(Trainer::kOwn);
   for (const std::string& what : allow) {
-    if (what == "seq_len") {
-      request.allowed.seq_len = true;
-    } else if (what == "precision") {
-      request.allowed.precision = true;
-    } else {
+    if (std::find(known.begin(), known.end(), what) == known.end())
       return usage_error(fmt::format("--allow {}: vramwise train has no such knob", what),
-                         "Known: seq_len, precision.");
-    }
+                         fmt::format("Known: {}.", fmt::join(known, ", ")));
+    request.allowed.seq_len = request.allowed.seq_len || what == "seq_len";
+    request.allowed.precision = request.allowed.precision || what == "precision";
   }
   if (calibration.empty()) return Done{};
   VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_json_file(calibration));

@@ -1,158 +1,230 @@
-// Which trainer can carry out which knob is said in docs/commands.md; only transformers' is searched for.
+// Which trainer can carry out which knob is a table (plan/training/words.cc); nothing here knows one from another.
 #include "cli/plan_training.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <cmath>
+#include <algorithm>
 
 #include "base/json.h"
 #include "base/units.h"
 #include "cli/named_model.h"
+#include "cli/plan_file.h"
+#include "cli/plan_training_verify.h"
 #include "cli/terminal.h"
-#include "gpus/cuda_facts.h"
+#include "cost/calibration.h"
 #include "gpus/gpu_spec.h"
-#include "plan/training_search.h"
-#include "report/plan_search_text.h"
+#include "io/files.h"
+#include "plan/training/card.h"
+#include "plan/training/search.h"
+#include "plan/training/words.h"
+#include "report/training_plan_json.h"
+#include "report/training_plan_text.h"
 
 namespace vramwise::cli {
 namespace {
 
 constexpr std::int64_t kUsualBatch = 16;
 constexpr std::int64_t kUsualLength = 1024;
+constexpr std::int64_t kMostSequences = 1 << 16;
 
 TrainingPrecision precision_of_checkpoint(const ModelConfig& model) {
   if (model.saved_dtype == tape::DType::kFloat16) return TrainingPrecision::kFp16;
   return model.saved_dtype == tape::DType::kFloat32 ? TrainingPrecision::kFp32 : TrainingPrecision::kBf16;
 }
 
-Status take_card(const PlanOptions& options, TrainingRequest& request, std::string& name) {
-  if (options.gpu.empty()) return usage_error("--for transformers plans for a card", "Name it with --gpu.");
-  VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(options.gpu));
-  if (cards.size() != 1)
-    return usage_error("--for transformers plans for one card", "Data parallelism has the same on every card.");
-  const GpuModel& card = cards.front();
-  if (!card.cuda_total) return usage_error(fmt::format("the memory of {} is not known", card.name));
-  name = card.name;
-  request.card.hardware = hardware_of(card);
-  const int assumed = request.card.hardware.capability;
-  const ComputeCapability capability = card.compute_capability.value_or(ComputeCapability{assumed / 10, assumed % 10});
-  request.card.context = cuda_context(capability, kWheelCudaMajor, card.units).bytes;
-  request.rates = device_rates(card);
-  VRAMWISE_ASSIGN_OR_RETURN(const VramTarget target, options.target());
-  VRAMWISE_ASSIGN_OR_RETURN(const Bytes margin, options.margin());
-  const bool whole = target.kind == VramTarget::Kind::kAuto;
-  request.usable = (whole ? *card.cuda_total : std::min(*card.cuda_total, target.total)) - margin;
-  if (request.usable > Bytes(0)) return Done{};
-  return usage_error("the safety margin leaves nothing of the card", "Give a smaller --vram_safety_margin.");
+/// Flags that mean something to `vramwise train` alone.
+Status refuse_own_flags(const PlanOptions& options, const char* trainer) {
+  const std::pair<const char*, bool> given[] = {
+      {"--cpu_offload", !options.cpu_offload.empty()},
+      {"--loss_chunk_tokens", options.loss_chunk_tokens.has_value()},
+      {"--strategy guide", options.strategy == "guide"},
+      {"--strategy safest", options.strategy == "safest"},
+  };
+  for (const auto& [flag, is_given] : given)
+    if (is_given) return usage_error(fmt::format("{} is no knob of {}", flag, trainer), "docs/commands.md lists them.");
+  return Done{};
 }
 
-Result<TrainingRequest> request_for(const TrainerChoice& choice, const PlanOptions& options, std::string& card) {
-  TrainingRequest request;
-  VRAMWISE_ASSIGN_OR_RETURN(NamedModel named, read_named_model(choice.model));
-  request.model = std::move(named.model);
-  request.settings.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
-  request.settings.seq_len = options.seq_len.value_or(kUsualLength);
-  request.settings.precision = precision_of_checkpoint(request.model);
-  if (!options.precision.empty()) {
-    VRAMWISE_ASSIGN_OR_RETURN(request.settings.precision, parse_training_precision(options.precision));
+Status take_allowed(const PlanOptions& options, TrainingRequest& request) {
+  const std::vector<std::string> known = allow_names(request.trainer);
+  for (const std::string& what : options.allow) {
+    if (std::find(known.begin(), known.end(), what) == known.end())
+      return usage_error(fmt::format("--allow {}: {} has no such knob", what, trainer_name(request.trainer)),
+                         fmt::format("Known: {}.", fmt::join(known, ", ")));
+    request.allowed.push_back(what);
+  }
+  return Done{};
+}
+
+/// What is given stays.
+Status take_fixed(const PlanOptions& options, TrainingRequest& request) {
+  TrainingSettings& s = request.start.settings;
+  const auto positive = [](const char* flag, const std::optional<std::int64_t>& value) -> Status {
+    if (!value || (*value >= 1 && *value <= kMostSequences)) return Done{};
+    return usage_error(fmt::format("{} {} is out of range", flag, *value),
+                       fmt::format("It must be between 1 and {}.", kMostSequences));
+  };
+  VRAMWISE_RETURN_IF_ERROR(positive("--batch_size", options.batch_size));
+  VRAMWISE_RETURN_IF_ERROR(positive("--gradient_accumulation_steps", options.gradient_accumulation_steps));
+  VRAMWISE_RETURN_IF_ERROR(positive("--effective_batch", options.effective_batch));
+  if (options.batch_size) {
+    s.micro_batch = *options.batch_size;
+    request.fixed.emplace_back("micro_batch");
+  }
+  if (options.gradient_accumulation_steps) {
+    s.gradient_accumulation_steps = *options.gradient_accumulation_steps;
+    request.fixed.emplace_back("accumulation");
   }
   const bool both = options.batch_size && options.gradient_accumulation_steps;
-  request.sequences =
-      options.effective_batch.value_or(both ? *options.batch_size * *options.gradient_accumulation_steps : kUsualBatch);
-  if (options.gradient_checkpointing == "all" || options.gradient_checkpointing == "none") {
-    request.settings.checkpointing.layers = options.gradient_checkpointing == "all" ? kAllLayers : 0;
-    request.may_recompute = false;
+  const std::int64_t product = s.micro_batch * s.gradient_accumulation_steps * request.cards;
+  request.sequences = options.effective_batch.value_or(both ? product : kUsualBatch);
+  if (!options.precision.empty()) {
+    VRAMWISE_ASSIGN_OR_RETURN(s.precision, parse_training_precision(options.precision));
+    request.fixed.emplace_back("precision");
   }
-  VRAMWISE_RETURN_IF_ERROR(take_card(options, request, card));
-  return request;
-}
-
-/// The keys of transformers.TrainingArguments; the weights' type is from_pretrained's.
-Json arguments_of(const TrainingSettings& settings) {
-  Json arguments = {{"per_device_train_batch_size", settings.micro_batch},
-                    {"gradient_accumulation_steps", settings.gradient_accumulation_steps},
-                    {"gradient_checkpointing", settings.checkpointing.is_on()},
-                    {"optim", "adamw_torch_fused"}};
-  if (settings.precision == TrainingPrecision::kBf16Mixed) arguments["bf16"] = true;
-  return arguments;
-}
-
-const char* weights_of(TrainingPrecision precision) {
-  if (precision == TrainingPrecision::kBf16) return "bfloat16";
-  return precision == TrainingPrecision::kFp16 ? "float16" : "float32";
-}
-
-std::string row_text(const TrainingSettings& settings) {
-  return fmt::format("batch {} x {}{}", settings.micro_batch, settings.gradient_accumulation_steps,
-                     settings.checkpointing.is_on() ? ", every layer recomputed" : "");
-}
-
-std::string text_of(const TrainingPlan& plan, const TrainingRequest& request, const std::string& card) {
-  const TrainingSettings& best = plan.best.settings;
-  const bool known = request.rates.is_known;
-  std::string text = fmt::format(
-      "For transformers.Trainer: {} ({} parameters), {} tokens a sequence, {} sequences a step\n",
-      request.model.model_type, format_count(plan.best.estimate.parameters), best.seq_len, request.sequences);
-  text +=
-      fmt::format("On {}: {} of {} usable", card, format_size(plan.best.estimate.device), format_size(request.usable));
-  if (known) text += fmt::format(", {} tokens/s predicted", grouped(std::llround(plan.best.tokens_per_s())));
-  text += fmt::format("\n\nmodel = AutoModelForCausalLM.from_pretrained(…, dtype=torch.{})\nTrainingArguments(\n",
-                      weights_of(best.precision));
-  const Json arguments = arguments_of(best);
-  for (const auto& [key, value] : arguments.items()) {
-    const std::string python = value.is_boolean() ? (value.get<bool>() ? "True" : "False") : value.dump();
-    text += fmt::format("    {}={},\n", key, python);
+  if (options.gradient_checkpointing.empty()) return Done{};
+  const int layers = request.model.architecture.layers;
+  const std::optional<std::int64_t> count = parse_integer(options.gradient_checkpointing);
+  if (options.gradient_checkpointing == "all") {
+    s.checkpointing.layers = layers;
+  } else if (options.gradient_checkpointing == "none") {
+    s.checkpointing.layers = 0;
+  } else if (count && *count >= 0 && *count <= layers) {
+    s.checkpointing.layers = static_cast<int>(*count);
+  } else {
+    return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", options.gradient_checkpointing),
+                       fmt::format("Give none, all, or how many layers from the first on (0 to {}).", layers));
   }
-  Table table({"<configuration", "memory", "speed"});
-  const double most = plan.best.tokens_per_s();
-  table.add({row_text(best), format_size(plan.best.estimate.device), speed_text(most, known, most)}, true);
-  for (const TrainingChoice& row : plan.runner_ups)
-    table.add({row_text(row.settings), format_size(row.estimate.device), speed_text(row.tokens_per_s(), known, most)});
-  text += ")\n\nRunner-ups (the fastest with less memory each):\n" + table.text(terminal_style());
-  if (known)
-    text += "Speeds: 78 published runs were predicted with a median error of 16 %, either way (docs/accuracy.md)\n";
-  return text;
+  request.fixed.emplace_back("checkpointing");
+  return Done{};
 }
 
-Json choice_json(const TrainingChoice& choice) {
-  return {{"arguments", arguments_of(choice.settings)},
-          {"dtype", weights_of(choice.settings.precision)},
-          {"device_bytes", choice.estimate.device.count()},
-          {"tokens_per_s", choice.tokens_per_s()}};
+Status take_cards(const PlanOptions& options, TrainingRequest& request, GpuModel& card, Bytes& margin) {
+  const char* trainer = trainer_name(request.trainer);
+  if (options.gpu.empty()) return usage_error(fmt::format("--for {} plans for a card", trainer), "Name it with --gpu.");
+  VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(options.gpu));
+  card = cards.front();
+  for (const GpuModel& other : cards)
+    if (other.name != card.name || other.cuda_total != card.cuda_total)
+      return usage_error(fmt::format("--gpu {}: {} gives unlike cards the same", options.gpu, trainer),
+                         "Plan for the smallest of them; vramwise train shares work out by speed and memory.");
+  request.cards = static_cast<int>(cards.size());
+  if (request.cards == 1 && request.trainer == Trainer::kFsdp2)
+    return usage_error("--for fsdp2: fully_shard divides a model over several cards", "--gpu 8xh100-80gb names eight.");
+  VRAMWISE_ASSIGN_OR_RETURN(const VramTarget target, options.target());
+  VRAMWISE_ASSIGN_OR_RETURN(margin, options.margin());
+  std::optional<Bytes> each;
+  if (target.kind != VramTarget::Kind::kAuto) each = Bytes(target.total.count() / request.cards);
+  VRAMWISE_RETURN_IF_ERROR(put_on(request, card, each, margin));
+  if (options.calibration.empty()) return Done{};
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_json_file(options.calibration));
+  VRAMWISE_ASSIGN_OR_RETURN(request.rates, calibrated(request.rates, json));
+  return Done{};
+}
+
+struct Question {
+  TrainingRequest request;
+  std::string config;  ///< text of the model's config.json
+  GpuModel card;
+  Bytes margin;
+};
+
+Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& options) {
+  Question question;
+  TrainingRequest& request = question.request;
+  VRAMWISE_ASSIGN_OR_RETURN(request.trainer, parse_trainer(choice.trainer));
+  if (request.trainer == Trainer::kOwn)
+    return usage_error("vramwise train trains its own decoder (--model_size)", "--model goes with --for transformers.");
+  if (!is_searched(request.trainer))
+    return incomplete(fmt::format("--for {}: what it takes is not modelled yet", choice.trainer),
+                      "`vramwise dryrun` says what a configuration of it takes.");
+  if (choice.model.empty())
+    return usage_error(fmt::format("--for {} needs a --model", choice.trainer),
+                       "A name of `vramwise models`, or a config.json.");
+  VRAMWISE_RETURN_IF_ERROR(refuse_own_flags(options, choice.trainer.c_str()));
+  VRAMWISE_ASSIGN_OR_RETURN(NamedModel named, read_named_model(choice.model));
+  request.model = std::move(named.model);
+  question.config = std::move(named.text);
+  request.model_name = choice.model;
+  const Architecture& architecture = request.model.architecture;
+  if (!architecture.takes.texts || architecture.takes.image_size > 0)
+    return incomplete(fmt::format("plans for {} are not made: speeds are told in tokens", request.model.model_type),
+                      "`vramwise estimate` tells what a configuration takes.");
+  TrainingSettings& s = request.start.settings;
+  s.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
+  if (!architecture.has_sdpa) s.attention = Attention::kEager;
+  s.precision = precision_of_checkpoint(request.model);
+  s.seq_len = options.seq_len.value_or(
+      architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
+  VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));
+  VRAMWISE_RETURN_IF_ERROR(take_fixed(options, request));
+  VRAMWISE_RETURN_IF_ERROR(take_allowed(options, request));
+  return question;
+}
+
+Outcome tell_refusal(const Question& question, const TrainingPlanReport& report, const Error& why, bool as_json) {
+  const Json json = no_training_plan_json(report, why.what, changes_that_fit(question.request, question.margin),
+                                          cards_that_fit(question.request, question.margin));
+  if (as_json) {
+    fmt::print("{}\n", json.dump(2));
+    return why;
+  }
+  Error told = why;
+  told.remedy = training_changes_text(json, {});
+  if (!told.remedy.empty() && told.remedy.back() == '\n') told.remedy.pop_back();
+  return told;
+}
+
+Json verified_json(const Verification& run, Bytes predicted) {
+  Json cards = Json::array();
+  for (std::size_t i = 0; i < run.device_peaks.size(); ++i) {
+    if (run.device_peaks[i] == Bytes(0)) continue;  // rank 0 alone runs
+    cards.push_back(
+        {{"index", i}, {"measured_bytes", run.device_peaks[i].count()}, {"predicted_bytes", predicted.count()}});
+  }
+  return {{"verdict", run.verdict}, {"cards", cards}};
 }
 
 }  // namespace
 
-Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, bool as_json) {
-  if (choice.trainer != "transformers" && choice.trainer != "trainer") {
-    return incomplete(fmt::format("--for {}: its knobs are not searched yet", choice.trainer),
-                      "`vramwise estimate` and `vramwise dryrun` say what a configuration of it takes.");
-  }
-  if (choice.trainer == "trainer")
-    return usage_error("vramwise train trains its own decoder (--model_size)", "--model goes with --for transformers.");
-  if (choice.model.empty())
-    return usage_error("--for transformers needs a --model", "A name of `vramwise models`, or a config.json.");
-  std::string card;
-  VRAMWISE_ASSIGN_OR_RETURN(const TrainingRequest request, request_for(choice, options, card));
-  VRAMWISE_ASSIGN_OR_RETURN(const TrainingPlan plan, plan_training(request));
-  if (!as_json) {
-    fmt::print("{}", text_of(plan, request, card));
+void add_trainer_options(CLI::App& command, TrainerChoice& choice, const char* group) {
+  command
+      .add_option("--for", choice.trainer,
+                  "Who trains: trainer (vramwise train), transformers, accelerate or fsdp2 (fully_shard of PyTorch); "
+                  "deepspeed and torchtune are not searched yet")
+      ->check(CLI::IsMember(trainer_names()))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--model", choice.model, "With --for: a name (`vramwise models`), a config.json, or its folder")
+      ->group(group);
+  command
+      .add_flag("--knobs", choice.shows_knobs, "The table of knobs and of what each trainer calls them, in Markdown")
+      ->group(group);
+}
+
+Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, const PlanOutput& output) {
+  if (choice.shows_knobs) {
+    fmt::print("{}", knob_table());
     return kExitDone;
   }
-  Json runner_ups = Json::array();
-  for (const TrainingChoice& row : plan.runner_ups) runner_ups.push_back(choice_json(row));
-  Json json = choice_json(plan.best);
-  json.update({{"schema", "vramwise.plan_training"},
-               {"schema_version", 1},
-               {"trainer", choice.trainer},
-               {"card", card},
-               {"usable_bytes", request.usable.count()},
-               {"effective_batch_size", request.sequences},
-               {"seq_len", request.settings.seq_len},
-               {"speed_is_known", request.rates.is_known},
-               {"runner_ups", runner_ups}});
-  fmt::print("{}\n", json.dump(2));
-  return kExitDone;
+  VRAMWISE_ASSIGN_OR_RETURN(const Question question, question_of(choice, options));
+  const TrainingPlanReport report{.request = question.request, .card = question.card.name};
+  const Result<TrainingPlan> plan = plan_training(question.request);
+  if (!plan.ok() && plan.error().code == ErrorCode::kDoesNotFit)
+    return tell_refusal(question, report, plan.error(), output.as_json);
+  if (!plan.ok()) return plan.error();
+  Json json = training_plan_json(report, *plan);
+  int exit_code = kExitDone;
+  if (output.verify) {
+    VRAMWISE_ASSIGN_OR_RETURN(const Verification run, verify_training(told_of(question.request, *plan), question.config,
+                                                                      question.request.sequences, options.gpu));
+    json["verified"] = verified_json(run, plan->best.estimate.device);
+    exit_code = run.exit_code;
+  }
+  if (!output.save.empty()) VRAMWISE_RETURN_IF_ERROR(write_file_atomically(output.save, json.dump(2) + "\n"));
+  fmt::print("{}", output.as_json ? json.dump(2) + "\n" : training_plan_text(json, terminal_style()));
+  return exit_code;
 }
 
 }  // namespace vramwise::cli

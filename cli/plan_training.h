@@ -1,4 +1,4 @@
-// vramwise plan --model config.json --for transformers: the arguments for another trainer than ours.
+// vramwise plan --model config.json --for TRAINER: a configuration for another trainer than ours, in its own words.
 #pragma once
 
 #include <string>
@@ -11,11 +11,23 @@ namespace vramwise::cli {
 struct TrainerChoice {
   std::string model;  ///< config.json, or its folder; empty: vramwise's own decoder
   std::string trainer = "trainer";
+  bool shows_knobs = false;
 };
 
 /// Whether the question is about another trainer than ours.
-inline bool asks_for_other(const TrainerChoice& choice) { return !choice.model.empty() || choice.trainer != "trainer"; }
+inline bool asks_for_other(const TrainerChoice& choice) {
+  return !choice.model.empty() || choice.trainer != "trainer" || choice.shows_knobs;
+}
 
-Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, bool as_json);
+/// --for, --model and --knobs.
+void add_trainer_options(CLI::App& command, TrainerChoice& choice, const char* group);
+
+struct PlanOutput {
+  std::string save;  ///< a file; empty: none
+  bool verify = false;
+  bool as_json = false;
+};
+
+Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, const PlanOutput& output);
 
 }  // namespace vramwise::cli

@@ -15,26 +15,17 @@
 #include "synth/corpus.h"
 
 namespace vramwise::cli {
-namespace {
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    const char* base = std::getenv("TMPDIR");
-    path_ = join_path(base != nullptr && *base != '\0' ? base : "/tmp", "vramwise-verify-XXXXXX");
-    if (mkdtemp(path_.data()) == nullptr) path_.clear();
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
+TemporaryFolder::TemporaryFolder() {
+  const char* base = std::getenv("TMPDIR");
+  path_ = join_path(base != nullptr && *base != '\0' ? base : "/tmp", "vramwise-verify-XXXXXX");
+  if (mkdtemp(path_.data()) == nullptr) path_.clear();
+}
 
- private:
-  std::string path_;
-};
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
 
 Result<std::string> own_path() {
   char path[PATH_MAX] = {};
@@ -43,7 +34,17 @@ Result<std::string> own_path() {
   return std::string(path, static_cast<std::size_t>(length));
 }
 
-}  // namespace
+Result<Verification> verification_of(const DryRun& run, std::size_t cards) {
+  if (run.verdict == DryRunVerdict::kScriptFailed)
+    return world_error(fmt::format("the trainer failed on the emulated cards (exit code {})", run.script_exit));
+  Verification result{.verdict = to_string(run.verdict), .exit_code = run.exit_code(), .device_peaks = {}};
+  result.device_peaks.resize(cards);
+  for (const DryRunGpu& gpu : run.gpus) {
+    const auto index = static_cast<std::size_t>(gpu.index);
+    if (index < result.device_peaks.size()) result.device_peaks[index] = gpu.device_peak;
+  }
+  return result;
+}
 
 Result<Verification> verify(const std::string& plan_text, std::int64_t seq_len, const std::string& gpu_spec) {
   if (gpu_spec.empty()) return usage_error("--verify emulates cards of the catalogue", "Name them with --gpu.");
@@ -84,15 +85,7 @@ Result<Verification> verify(const std::string& plan_text, std::int64_t seq_len, 
   VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
   VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));
   VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run(options));
-  if (run.verdict == DryRunVerdict::kScriptFailed)
-    return world_error(fmt::format("the trainer failed on the emulated cards (exit code {})", run.script_exit));
-  Verification result{.verdict = to_string(run.verdict), .exit_code = run.exit_code(), .device_peaks = {}};
-  result.device_peaks.resize(options.cards.size());
-  for (const DryRunGpu& gpu : run.gpus) {
-    const auto index = static_cast<std::size_t>(gpu.index);
-    if (index < result.device_peaks.size()) result.device_peaks[index] = gpu.device_peak;
-  }
-  return result;
+  return verification_of(run, options.cards.size());
 }
 
 }  // namespace vramwise::cli

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "dryrun/ledger.h"
 
 namespace vramwise::cli {
 
@@ -19,5 +20,21 @@ struct Verification {
 /// Runs `vramwise train --plan` by a saved plan's text on the cards of `gpu_spec`. Errors: no cards named, no trainer
 /// or emulator beside this program, a run that failed for other reasons than memory.
 Result<Verification> verify(const std::string& plan_text, std::int64_t seq_len, const std::string& gpu_spec);
+
+/// Removed with everything in it when it goes out of scope. The path is empty where none could be made.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+Result<std::string> own_path();  ///< of this program
+Result<Verification> verification_of(const DryRun& run, std::size_t cards);
 
 }  // namespace vramwise::cli

@@ -20,6 +20,7 @@ constexpr Figure kFigures[] = {{"matmul_fp32_tflop_s", 1e12, &DeviceRates::matmu
                                {"attention_16bit_tflop_s", 1e12, &DeviceRates::attention_16bit_flop_s},
                                {"bandwidth_gb_s", 1e9, &DeviceRates::bandwidth_byte_s},
                                {"pcie_gb_s", 1e9, &DeviceRates::pcie_byte_s},
+                               {"link_gb_s", 1e9, &DeviceRates::link_byte_s},
                                {"host_gb_s", 1e9, &DeviceRates::host_byte_s},
                                {"launch_us", 1e-6, &DeviceRates::launch_s},
                                {"shortest_kernel_us", 1e-6, &DeviceRates::shortest_kernel_s}};

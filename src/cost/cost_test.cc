@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "cost/calibration.h"
+#include "cost/collectives.h"
 #include "cost/decoder_step.h"
 #include "cost/device_rates.h"
 #include "cost/work_time.h"
@@ -147,6 +148,33 @@ TEST(Update, OffloadingCostsTransfersAndTheHostsMemory) {
   offloaded.offload_optimizer = true;
   const DeviceRates card = device_rates(*find_gpu("rtx-4090"));
   EXPECT_GT(update_seconds(medium(), offloaded, card, {}), 3 * update_seconds(medium(), bf16(), card, {}));
+}
+
+TEST(Collectives, SendWhatARingSends) {
+  const CardGroup group{.ranks = 4, .link_byte_s = 1e9};
+  EXPECT_DOUBLE_EQ(all_gather_seconds(group, 4e9), 3);
+  EXPECT_DOUBLE_EQ(all_reduce_seconds(group, 4e9), 6);
+  EXPECT_DOUBLE_EQ(all_reduce_seconds({.ranks = 1, .link_byte_s = 1e9}, 4e9), 0);
+}
+
+// A slow link shows, a fast one hides behind the kernels but for what nothing runs beside.
+TEST(Collectives, HideBehindPasses) {
+  const StepSeconds step{.first_pass = 3, .later_pass = 3, .passes = 2, .update = 1};
+  const CardGroup fast{.ranks = 8, .link_byte_s = 1e12}, slow{.ranks = 8, .link_byte_s = 1e9};
+  EXPECT_DOUBLE_EQ(step.total(), 7);
+  EXPECT_NEAR(data_parallel_seconds(step, fast, 8e9), 7, 0.01);
+  EXPECT_NEAR(data_parallel_seconds(step, slow, 8e9), 7 + 14 - 2, 0.1);
+  const ShardedBytes once{.gathered = 8e9, .reduced = 8e9, .groups = 32, .gathers_again = false};
+  ShardedBytes twice = once;
+  twice.gathers_again = true;
+  EXPECT_LT(fully_shard_seconds(step, slow, once), fully_shard_seconds(step, slow, twice));
+  EXPECT_NEAR(fully_shard_seconds(step, fast, twice), 7, 0.1);
+}
+
+TEST(DeviceRates, CollectivesGoOverWhatStandsBetweenTheCards) {
+  const double nvlink = device_rates(*find_gpu("h100-80gb-sxm")).link_byte_s;
+  EXPECT_NEAR(nvlink, 370e9, 1e9);
+  EXPECT_LT(device_rates(*find_gpu("rtx-4090")).link_byte_s, nvlink / 10);
 }
 
 }  // namespace

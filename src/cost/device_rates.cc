@@ -3,9 +3,25 @@
 
 #include <algorithm>
 
+#include "gpus/nccl_memory.h"
 #include "gpus/rates.h"
 
 namespace vramwise {
+namespace {
+
+/// One direction of what stands between two such cards, as a ring of NCCL reaches it: NVLink only where every card has
+/// it to every other one.
+std::optional<double> link_rate(const GpuModel& model) {
+  const ComputeCapability capability = model.compute_capability.value_or(ComputeCapability{});
+  const auto reached = [&](RateKind kind) { return achieved_fraction(kind, model.compute_capability).fraction; };
+  const NcclLink link = usual_nccl_link(model.name, capability.major * 10 + capability.minor);
+  if (link == NcclLink::kNvSwitch && model.nvlink_gb_s)
+    return *model.nvlink_gb_s / 2 * 1e9 * reached(RateKind::kNvlinkRing);
+  if (!model.pcie) return std::nullopt;
+  return model.pcie->gb_s() * 1e9 * reached(RateKind::kPcieRing);
+}
+
+}  // namespace
 
 DeviceRates device_rates(const GpuModel& model) {
   DeviceRates rates;
@@ -23,6 +39,7 @@ DeviceRates device_rates(const GpuModel& model) {
   rates.attention_16bit_flop_s = matrix * reached(RateKind::kAttention16Bit);
   rates.bandwidth_byte_s = *model.bandwidth_gb_s * 1e9 * reached(RateKind::kBandwidth);
   if (model.pcie) rates.pcie_byte_s = model.pcie->gb_s() * 1e9 * reached(RateKind::kPcie);
+  rates.link_byte_s = link_rate(model).value_or(rates.link_byte_s);
   rates.is_known = true;
   rates.source = "the catalogue: peak rates, and what kernels reach of them";
   return rates;

@@ -18,6 +18,8 @@ struct DeviceRates {
   double attention_16bit_flop_s = 12.7e12;
   double bandwidth_byte_s = 302e9;  ///< of the device's own memory, reads and writes together
   double pcie_byte_s = 25.8e9;      ///< one direction
+  /// What a ring of collectives reaches between such cards of one machine, one direction.
+  double link_byte_s = 14e9;
   /// What AdamW on the host streams through its memory; two channels of DDR4-3200 have a peak of 51 GB/s.
   double host_byte_s = 40e9;
   /// The host's work for one kernel. PyTorch's dispatch and launch take 5 to 25 us in Python, less in C++, which has

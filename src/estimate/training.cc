@@ -128,10 +128,19 @@ class Run {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
   }
+  void note_passes(TrainingTrace& trace) const {
+    trace.first_pass = first_pass_;
+    trace.last_pass = last_pass_;
+  }
 
   void step() {
     const std::int64_t passes = settings_.gradient_accumulation_steps;
-    for (std::int64_t i = 0; i < passes; ++i) pass(i + 1 == passes);
+    for (std::int64_t i = 0; i < passes; ++i) {
+      const tape::Work before = tape_.work();
+      pass(i + 1 == passes);
+      last_pass_ = tape_.work() - before;
+      if (i == 0) first_pass_ = last_pass_;
+    }
     begin(TrainingPhase::kOptimizerStep);
     // Gradients on the host are clipped there.
     if (settings_.clips_gradients && !settings_.parallel.offloads) {
@@ -186,6 +195,8 @@ class Run {
   tape::GradScaler scaler_;
   std::vector<BatchTensor> inputs_;
   Batch batch_;
+  tape::Work first_pass_;
+  tape::Work last_pass_;
 };
 
 }  // namespace
@@ -240,6 +251,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     last->add_repeated(trace.buckets);
     trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats()};
   }
+  run.note_passes(trace);
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.host_pageable_bytes = tape.host_bytes(tape::HostMemory::kPageable);

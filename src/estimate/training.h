@@ -64,6 +64,8 @@ struct TrainingTrace {
   std::int64_t host_pinned_bytes = 0;    ///< page-locked, as PyTorch caches it: offloaded shards and gradients
   std::int64_t host_pageable_bytes = 0;  ///< ordinary memory of the host: states of offloaded parameters
   tape::Work step_work;                  ///< of one optimizer step
+  tape::Work first_pass;                 ///< of that, the first forward and backward pass
+  tape::Work last_pass;                  ///< and the last; those between them are like it
   bool has_estimates = false;            ///< some sizes are not PyTorch's own: scratch of convolutions
   struct {
     int layers = 0;  ///< forward and backward passes of layers

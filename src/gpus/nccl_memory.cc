@@ -191,4 +191,16 @@ NcclMemory nccl_memory(const NcclCommunicator& communicator, const NcclEnvironme
   return memory;
 }
 
+Bytes usual_communicator(std::string_view card_name, int capability, int ranks) {
+  constexpr int kVersion = 23007;  // of PyTorch 2.14's wheels
+  const NcclMemory memory = nccl_memory({.version = kVersion,
+                                         .capability = capability,
+                                         .ranks = ranks,
+                                         .local_ranks = ranks,
+                                         .local_rank = 0,
+                                         .link = usual_nccl_link(card_name, capability)},
+                                        {});
+  return memory.creation + memory.ring + memory.tree + memory.nvls;
+}
+
 }  // namespace vramwise

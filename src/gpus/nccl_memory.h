@@ -64,4 +64,7 @@ struct NcclMemory {
 
 NcclMemory nccl_memory(const NcclCommunicator& communicator, const NcclEnvironment& environment);
 
+/// What one communicator of such cards, all on one machine, takes of each once every kind of collective has been used.
+Bytes usual_communicator(std::string_view card_name, int capability, int ranks);
+
 }  // namespace vramwise

@@ -24,7 +24,9 @@ constexpr std::pair<std::string_view, RateKind> kKinds[] = {{"matmul_16bit", Rat
                                                             {"attention_16bit", RateKind::kAttention16Bit},
                                                             {"attention_fp32", RateKind::kAttentionFp32},
                                                             {"bandwidth", RateKind::kBandwidth},
-                                                            {"pcie", RateKind::kPcie}};
+                                                            {"pcie", RateKind::kPcie},
+                                                            {"nvlink_ring", RateKind::kNvlinkRing},
+                                                            {"pcie_ring", RateKind::kPcieRing}};
 
 std::optional<RateKind> kind_of(std::string_view word) {
   for (const auto& [name, kind] : kKinds) {

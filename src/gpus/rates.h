@@ -14,7 +14,16 @@
 
 namespace vramwise {
 
-enum class RateKind { kMatmul16Bit, kMatmulFp32, kAttention16Bit, kAttentionFp32, kBandwidth, kPcie };
+enum class RateKind {
+  kMatmul16Bit,
+  kMatmulFp32,
+  kAttention16Bit,
+  kAttentionFp32,
+  kBandwidth,
+  kPcie,
+  kNvlinkRing,
+  kPcieRing
+};
 
 struct RateFraction {
   std::optional<ComputeCapability> capability;  ///< absent: any

@@ -32,6 +32,7 @@ struct Architecture {
   bool takes_checkpoints = true;           ///< whether gradient_checkpointing_enable() works
   bool takes_layers_to_checkpoint = true;  ///< whether the first K layers alone may be checkpointed
   bool takes_sharding = true;  ///< whether fully_shard takes it (it refuses CLIP's scale, which has no dimension)
+  const char* auto_class = "AutoModelForCausalLM";  ///< of transformers, whose from_pretrained() makes it
   BatchKind takes{};
   TensorPlan tensor_plan{};  ///< of tensor parallelism
   /// The model with weights of the type, moved to the tape's device. The tape must outlive it.

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/units.h"
+#include "report/training_plan_text.h"
 
 namespace vramwise {
 namespace {
@@ -78,6 +79,7 @@ std::string runner_ups_text(const Json& plan, TextStyle style) {
 
 Result<std::string> explain_text(const Json& plan, TextStyle style) {
   VRAMWISE_ASSIGN_OR_RETURN(const std::string schema, json_get_or<std::string>(plan, "schema", ""));
+  if (schema == "vramwise.plan_training") return training_plan_text(plan, style);
   if (schema != "vramwise.plan") return usage_error("the file is no plan", "`vramwise plan --save FILE` writes one.");
   const Json model = plan.value("model", Json::object());
   const Json configuration = plan.value("configuration", Json::object());

@@ -126,35 +126,6 @@ def test_a_saved_plan_is_explained_and_trained(vramwise, corpus, tmp_path, strat
     assert both.returncode == 2 and "--plan says" in both.stderr
 
 
-def test_transformers_get_their_arguments(vramwise, tmp_path):
-    config = {
-        "model_type": "llama",
-        "vocab_size": 32000,
-        "hidden_size": 2048,
-        "intermediate_size": 5632,
-        "num_hidden_layers": 22,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 2048,
-        "torch_dtype": "bfloat16",
-    }
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    flags = ("--model", tmp_path, "--for", "transformers", "--seq_len", 2048, "--effective_batch", 8)
-    answer = json.loads(vramwise("plan", *flags, "--gpu", "rtx-3090", "--json").stdout)
-    arguments = answer["arguments"]
-    assert arguments["per_device_train_batch_size"] * arguments["gradient_accumulation_steps"] == 8
-    assert answer["device_bytes"] <= answer["usable_bytes"] and answer["tokens_per_s"] > 0
-    # The same configuration through the other command takes the same.
-    words = ["--batch_size", arguments["per_device_train_batch_size"], "--seq_len", 2048, "--optimizer", "adamw-fused"]
-    words += ["--gradient_accumulation_steps", arguments["gradient_accumulation_steps"]]
-    words += ["--gradient_checkpointing"] if arguments["gradient_checkpointing"] else []
-    estimate = json.loads(vramwise("estimate", "--model", tmp_path, "--gpu", "rtx-3090", *words, "--json").stdout)
-    assert estimate["device_bytes"] == answer["device_bytes"]
-    assert "TrainingArguments(" in vramwise("plan", *flags, "--gpu", "rtx-3090").stdout
-    assert vramwise("plan", *flags, "--gpu", "rtx-2060").returncode == 3
-    assert vramwise("plan", "--for", "torchtune", "--model", tmp_path).returncode == 5
-
-
 def test_bad_words_are_refused(vramwise, tmp_path):
     assert vramwise("plan", "--strategy", "quickest").returncode == 2
     assert vramwise("plan", "--strategy", "fastest", "--allow", "lora").returncode == 2

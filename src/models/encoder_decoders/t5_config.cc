@@ -38,6 +38,7 @@ Architecture read_t5(ConfigReader& r) {
   return {
       .layers = c.encoder_layers + c.decoder_layers,
       .takes_fp16_weights = false,
+      .auto_class = "AutoModelForSeq2SeqLM",
       .takes = {.targets = true},
       .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) { return t5(tape, c, type, options); }};
 }

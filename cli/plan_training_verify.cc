@@ -1,0 +1,53 @@
+// The program is the plan's train.py behind a few lines that make the data set it asks for.
+#include "cli/plan_training_verify.h"
+
+#include <fmt/format.h>
+
+#include "dryrun/run.h"
+#include "gpus/gpu_spec.h"
+#include "io/files.h"
+
+namespace vramwise::cli {
+namespace {
+
+constexpr int kSteps = 2;  // optimizer states are there from the second on
+
+std::string data_set(std::int64_t rows, std::int64_t length) {
+  return fmt::format(
+      "import torch\n\n"
+      "dataset = [{{\"input_ids\": row, \"labels\": row}} for row in torch.zeros(({}, {}), dtype=torch.int64)]\n\n",
+      rows, length);
+}
+
+}  // namespace
+
+Result<Verification> verify_training(Told told, const std::string& config, std::int64_t sequences,
+                                     const std::string& gpu_spec) {
+  const TemporaryFolder folder;
+  if (folder.path().empty()) return world_error("no temporary folder can be made", "Set TMPDIR.");
+  VRAMWISE_ASSIGN_OR_RETURN(const std::string program, own_path());
+  told.model = folder.path();
+  VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder.path(), "config.json"), config));
+  std::string command;
+  for (const Document& document : documents_of(told)) {
+    if (document.name == "command") {
+      command = document.text;
+      continue;
+    }
+    const bool is_program = document.name == "train.py";
+    const std::string head =
+        is_program ? data_set((kSteps + 1) * sequences, told.configuration.settings.seq_len) : std::string();
+    VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder.path(), document.name), head + document.text));
+  }
+  DryRunOptions options;
+  options.command = {"sh", "-c", fmt::format("cd '{}' && exec env {}", folder.path(), command)};
+  options.steps = kSteps;
+  options.fake_weights = true;
+  options.output_to_stderr = true;
+  VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
+  VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));
+  VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run(options));
+  return verification_of(run, options.cards.size());
+}
+
+}  // namespace vramwise::cli

@@ -1,0 +1,43 @@
+// See collectives.h.
+#include "cost/collectives.h"
+
+#include <algorithm>
+
+namespace vramwise {
+namespace {
+
+// The backward pass has two products where the forward pass has one.
+constexpr double kForward = 1.0 / 3, kBackward = 2.0 / 3;
+constexpr double kBucketBytes = 25.0 * (1 << 20);  // bucket_cap_mb
+
+}  // namespace
+
+double all_gather_seconds(const CardGroup& group, double bytes) {
+  const double ranks = group.ranks;
+  return (ranks - 1) / ranks * bytes / group.link_byte_s;
+}
+
+double all_reduce_seconds(const CardGroup& group, double bytes) { return 2 * all_gather_seconds(group, bytes); }
+
+double broadcast_seconds(const CardGroup& group, double bytes) {
+  return group.ranks > 1 ? bytes / group.link_byte_s : 0;
+}
+
+double data_parallel_seconds(const StepSeconds& step, const CardGroup& group, double gradient_bytes) {
+  const double last_bucket = std::min(gradient_bytes, kBucketBytes);
+  const double beside = all_reduce_seconds(group, gradient_bytes - last_bucket);
+  const double backward = kBackward * (step.passes > 1 ? step.later_pass : step.first_pass);
+  return step.total() + std::max(0.0, beside - backward) + all_reduce_seconds(group, last_bucket);
+}
+
+double fully_shard_seconds(const StepSeconds& step, const CardGroup& group, const ShardedBytes& bytes) {
+  const double gather = all_gather_seconds(group, bytes.gathered), reduce = all_gather_seconds(group, bytes.reduced);
+  const auto pass = [&](double seconds) {
+    const double backward = (bytes.gathers_again ? gather : 0) + reduce;
+    return std::max(kForward * seconds, gather) + std::max(kBackward * seconds, backward) +
+           (gather + reduce) / bytes.groups;
+  };
+  return pass(step.first_pass) + static_cast<double>(step.passes - 1) * pass(step.later_pass) + step.update;
+}
+
+}  // namespace vramwise

@@ -1,0 +1,45 @@
+// What cards of one machine tell each other in a step, in seconds: bytes over the link between them.
+//
+// NCCL's rings: of N ranks' tensor of B bytes, an all-gather and a reduce-scatter send (N - 1) / N x B through each
+// link, an all-reduce both. Collectives run on streams of their own, beside the kernels; what nothing hides is said.
+#pragma once
+
+#include <cstdint>
+
+namespace vramwise {
+
+/// One rank's part of a group that shares a model.
+struct CardGroup {
+  int ranks = 1;
+  double link_byte_s = 1;  ///< one direction, as collectives reach it
+};
+
+double all_gather_seconds(const CardGroup& group, double bytes);  ///< also of a reduce-scatter
+double all_reduce_seconds(const CardGroup& group, double bytes);
+double broadcast_seconds(const CardGroup& group, double bytes);
+
+/// Seconds of the kernels of one optimizer step.
+struct StepSeconds {
+  double first_pass = 0;
+  double later_pass = 0;  ///< each
+  std::int64_t passes = 1;
+  double update = 0;
+
+  double total() const { return first_pass + static_cast<double>(passes - 1) * later_pass + update; }
+};
+
+/// DistributedDataParallel: gradients are summed beside the backward pass of the last pass, bucket by bucket; the last
+/// bucket has nothing to hide behind.
+double data_parallel_seconds(const StepSeconds& step, const CardGroup& group, double gradient_bytes);
+
+/// fully_shard: layers are gathered beside the layer before, forward and (if resharded) backward, gradients are reduced
+/// beside the layer after; the first gather and the last reduction wait. In every pass.
+struct ShardedBytes {
+  double gathered = 0;  ///< all parameters, as they are computed with
+  double reduced = 0;   ///< all gradients, as they are summed
+  double groups = 1;    ///< into which the parameters are divided
+  bool gathers_again = true;
+};
+double fully_shard_seconds(const StepSeconds& step, const CardGroup& group, const ShardedBytes& bytes);
+
+}  // namespace vramwise

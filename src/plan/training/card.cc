@@ -1,0 +1,28 @@
+// See card.h.
+#include "plan/training/card.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "gpus/cuda_facts.h"
+#include "gpus/nccl_memory.h"
+
+namespace vramwise {
+
+Status put_on(TrainingRequest& request, const GpuModel& model, std::optional<Bytes> target, Bytes margin) {
+  if (!model.cuda_total) return usage_error(fmt::format("the memory of {} is not known", model.name));
+  const tape::Hardware hardware = hardware_of(model);
+  const ComputeCapability capability =
+      model.compute_capability.value_or(ComputeCapability{hardware.capability / 10, hardware.capability % 10});
+  request.card = {.hardware = hardware,
+                  .total = model.cuda_total,
+                  .context = cuda_context(capability, kWheelCudaMajor, model.units).bytes};
+  if (request.cards > 1) request.card.communicator = usual_communicator(model.name, hardware.capability, request.cards);
+  request.rates = device_rates(model);
+  request.usable = std::min(*model.cuda_total, target.value_or(*model.cuda_total)) - margin;
+  if (request.usable > Bytes(0)) return Done{};
+  return usage_error("the safety margin leaves nothing of the card", "Give a smaller --vram_safety_margin.");
+}
+
+}  // namespace vramwise

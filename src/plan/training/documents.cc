@@ -1,0 +1,225 @@
+// Templates with slots: a line that is only "@place" becomes the words for that place, each on a line of its own with
+// the slot's indentation, or goes away where there are none; elsewhere "@place" becomes them with commas between.
+#include "plan/training/documents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "base/text.h"
+
+namespace vramwise {
+namespace {
+
+using Slots = std::map<std::string, std::vector<std::string>>;
+
+struct Template {
+  Trainer trainer;
+  const char* name;
+  const char* text;
+};
+
+constexpr Template kTemplates[] = {
+    {Trainer::kTransformers, "train.py", R"(import torch
+from transformers import @class, Trainer, TrainingArguments
+@import
+
+model = @class.from_pretrained(
+    "@model",
+    @model_argument
+)
+@model_code
+@optimizer
+arguments = TrainingArguments(
+    output_dir="out",
+    @argument
+)
+# dataset: rows of @length tokens, with labels
+trainer = Trainer(
+    model=model,
+    args=arguments,
+    train_dataset=dataset,
+    @trainer
+)
+trainer.train()
+)"},
+    {Trainer::kAccelerate, "train.py", R"(import torch
+from accelerate import Accelerator
+from transformers import @class
+@import
+
+accelerator = Accelerator(
+    @argument
+)
+model = @class.from_pretrained(
+    "@model",
+    @model_argument
+)
+@model_code
+@optimizer
+# dataset: rows of @length tokens, with labels, as tensors
+loader = torch.utils.data.DataLoader(dataset, @loader)
+model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+model.train()
+for batch in loader:
+    with accelerator.accumulate(model):
+        loss = model(**batch).loss
+        accelerator.backward(loss)
+        if accelerator.sync_gradients:
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+)"},
+    {Trainer::kAccelerate, "accelerate.yaml", R"(compute_environment: LOCAL_MACHINE
+@accelerate
+num_machines: 1
+num_processes: @cards
+)"},
+    {Trainer::kFsdp2, "train.py", R"(import os
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from transformers import @class
+from transformers.modeling_layers import GradientCheckpointingLayer
+@import
+
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+dist.init_process_group("nccl")
+model = @class.from_pretrained(
+    "@model",
+    @model_argument
+)
+model.train()
+@model_code
+sharded = dict(mesh=init_device_mesh("cuda", (dist.get_world_size(),)), @policy)
+for layer in [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]:
+    fully_shard(layer, @shard, **sharded)
+fully_shard(model, **sharded)
+@optimizer
+# dataset: rows of @length tokens, with labels, as tensors
+sampler = torch.utils.data.DistributedSampler(dataset)
+loader = torch.utils.data.DataLoader(dataset, @loader, sampler=sampler)
+accumulation = @loop
+for number, batch in enumerate(loader, start=1):
+    batch = {name: tensor.cuda() for name, tensor in batch.items()}
+    loss = model(**batch).loss
+    (loss / accumulation).backward()
+    if number % accumulation == 0:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+)"},
+    {Trainer::kTransformers, "command", "@environment @launch\n"},
+    {Trainer::kAccelerate, "command", "@environment accelerate launch --config_file accelerate.yaml train.py\n"},
+    {Trainer::kFsdp2, "command", "@environment torchrun --nproc_per_node @cards train.py\n"},
+};
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& each : words)
+    if (!each.empty()) all += (all.empty() ? "" : ", ") + each;
+  return all;
+}
+
+bool is_of_slot(char c) { return c == '_' || (c >= 'a' && c <= 'z'); }
+
+std::string filled(std::string_view line, const Slots& slots) {
+  std::string result;
+  for (std::size_t i = 0; i < line.size();) {
+    if (line[i] != '@') {
+      result += line[i++];
+      continue;
+    }
+    std::size_t end = i + 1;
+    while (end < line.size() && is_of_slot(line[end])) ++end;
+    const auto found = slots.find(std::string(line.substr(i + 1, end - i - 1)));
+    if (found != slots.end()) result += joined(found->second);
+    i = end;
+  }
+  return result;
+}
+
+std::string trimmed(std::string text) {
+  const std::size_t begin = text.find_first_not_of(' ');
+  return begin == std::string::npos ? std::string() : text.substr(begin);
+}
+
+void add_line(std::string& text, std::string_view line, const Slots& slots) {
+  const std::size_t begin = line.find_first_not_of(' ');
+  const bool is_slot = begin != std::string_view::npos && line[begin] == '@' &&
+                       std::all_of(line.begin() + static_cast<std::ptrdiff_t>(begin) + 1, line.end(), is_of_slot);
+  if (!is_slot) {
+    text += filled(line, slots) + "\n";
+    return;
+  }
+  const auto found = slots.find(std::string(line.substr(begin + 1)));
+  if (found == slots.end()) return;
+  const std::string indent(line.substr(0, begin));
+  for (const std::string& words : found->second)
+    for (const std::string_view each : split(words, '\n'))
+      if (!each.empty()) text += indent + std::string(each) + "\n";
+}
+
+std::string text_of(const Template& each, const Slots& slots) {
+  std::string text;
+  std::string_view rest = each.text;
+  while (!rest.empty()) {
+    const std::size_t end = rest.find('\n');
+    add_line(text, rest.substr(0, end), slots);
+    rest.remove_prefix(end + 1);
+  }
+  return std::string_view(each.name) == "command" ? trimmed(std::move(text)) : text;
+}
+
+}  // namespace
+
+KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configuration) {
+  const TrainingSettings& s = configuration.settings;
+  const std::string_view name = knob.name;
+  const auto number = [](std::int64_t value) { return KnobSetting{"", std::to_string(value)}; };
+  if (name == "micro_batch") return number(s.micro_batch);
+  if (name == "accumulation") return number(s.gradient_accumulation_steps);
+  if (name == "seq_len") return number(s.seq_len);
+  if (name == "checkpointing") {
+    if (!s.checkpointing.is_on()) return {"none", "0"};
+    const bool every = s.checkpointing.layers == kAllLayers;
+    std::string value = every ? "every" : "first";
+    // PEFT prepares a model for it that has it on.
+    if (every && s.lora.is_on()) value = "every, under adapters";
+    if (s.checkpointing.is_selective) value = every ? "every, selective" : "first, selective";
+    return {value, std::to_string(s.checkpointing.layers)};
+  }
+  const KnobValue* value = value_of(knob, configuration);
+  if (value == nullptr) return {};
+  if (name == "sharing") return {value->name, std::to_string(s.parallel.ranks)};
+  if (name == "lora") return {value->name, std::to_string(s.lora.rank)};
+  return {value->name, value->name};
+}
+
+std::vector<Document> documents_of(const Told& told) {
+  Slots slots = {{"model", {told.model}}, {"class", {told.auto_class}}, {"cards", {std::to_string(told.cards)}}};
+  if (told.cards == 1) {
+    slots[place_name(Place::kLaunch)] = {"python train.py"};
+    slots[place_name(Place::kAccelerate)] = {"distributed_type: 'NO'"};
+  }
+  for (const Knob& knob : training_knobs()) {
+    const KnobSetting setting = setting_of(knob, told.configuration);
+    if (setting.value.empty() && setting.number.empty()) continue;
+    for (const Words* words : words_for(told.trainer, knob.name, setting.value)) {
+      std::string text = words->text;
+      if (const std::size_t hole = text.find("{}"); hole != std::string::npos) text.replace(hole, 2, setting.number);
+      std::vector<std::string>& slot = slots[place_name(words->place)];
+      if (std::find(slot.begin(), slot.end(), text) == slot.end()) slot.push_back(std::move(text));
+    }
+  }
+  std::vector<Document> documents;
+  for (const Template& each : kTemplates)
+    if (each.trainer == told.trainer) documents.push_back({each.name, text_of(each, slots)});
+  return documents;
+}
+
+}  // namespace vramwise

@@ -1,0 +1,156 @@
+#include "plan/training/knobs.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "plan/training/documents.h"
+#include "plan/training/space.h"
+
+namespace vramwise {
+namespace {
+
+constexpr const char* kLlama =
+    R"({"model_type": "llama", "vocab_size": 2000, "hidden_size": 256, "num_hidden_layers": 3,
+  "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 704, "max_position_embeddings": 4096})";
+
+ModelConfig llama() { return parse_model_config(kLlama, "test").value(); }
+
+TrainingConfiguration start(std::int64_t seq_len) {
+  TrainingConfiguration c;
+  c.settings.seq_len = seq_len;
+  c.settings.optimizer = TrainingOptimizer::kAdamWFused;
+  c.settings.checkpointing.layers = 2;
+  return c;
+}
+
+using Figures = std::array<Bytes, 3 + kTrainingPhases>;
+
+Result<Figures> figures_of(const TrainingConfiguration& c) {
+  const TrainingCard card{.hardware = tape::Hardware::of(90, 132), .total = {}};
+  VRAMWISE_ASSIGN_OR_RETURN(const TrainingEstimate e, estimate_training(llama(), c.settings, card, c.allocator));
+  Figures figures = {e.allocated, e.reserved, e.host_managed};
+  std::copy(std::begin(e.phase_allocated), std::end(e.phase_allocated), figures.begin() + 3);
+  return figures;
+}
+
+// Each value of each knob, switched alone, changes some figure of the estimate, or is refused.
+TEST(Knobs, EachValueAloneChangesTheEstimate) {
+  for (const Knob& knob : training_knobs()) {
+    for (const KnobValue& value : knob.values) {
+      TrainingConfiguration plain = start(512);
+      if (knob.is_for_several_cards) plain.settings.parallel.ranks = 4;
+      knob.values.front().set(plain);
+      if (value.holds(plain)) continue;
+      TrainingConfiguration changed = plain;
+      value.set(changed);
+      EXPECT_TRUE(value.holds(changed)) << knob.name << ": " << value.name;
+      EXPECT_FALSE(knob.values.front().holds(changed)) << knob.name << ": " << value.name;
+      const Result<Figures> before = figures_of(plain), after = figures_of(changed);
+      if (before.ok() && after.ok()) {
+        EXPECT_NE(*before, *after) << knob.name << ": " << value.name;
+      } else {
+        EXPECT_FALSE((before.ok() ? after : before).error().what.empty());
+      }
+    }
+  }
+}
+
+TEST(Knobs, NumbersChangeTheEstimate) {
+  const Figures before = figures_of(start(512)).value();
+  TrainingConfiguration c = start(512);
+  c.settings.micro_batch = 2;
+  EXPECT_NE(figures_of(c).value(), before);
+  c = start(512);
+  c.settings.gradient_accumulation_steps = 2;
+  EXPECT_NE(figures_of(c).value(), before);
+  c = start(512);
+  c.settings.checkpointing.layers = 1;
+  EXPECT_NE(figures_of(c).value(), before);
+  EXPECT_NE(figures_of(start(256)).value(), before);
+}
+
+std::string all_text(const Told& told) {
+  std::string all;
+  for (const Document& document : documents_of(told)) all += document.text;
+  return all;
+}
+
+TEST(Knobs, AKnobOfATrainerHasWordsForEveryValueThatItCanTake) {
+  for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2}) {
+    for (const Knob& knob : training_knobs()) {
+      for (const KnobValue& value : knob.values) {
+        if (!can_take(trainer, knob, value.name)) continue;
+        Told told{.trainer = trainer, .configuration = start(512), .model = "a/model", .cards = 4};
+        told.configuration.settings.parallel.ranks = 4;
+        for (const Knob& other : training_knobs()) {
+          for (const KnobValue& plain : other.values) {
+            if (!can_take(trainer, other, plain.name)) continue;
+            plain.set(told.configuration);
+            break;
+          }
+        }
+        const std::string before = all_text(told);
+        const bool is_plain = value.holds(told.configuration);
+        value.set(told.configuration);
+        const std::string all = all_text(told);
+        EXPECT_THAT(all, ::testing::Not(::testing::HasSubstr("@"))) << trainer_name(trainer) << ", " << knob.name;
+        EXPECT_THAT(all, ::testing::Not(::testing::HasSubstr("{}"))) << trainer_name(trainer) << ", " << knob.name;
+        EXPECT_EQ(before == all, is_plain) << trainer_name(trainer) << ", " << knob.name << ": " << value.name;
+      }
+    }
+  }
+}
+
+TEST(Knobs, AllowNamesOnlyWhatTheTrainerCanTurn) {
+  EXPECT_THAT(allow_names(Trainer::kTransformers),
+              ::testing::UnorderedElementsAre("8bit_adam", "precision", "lora", "seq_len"));
+  EXPECT_THAT(allow_names(Trainer::kOwn), ::testing::UnorderedElementsAre("precision", "seq_len"));
+  for (const std::string& name : trainer_names()) EXPECT_EQ(trainer_name(parse_trainer(name).value()), name);
+  EXPECT_FALSE(parse_trainer("somebody").ok());
+}
+
+// The form only: what a plan says stands where the trainer looks for it.
+TEST(Documents, OfTransformers) {
+  Told told{.configuration = start(2048), .model = "a/model", .cards = 2};
+  told.configuration.settings.micro_batch = 4;
+  told.configuration.settings.gradient_accumulation_steps = 2;
+  told.configuration.settings.parallel = {.kind = Parallel::kDataParallel, .ranks = 2};
+  told.configuration.allocator.expandable_segments = true;
+  const std::vector<Document> documents = documents_of(told);
+  ASSERT_EQ(documents.size(), 2);
+  EXPECT_EQ(documents[0].name, "train.py");
+  EXPECT_EQ(documents[0].text, R"(import torch
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+model = AutoModelForCausalLM.from_pretrained(
+    "a/model",
+    attn_implementation="sdpa",
+    dtype=torch.bfloat16,
+)
+model.gradient_checkpointing_enable()
+for layer in [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)][2:]:
+    layer.gradient_checkpointing = False
+arguments = TrainingArguments(
+    output_dir="out",
+    per_device_train_batch_size=4,
+    gradient_accumulation_steps=2,
+    optim="adamw_torch_fused",
+    ddp_find_unused_parameters=False,
+)
+# dataset: rows of 2048 tokens, with labels
+trainer = Trainer(
+    model=model,
+    args=arguments,
+    train_dataset=dataset,
+)
+trainer.train()
+)");
+  EXPECT_EQ(documents[1].text,
+            "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True torchrun --nproc_per_node 2 train.py\n");
+}
+
+}  // namespace
+}  // namespace vramwise

@@ -1,0 +1,212 @@
+#include "plan/training/search.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "plan/training/alternatives.h"
+#include "plan/training/judge.h"
+#include "plan/training/words.h"
+
+namespace vramwise {
+namespace {
+
+constexpr const char* kLlama =
+    R"({"model_type": "llama", "vocab_size": 4000, "hidden_size": 512, "num_hidden_layers": 3,
+  "num_attention_heads": 8, "num_key_value_heads": 4, "intermediate_size": 1408, "max_position_embeddings": 4096})";
+
+TrainingRequest request_for(Bytes usable, Trainer trainer = Trainer::kTransformers, int cards = 1) {
+  TrainingRequest request;
+  request.model = parse_model_config(kLlama, "test").value();
+  request.trainer = trainer;
+  request.start.settings.optimizer = TrainingOptimizer::kAdamWFused;
+  request.start.settings.seq_len = 1024;
+  request.cards = cards;
+  request.usable = usable;
+  request.card.hardware = tape::Hardware::of(86, 82);
+  request.card.context = Bytes::mib(300);
+  request.rates = device_rates(*find_gpu("rtx-3090"));
+  return request;
+}
+
+Bytes smallest_device(const TrainingRequest& request) {
+  const TrainingPlan roomy = plan_training(request).value();
+  return roomy.runner_ups.empty() ? roomy.best.estimate.device : roomy.runner_ups.back().estimate.device;
+}
+
+/// Not enough for any candidate, and not much less than enough.
+Bytes too_little(TrainingRequest request) {
+  request.only_best = true;
+  for (Result<TrainingPlan> plan = plan_training(request); plan.ok(); plan = plan_training(request))
+    request.usable = Bytes(plan->best.estimate.device.count() * 85 / 100);
+  return request.usable;
+}
+
+/// Every candidate by the replay of all of its passes.
+std::optional<TrainingChoice> by_brute_force(const TrainingRequest& request) {
+  const TrainingSpace space = training_space(request).value();
+  TrainingJudge judge(request, space);
+  std::optional<TrainingChoice> best;
+  for (std::size_t option = 0; option < space.options.size(); ++option) {
+    if (!judge.is_possible(option)) continue;
+    for (const std::int64_t micro_batch : space.micro_batches) {
+      for (const int recomputed : space.recomputed) {
+        const TrainingCandidate candidate{.option = option, .micro_batch = micro_batch, .recomputed = recomputed};
+        const TrainingConfiguration c = judge.configuration(candidate);
+        const TrainingEstimate whole = estimate_training(request.model, c.settings, request.card, c.allocator).value();
+        EXPECT_LE(judge.least_device_bytes(candidate), static_cast<double>(whole.device.count()));
+        if (whole.device > request.usable) continue;
+        TrainingChoice choice = judge.choice(candidate, whole);
+        if (!best || choice.seconds < best->seconds) best = choice;
+      }
+    }
+  }
+  return best;
+}
+
+class Draw {
+ public:
+  Draw() : seed_(std::random_device{}()), random_(seed_) {}
+  int number(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
+
+  /// A trainer with cards of its own, a length, and memory somewhere between what is least and most.
+  TrainingRequest request() {
+    constexpr Trainer kTrainers[] = {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2};
+    const Trainer trainer = kTrainers[number(0, 2)];
+    TrainingRequest request = request_for(Bytes::gib(80), trainer, trainer == Trainer::kFsdp2 ? 4 : number(1, 2));
+    request.sequences = 4 * request.cards;
+    request.start.settings.seq_len = 64 * number(2, 16);
+    request.fixed = {"attention"};
+    if (number(0, 1) == 0) request.fixed.emplace_back("loss");
+    if (number(0, 1) == 0) request.allowed = {"8bit_adam"};
+    const Bytes most = plan_training(request)->best.estimate.device, least = smallest_device(request);
+    request.usable = least + (most - least) * number(0, 100) / 100;
+    return request;
+  }
+  std::string text(const TrainingRequest& request) const {
+    return fmt::format("seed {}: {}, {} cards, {} tokens, {} usable", seed_, trainer_name(request.trainer),
+                       request.cards, request.start.settings.seq_len, request.usable.count());
+  }
+
+ private:
+  unsigned seed_;
+  std::mt19937 random_;
+};
+
+TEST(TrainingSearch, IsTheAnswerOfBruteForce) {
+  Draw draw;
+  for (int i = 0; i < 3; ++i) {
+    const TrainingRequest request = draw.request();
+    SCOPED_TRACE(draw.text(request));
+    const Result<TrainingPlan> plan = plan_training(request);
+    const std::optional<TrainingChoice> best = by_brute_force(request);
+    ASSERT_TRUE(plan.ok() && best);
+    EXPECT_DOUBLE_EQ(plan->best.seconds, best->seconds);
+    EXPECT_LE(plan->best.estimate.device, request.usable);
+  }
+}
+
+// By an estimate of its own, of every pass: the plan fits, and with a larger micro-batch it does not, or is no faster.
+TEST(TrainingSearch, TheNextLargerMicroBatchBreaksTheBudgetOrIsSlower) {
+  Draw draw;
+  for (int i = 0; i < 6; ++i) {
+    const TrainingRequest request = draw.request();
+    SCOPED_TRACE(draw.text(request));
+    const TrainingPlan plan = plan_training(request).value();
+    const auto device = [&](const TrainingConfiguration& c) {
+      return estimate_training(request.model, c.settings, request.card, c.allocator).value().device;
+    };
+    EXPECT_EQ(device(plan.best.configuration), plan.best.estimate.device);
+    EXPECT_LE(plan.best.estimate.device, request.usable);
+    const TrainingSpace space = training_space(request).value();
+    TrainingJudge judge(request, space);
+    const auto larger =
+        std::find(space.micro_batches.rbegin(), space.micro_batches.rend(), plan.best.candidate.micro_batch) + 1;
+    if (larger == space.micro_batches.rend()) continue;
+    TrainingCandidate next = plan.best.candidate;
+    next.micro_batch = *larger;
+    EXPECT_TRUE(device(judge.configuration(next)) > request.usable || judge.seconds(next) >= plan.best.seconds);
+  }
+}
+
+TEST(TrainingSearch, TakesWhatFitsAndKeepsTheBatch) {
+  const TrainingPlan roomy = plan_training(request_for(Bytes::gib(80))).value();
+  const TrainingPlan tight = plan_training(request_for(Bytes::mib(1200))).value();
+  for (const TrainingPlan& plan : {roomy, tight}) {
+    const TrainingSettings& chosen = plan.best.configuration.settings;
+    EXPECT_EQ(chosen.micro_batch * chosen.gradient_accumulation_steps, 16);
+  }
+  EXPECT_LE(tight.best.estimate.device, Bytes::mib(1200));
+  EXPECT_GE(roomy.best.tokens_per_s(), tight.best.tokens_per_s());
+  ASSERT_FALSE(roomy.runner_ups.empty());
+  EXPECT_LT(roomy.runner_ups.front().estimate.device, roomy.best.estimate.device);
+}
+
+TEST(TrainingSearch, WhatDoesNotFitSaysWhatTheSmallestTakes) {
+  const Result<TrainingPlan> none = plan_training(request_for(Bytes::mib(400)));
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().code, ErrorCode::kDoesNotFit);
+  EXPECT_THAT(none.error().what, ::testing::HasSubstr("1 x 1024 tokens"));
+}
+
+// What is learnt changes only where nothing fits otherwise, and only as far as it is allowed.
+TEST(TrainingSearch, ObjectivesChangeLastAndOnlyIfAllowed) {
+  TrainingRequest request = request_for(too_little(request_for(Bytes::gib(80))));
+  request.allowed = {"lora", "seq_len"};
+  const TrainingPlan adapted = plan_training(request).value();
+  EXPECT_TRUE(adapted.best.configuration.settings.lora.is_on());
+  EXPECT_EQ(adapted.best.configuration.settings.seq_len, 1024);
+  request.usable = request.usable * 2;
+  EXPECT_FALSE(plan_training(request)->best.configuration.settings.lora.is_on());
+  request.usable = Bytes(request.usable.count() / 2);
+  request.allowed = {"seq_len"};
+  EXPECT_LT(plan_training(request)->best.configuration.settings.seq_len, 1024);
+  request.allowed.clear();
+  EXPECT_EQ(plan_training(request).error().code, ErrorCode::kDoesNotFit);
+}
+
+TEST(TrainingSearch, WhatIsFixedStays) {
+  TrainingRequest request = request_for(Bytes::gib(80));
+  request.fixed = {"checkpointing", "micro_batch"};
+  request.start.settings.micro_batch = 2;
+  request.start.settings.checkpointing.layers = 1;
+  const TrainingSettings chosen = plan_training(request)->best.configuration.settings;
+  EXPECT_EQ(chosen.micro_batch, 2);
+  EXPECT_EQ(chosen.checkpointing.layers, 1);
+  request.start.settings.micro_batch = 3;
+  EXPECT_EQ(plan_training(request).error().code, ErrorCode::kUsage);
+  request = request_for(Bytes::gib(80), Trainer::kTransformers, 3);
+  EXPECT_EQ(plan_training(request).error().code, ErrorCode::kUsage);  // 16 sequences for three cards
+}
+
+// Sharded, eight cards hold what none of them does whole.
+TEST(TrainingSearch, SeveralCardsShareTheModel) {
+  const TrainingPlan one = plan_training(request_for(Bytes::gib(80))).value();
+  TrainingRequest request = request_for(Bytes::gib(80), Trainer::kFsdp2, 8);
+  const TrainingPlan eight = plan_training(request).value();
+  EXPECT_EQ(eight.best.configuration.settings.parallel.kind, Parallel::kFullyShard);
+  EXPECT_GT(eight.best.tokens_per_s(), one.best.tokens_per_s());
+  request.rates.link_byte_s /= 100;
+  EXPECT_LT(plan_training(request)->best.tokens_per_s(), eight.best.tokens_per_s());
+}
+
+TEST(TrainingAlternatives, FitAndSayWhetherTheObjectiveChanges) {
+  TrainingRequest request = request_for(too_little(request_for(Bytes::gib(80))));
+  ASSERT_EQ(plan_training(request).error().code, ErrorCode::kDoesNotFit);
+  const std::vector<TrainingAlternative> changes = changes_that_fit(request, Bytes::mib(1024));
+  ASSERT_FALSE(changes.empty());
+  for (const TrainingAlternative& each : changes) {
+    EXPECT_EQ(changes_objective(each.mathematics),
+              each.change.starts_with("--seq_len") || each.change == "--allow lora")
+        << each.change;
+  }
+  const std::vector<const GpuModel*> cards = cards_that_fit(request, Bytes::mib(256));
+  ASSERT_FALSE(cards.empty());
+  EXPECT_GT(*cards.front()->cuda_total - Bytes::mib(256), request.usable);
+}
+
+}  // namespace
+}  // namespace vramwise

@@ -1,0 +1,113 @@
+"""Plans for other trainers than ours, through the command line."""
+
+import json
+import re
+
+import pytest
+from support import ROOT
+
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 32000,
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "num_hidden_layers": 22,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    return tmp_path
+
+
+def plan_json(vramwise, *flags):
+    ended = vramwise("plan", *flags, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def estimate_flags(plan):
+    """The plan's configuration in the words of `vramwise estimate`."""
+    chosen = plan["configuration"]
+    optimizers = {"fused": "adamw-fused", "foreach": "adamw", "for-loop": "adamw-loop"}
+    flags = ["--batch_size", chosen["micro_batch"], "--gradient_accumulation_steps", chosen["accumulation"]]
+    flags += ["--seq_len", chosen["seq_len"], "--optimizer", optimizers[chosen["optimizer"]]]
+    flags += ["--attention", chosen["attention"], "--loss", chosen["loss"], "--precision", chosen["precision"]]
+    selective = chosen["recomputed"] == "selective"
+    flags += ["--gradient_checkpointing", "selective" if selective else chosen["checkpointing"] or "none"]
+    flags += ["--expandable_segments"] if chosen["segments"] == "expandable" else []
+    shared = chosen.get("sharing", "").split(", ")
+    flags += ["--parallel", {"fsdp2": "fsdp"}.get(shared[0], shared[0])] if shared[0] else []
+    flags += ["--gradient_as_bucket_view"] if "bucket views" in shared else []
+    flags += ["--no_reshard_after_forward"] if "kept after forward" in shared else []
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("trainer", "cards"), [("transformers", "rtx-3090"), ("accelerate", "2xrtx-4090"), ("fsdp2", "4xrtx-4090")]
+)
+def test_what_a_plan_takes_is_what_its_estimate_says(vramwise, model, trainer, cards):
+    flags = ["--model", model, "--seq_len", 2048, "--gpu", cards]
+    plan = plan_json(vramwise, *flags, "--for", trainer, "--effective_batch", 16)
+    chosen = plan["configuration"]
+    assert chosen["micro_batch"] * chosen["accumulation"] * plan["cards"] == 16
+    assert plan["device_bytes"] <= plan["usable_bytes"] and plan["tokens_per_s"] > 0
+    if chosen["recomputed"] != "selective" or chosen["checkpointing"] == "all":
+        told = vramwise("estimate", "--model", model, "--gpu", cards, *estimate_flags(plan), "--json")
+        assert json.loads(told.stdout)["device_bytes"] == plan["device_bytes"], told.stderr
+    memory = [plan["device_bytes"], *(row["device_bytes"] for row in plan["runner_ups"])]
+    speed = [plan["tokens_per_s"], *(row["tokens_per_s"] for row in plan["runner_ups"])]
+    assert memory == sorted(memory, reverse=True) and speed == sorted(speed, reverse=True)
+    program = next(document["text"] for document in plan["documents"] if document["name"] == "train.py")
+    compile(program, "train.py", "exec")
+
+
+def test_a_saved_plan_is_explained_as_it_was_told(vramwise, model, tmp_path):
+    file = tmp_path / "plan.json"
+    flags = ("--model", model, "--for", "transformers", "--gpu", "rtx-3090")
+    told = vramwise("plan", *flags, "--save", file)
+    assert told.returncode == 0, told.stderr
+    assert "TrainingArguments(" in told.stdout and "Runner-ups" in told.stdout
+    assert vramwise("explain", file).stdout == told.stdout
+
+
+def test_what_does_not_fit_gets_single_changes_and_cards(vramwise, model):
+    flags = ("--model", model, "--for", "transformers", "--gpu", "rtx-2060")
+    ended = vramwise("plan", *flags, "--json")
+    assert ended.returncode == 3
+    answer = json.loads(ended.stdout)
+    assert not answer["fits"] and answer["fitting_cards"]
+    changes = {change["change"]: change for change in answer["changes"]}
+    assert changes["--allow lora"]["changes_objective"]
+    assert vramwise("plan", *flags, "--allow", "lora").returncode == 0
+    assert vramwise("plan", *flags[:-1], answer["fitting_cards"][0]).returncode == 0
+
+
+def test_bad_questions_are_refused(vramwise, model):
+    flags = ("plan", "--model", model, "--gpu", "rtx-3090")
+    assert vramwise(*flags).returncode == 2
+    for trainer, more, code in [
+        ("torchtune", (), 5),
+        ("deepspeed", (), 5),
+        ("fsdp2", (), 2),
+        ("transformers", ("--allow", "everything"), 2),
+        ("transformers", ("--cpu_offload", "on"), 2),
+        ("transformers", ("--batch_size", 3), 2),
+        ("transformers", ("--compare", "rtx-3090"), 2),
+        ("accelerate", ("--gradient_checkpointing", "23"), 2),
+    ]:
+        refused = vramwise(*flags, "--for", trainer, *more)
+        assert refused.returncode == code and not refused.stdout, (trainer, more, refused.stderr)
+    unlike = vramwise("plan", "--model", model, "--for", "accelerate", "--gpu", "rtx-3090,rtx-4090")
+    assert unlike.returncode == 2 and "unlike cards" in unlike.stderr
+
+
+def test_the_table_of_knobs_is_the_documented_one(vramwise):
+    text = (ROOT / "docs" / "commands.md").read_text()
+    documented = re.search(r"<!-- knobs -->\n(.*?)<!-- end of knobs -->", text, re.DOTALL)[1]
+    assert documented == vramwise("plan", "--knobs").stdout
