@@ -52,6 +52,9 @@ Status take_allowed(const PlanOptions& options, TrainingRequest& request) {
     if (std::find(known.begin(), known.end(), what) == known.end())
       return usage_error(fmt::format("--allow {}: {} has no such knob", what, trainer_name(request.trainer)),
                          fmt::format("Known: {}.", fmt::join(known, ", ")));
+    if (what == "lora" && request.model.architecture.auto_class != std::string_view("AutoModelForCausalLM"))
+      return incomplete(fmt::format("--allow lora is not planned for {}", request.model.model_type),
+                        "`vramwise estimate --lora_rank` tells what it takes.");
     request.allowed.push_back(what);
   }
   return Done{};
@@ -79,6 +82,9 @@ Status take_fixed(const PlanOptions& options, TrainingRequest& request) {
   const bool both = options.batch_size && options.gradient_accumulation_steps;
   const std::int64_t product = s.micro_batch * s.gradient_accumulation_steps * request.cards;
   request.sequences = options.effective_batch.value_or(both ? product : kUsualBatch);
+  if (request.sequences > kMostSequences)
+    return usage_error(fmt::format("{} sequences a step are out of range", request.sequences),
+                       fmt::format("Batch size x accumulation x cards must be at most {}.", kMostSequences));
   if (!options.precision.empty()) {
     VRAMWISE_ASSIGN_OR_RETURN(s.precision, parse_training_precision(options.precision));
     request.fixed.emplace_back("precision");
@@ -120,6 +126,7 @@ Status take_cards(const PlanOptions& options, TrainingRequest& request, GpuModel
   if (options.calibration.empty()) return Done{};
   VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_json_file(options.calibration));
   VRAMWISE_ASSIGN_OR_RETURN(request.rates, calibrated(request.rates, json));
+  balance(request.card.hardware, request.rates);
   return Done{};
 }
 
@@ -148,9 +155,12 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   question.config = std::move(named.text);
   request.model_name = choice.model;
   const Architecture& architecture = request.model.architecture;
-  if (!architecture.takes.texts || architecture.takes.image_size > 0)
-    return incomplete(fmt::format("plans for {} are not made: speeds are told in tokens", request.model.model_type),
-                      "`vramwise estimate` tells what a configuration takes.");
+  const bool takes_rows = architecture.takes.texts && !architecture.takes.targets && architecture.takes.image_size == 0;
+  if (!takes_rows || architecture.auto_class == std::string_view("AutoModelForSequenceClassification"))
+    return incomplete(
+        fmt::format("plans for {} are not made: only for models that take rows of tokens with as many labels",
+                    request.model.model_type),
+        "`vramwise estimate` tells what a configuration takes.");
   TrainingSettings& s = request.start.settings;
   s.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
   if (!architecture.has_sdpa) s.attention = Attention::kEager;

@@ -51,10 +51,13 @@ tape::Hardware hardware_of(const GpuModel& model) {
                              ? model.compute_capability->major * 10 + model.compute_capability->minor
                              : assumed.capability;
   tape::Hardware hardware = tape::Hardware::of(capability, model.units.value_or(assumed.sm_count));
-  const DeviceRates rates = device_rates(model);
+  balance(hardware, device_rates(model));
+  return hardware;
+}
+
+void balance(tape::Hardware& hardware, const DeviceRates& rates) {
   hardware.flops_per_byte_16bit = rates.matmul_16bit_flop_s / rates.bandwidth_byte_s;
   hardware.flops_per_byte_fp32 = rates.matmul_fp32_flop_s / rates.bandwidth_byte_s;
-  return hardware;
 }
 
 DeviceRates cpu_rates(std::int64_t threads) {

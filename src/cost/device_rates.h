@@ -48,6 +48,8 @@ DeviceRates device_rates(const GpuModel& model);
 
 /// The card for a tape, with the balance of its rates. What the catalogue lacks is that of the tape's default.
 tape::Hardware hardware_of(const GpuModel& model);
+/// Gives `hardware` the balance of other rates, such as calibrated() ones.
+void balance(tape::Hardware& hardware, const DeviceRates& rates);
 
 /// A CPU of which nothing is known: ratios that order configurations, not seconds.
 DeviceRates cpu_rates(std::int64_t threads);

@@ -87,6 +87,7 @@ class Run {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpointing = settings.checkpointing,
+                                 .uses_cache = settings.uses_cache,
                                  .loss = settings.loss,
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
@@ -113,6 +114,8 @@ class Run {
       if (parameter.tensor.requires_grad())
         trace.trained_parameters += parameter.tensor.numel() + parameter.other_numel;
     }
+    const std::vector<int> kinds = model_->model().layer_kinds();
+    trace.has_unlike_layers = std::ranges::adjacent_find(kinds, std::ranges::not_equal_to()) != kinds.end();
   }
 
   bool has_unused() const { return model_->has_unused(); }

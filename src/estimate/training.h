@@ -39,6 +39,7 @@ struct TrainingSettings {
   Checkpointing checkpointing{};
   bool clips_gradients = true;
   LossKind loss = LossKind::kWhole;
+  bool uses_cache = true;  ///< use_cache of the model's configuration, which is off under checkpointing
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
   LoraOptions lora{};                               ///< off: every parameter is trained
   /// Over cards that are alike. The types of fully_shard follow from the precision: mixed ones store and reduce
@@ -67,6 +68,7 @@ struct TrainingTrace {
   tape::Work first_pass;                 ///< of that, the first forward and backward pass
   tape::Work last_pass;                  ///< and the last; those between them are like it
   bool has_estimates = false;            ///< some sizes are not PyTorch's own: scratch of convolutions
+  bool has_unlike_layers = false;
   struct {
     int layers = 0;  ///< forward and backward passes of layers
     int steps = 0;

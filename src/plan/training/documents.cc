@@ -60,7 +60,7 @@ model = @class.from_pretrained(
 @model_code
 @optimizer
 # dataset: rows of @length tokens, with labels, as tensors
-loader = torch.utils.data.DataLoader(dataset, @loader)
+loader = torch.utils.data.DataLoader(dataset, shuffle=True, @loader)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 model.train()
 for batch in loader:

@@ -64,16 +64,21 @@ Result<PassProfile> PassProfile::of(const ModelConfig& model, TrainingSettings s
   settings.checkpointing.layers = 0;
   if (like != nullptr) {
     profile.none_ = like->none_;
+    profile.has_unlike_layers_ = like->has_unlike_layers_;
     profile.parameters_ = like->parameters_;
     profile.trained_parameters_ = like->trained_parameters_;
   } else {
     VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace none, trace_training(model, settings, hardware));
     profile.none_ = ends_of(none);
+    profile.has_unlike_layers_ = none.has_unlike_layers;
     profile.parameters_ = none.parameters;
     profile.trained_parameters_ = none.trained_parameters;
   }
-  profile.all_ = profile.none_;
+  profile.none_without_cache_ = profile.all_ = profile.none_;
   if (recomputes) {
+    settings.uses_cache = false;
+    VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace none, trace_training(model, settings, hardware));
+    profile.none_without_cache_ = ends_of(none);
     settings.checkpointing.layers = kAllLayers;
     VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace all, trace_training(model, settings, hardware));
     profile.all_ = ends_of(all);
@@ -84,11 +89,13 @@ Result<PassProfile> PassProfile::of(const ModelConfig& model, TrainingSettings s
 
 void PassProfile::choose_places() {
   for (const int pass : {0, 1}) {
-    const Moments &none = none_.passes[pass], &all = all_.passes[pass];
-    const auto common = std::mismatch(none.kinds.begin(), none.kinds.end(), all.kinds.begin(), all.kinds.end()).first -
-                        none.kinds.begin();
+    const Moments &none = none_.passes[pass], &part = none_without_cache_.passes[pass], &all = all_.passes[pass];
+    const auto in_common = [&](const Moments& other) {
+      return std::ranges::mismatch(none.kinds, other.kinds).in1 - none.kinds.begin();
+    };
+    const auto common = std::min(in_common(part), in_common(all));
     if (common == 0) continue;
-    for (const Moments* each : {&none, &all}) {
+    for (const Moments* each : {&none, &part, &all}) {
       const auto most = std::max_element(each->alive.begin(), each->alive.begin() + common);
       places_[pass].push_back(static_cast<std::size_t>(most - each->alive.begin()));
     }
@@ -97,8 +104,9 @@ void PassProfile::choose_places() {
 
 template <typename Read>
 double PassProfile::between(int recomputed, const Read& read) const {
-  const double part = layers_ > 0 ? static_cast<double>(std::min(recomputed, layers_)) / layers_ : 0;
-  return (1 - part) * read(none_) + part * read(all_);
+  if (recomputed == 0 || layers_ == 0) return read(none_);
+  const double part = static_cast<double>(std::min(recomputed, layers_)) / layers_;
+  return (1 - part) * read(none_without_cache_) + part * read(all_);
 }
 
 tape::Work PassProfile::work_between(int recomputed, tape::Work Ends::* member) const {
@@ -119,8 +127,9 @@ tape::Work PassProfile::later_pass(int recomputed) const { return work_between(r
 double PassProfile::alive_bytes(int recomputed, bool accumulates) const {
   const int pass = accumulates ? 1 : 0;
   double most = 0;
+  const int bounded = recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed;
   for (const std::size_t place : places_[pass])
-    most = std::max(most, between(recomputed, [&](const Ends& ends) { return ends.passes[pass].alive[place]; }));
+    most = std::max(most, between(bounded, [&](const Ends& ends) { return ends.passes[pass].alive[place]; }));
   return most;
 }
 

@@ -2,8 +2,9 @@
 // at least. Both follow from a few runs on the tape.
 //
 // A pass' work and the bytes that are alive at one place of it grow evenly with the number of layers that are
-// recomputed, so none and all of them give every number between. What is alive at one moment is no more than the peak:
-// the bound is sound where both passes allocate in the same order up to that moment, which is looked at.
+// recomputed, so none (without the cache of keys and values, which recomputation turns off) and all of them give every
+// number between. What is alive at one moment is no more than the peak: the bound is sound where both passes allocate
+// in the same order up to that moment, which is looked at. Where layers are unlike, all of them bound every number.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +49,8 @@ class PassProfile {
   double between(int recomputed, const Read& read) const;
   tape::Work work_between(int recomputed, tape::Work Ends::* member) const;
 
-  Ends none_, all_;
+  Ends none_, none_without_cache_, all_;
+  bool has_unlike_layers_ = false;
   std::vector<std::size_t> places_[2];  ///< of passes: where most is alive, of what both have in common
   int layers_ = 0;
   std::int64_t parameters_ = 0;

@@ -164,25 +164,27 @@ class Search {
 };
 
 Error nothing_fits(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
-  std::optional<TrainingCandidate> smallest;
-  double least = 0;
+  std::vector<std::pair<double, TrainingCandidate>> by_bound;
   for (std::size_t option = 0; option < space.options.size(); ++option) {
     if (!judge.is_possible(option)) continue;
     const TrainingCandidate candidate{
         .option = option, .micro_batch = space.micro_batches.back(), .recomputed = space.recomputed.back()};
-    const double bytes = judge.least_device_bytes(candidate);
-    if (!smallest || bytes < least) {
-      smallest = candidate;
-      least = bytes;
-    }
+    by_bound.emplace_back(judge.least_device_bytes(candidate), candidate);
   }
-  if (!smallest) return judge.error();
-  const Result<TrainingEstimate> estimate = judge.estimate(*smallest);
-  if (!estimate.ok()) return estimate.error();
-  return does_not_fit(fmt::format(
-      "even {} x {} tokens{} takes {} of the {} that are usable{}", smallest->micro_batch,
-      space.options.front().settings.seq_len, smallest->recomputed > 0 ? ", every layer recomputed," : "",
-      format_size(estimate->device), format_size(request.usable), request.cards > 1 ? " of each card" : ""));
+  if (by_bound.empty()) return judge.error();
+  std::ranges::stable_sort(by_bound, {}, &std::pair<double, TrainingCandidate>::first);
+  std::optional<Bytes> least;
+  for (const auto& [bound, candidate] : by_bound) {
+    // Whoever asks for the best alone does not show the figure.
+    if (least && (request.only_best || bound >= static_cast<double>(least->count()))) break;
+    const Result<TrainingEstimate> estimate = judge.estimate(candidate);
+    if (!estimate.ok()) return estimate.error();
+    least = least ? std::min(*least, estimate->device) : estimate->device;
+  }
+  return does_not_fit(fmt::format("even {} x {} tokens{} takes {} of the {} that are usable{}",
+                                  space.micro_batches.back(), space.options.front().settings.seq_len,
+                                  space.recomputed.back() > 0 ? ", every layer recomputed," : "", format_size(*least),
+                                  format_size(request.usable), request.cards > 1 ? " of each card" : ""));
 }
 
 Result<TrainingPlan> search_at(const TrainingRequest& request) {

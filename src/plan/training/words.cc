@@ -17,12 +17,12 @@ constexpr const char* kEnable = "model.gradient_checkpointing_enable()";
 // The policy of torchtitan (SelectiveAC), as the estimate has it (tape/transforms/selective.h).
 constexpr const char* kSelective =
     "def selective():\n"
-    "    aten, products = torch.ops.aten, itertools.count(1)\n"
+    "    aten, products = torch.ops.aten, {again: itertools.count(1) for again in (False, True)}\n"
     "    kept = {aten.addmm.default, aten.bmm.default, aten._scaled_dot_product_flash_attention.default,\n"
     "            aten._scaled_dot_product_efficient_attention.default, "
     "aten._scaled_dot_product_cudnn_attention.default}\n"
-    "    def policy(_, op, *__, **___):\n"
-    "        keeps = next(products) % 2 == 1 if op is aten.mm.default else op in kept\n"
+    "    def policy(context, op, *_, **__):\n"
+    "        keeps = next(products[context.is_recompute]) % 2 == 1 if op is aten.mm.default else op in kept\n"
     "        return CheckpointPolicy.MUST_SAVE if keeps else CheckpointPolicy.PREFER_RECOMPUTE\n"
     "    return create_selective_checkpoint_contexts(policy)";
 constexpr const char* kImportSelective =
@@ -47,6 +47,14 @@ constexpr const char* kForLoop = "optimizer = torch.optim.AdamW(model.parameters
 constexpr const char* k8bit = "optimizer = bnb.optim.AdamW8bit(model.parameters())";
 constexpr const char* kPaged8bit = "optimizer = bnb.optim.PagedAdamW8bit(model.parameters())";
 constexpr const char* kImportBnb = "import bitsandbytes as bnb";
+// An optimizer of one's own takes the rate and the decay that TrainingArguments has by default.
+constexpr const char* kHfForeach =
+    "optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.0, foreach=True)";
+constexpr const char* kHfForLoop =
+    "optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.0, foreach=False)";
+constexpr const char* kHf8bit = "optimizer = bnb.optim.AdamW8bit(model.parameters(), lr=5e-5, weight_decay=0.0)";
+constexpr const char* kHfPaged8bit =
+    "optimizer = bnb.optim.PagedAdamW8bit(model.parameters(), lr=5e-5, weight_decay=0.0)";
 constexpr const char* kOwnOptimizer = "optimizers=(optimizer, None),";
 constexpr const char* kBf16 = "dtype=torch.bfloat16,";
 constexpr const char* kFp16 = "dtype=torch.float16,";
@@ -67,7 +75,7 @@ constexpr Words kWords[] = {
     {"checkpointing", "none", kOwn, Place::kFlag, "--gradient_checkpointing none"},
     {"checkpointing", "first", kOwn, Place::kFlag, "--gradient_checkpointing {}"},
     {"checkpointing", "every", kOwn, Place::kFlag, "--gradient_checkpointing all"},
-    {"checkpointing", "none", kHf, Place::kArgument, ""},
+    {"checkpointing", "none", kHf, Place::kArgument, "use_cache=True,"},  // as the estimate has it; the default is False
     {"checkpointing", "every", kHf, Place::kArgument, "gradient_checkpointing=True,"},
     {"checkpointing", "every, under adapters", kHf, Place::kModelCode, kEnable},
     {"checkpointing", "none", kAcc, Place::kModelCode, ""},
@@ -116,14 +124,14 @@ constexpr Words kWords[] = {
     {"recomputed", "selective", kFsdp, Place::kModelCode, ""},
 
     {"optimizer", "fused", kHf, Place::kArgument, "optim=\"adamw_torch_fused\","},
-    {"optimizer", "foreach", kHf, Place::kOptimizer, kForeach},
+    {"optimizer", "foreach", kHf, Place::kOptimizer, kHfForeach},
     {"optimizer", "foreach", kHf, Place::kTrainer, kOwnOptimizer},
-    {"optimizer", "for-loop", kHf, Place::kOptimizer, kForLoop},
+    {"optimizer", "for-loop", kHf, Place::kOptimizer, kHfForLoop},
     {"optimizer", "for-loop", kHf, Place::kTrainer, kOwnOptimizer},
-    {"optimizer", "8-bit", kHf, Place::kOptimizer, k8bit},
+    {"optimizer", "8-bit", kHf, Place::kOptimizer, kHf8bit},
     {"optimizer", "8-bit", kHf, Place::kTrainer, kOwnOptimizer},
     {"optimizer", "8-bit", kHf, Place::kImport, kImportBnb},
-    {"optimizer", "8-bit, paged", kHf, Place::kOptimizer, kPaged8bit},
+    {"optimizer", "8-bit, paged", kHf, Place::kOptimizer, kHfPaged8bit},
     {"optimizer", "8-bit, paged", kHf, Place::kTrainer, kOwnOptimizer},
     {"optimizer", "8-bit, paged", kHf, Place::kImport, kImportBnb},
     {"optimizer", "fused", kAcc, Place::kOptimizer, kFused},
