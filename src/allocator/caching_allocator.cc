@@ -18,7 +18,9 @@ CachingAllocator::CachingAllocator(const AllocatorOptions& options, DeviceMemory
     : options_(options),
       memory_(std::move(memory)),
       rounds_to_divisions_(
-          std::ranges::any_of(options.roundup_power2_divisions, [](std::int64_t n) { return n > 1; })) {
+          std::ranges::any_of(options.roundup_power2_divisions, [](std::int64_t n) { return n > 1; })),
+      exact_is_best_(!options.expandable_segments && options.max_split_bytes == AllocatorOptions::kUnlimited &&
+                     options.garbage_collection_threshold == 0) {
   if (options_.memory_fraction < 1)
     allowed_ = static_cast<std::int64_t>(options_.memory_fraction * static_cast<double>(memory_.total_bytes()));
 }
@@ -39,6 +41,17 @@ BlockIndex CachingAllocator::allocate(std::int64_t bytes, StreamIndex stream) {
   const std::int64_t size = rounds_to_divisions_ ? rounded_block_bytes(options_, bytes) : rounded_to_granules(bytes);
   Pool& pool = is_small_request(size) ? small_ : large_;
   const Request request{.size = size, .stream = stream, .pool = pool, .list = stream_pool(pool, stream)};
+  if (exact_is_best_) {
+    if (const BlockIndex index = request.list.free.take_exact(size); index != kNoBlock) {
+      Block& block = blocks_[index];
+      if (block.is_split()) {
+        stats_.inactive_split_bytes.decrease(size);
+        stats_.inactive_split.decrease(1);
+      }
+      count_as_allocated(block, bytes);
+      return index;
+    }
+  }
   Found found = find_free(request);
   if (found.block == kNoBlock) found = {.block = from_device(request)};
   return found.block == kNoBlock ? kNoBlock : hand_out(request, found, bytes);
@@ -123,15 +136,7 @@ BlockIndex CachingAllocator::hand_out(const Request& request, const Found& where
       stats_.inactive_split.decrease(1);
     }
   }
-  Block& block = blocks_[index];
-  block.allocated = true;
-  block.requested = requested;
-  stats_.allocation.increase(1);
-  stats_.allocated_bytes.increase(block.size);
-  stats_.active.increase(1);
-  stats_.active_bytes.increase(block.size);
-  stats_.requested_bytes.increase(requested);
-  if (block.size >= options_.max_split_bytes) stats_.oversize_allocations.increase(1);
+  count_as_allocated(blocks_[index], requested);
   return index;
 }
 
@@ -143,7 +148,18 @@ FreeList::Entry CachingAllocator::entry_of(BlockIndex index) {
 
 void CachingAllocator::put_into_list(BlockIndex index) { list_of(blocks_[index]).free.insert(entry_of(index)); }
 
-void CachingAllocator::count_as_freed(Block& block) {
+inline void CachingAllocator::count_as_allocated(Block& block, std::int64_t requested) {
+  block.allocated = true;
+  block.requested = requested;
+  stats_.allocation.increase(1);
+  stats_.allocated_bytes.increase(block.size);
+  stats_.active.increase(1);
+  stats_.active_bytes.increase(block.size);
+  stats_.requested_bytes.increase(requested);
+  if (block.size >= options_.max_split_bytes) stats_.oversize_allocations.increase(1);
+}
+
+inline void CachingAllocator::count_as_freed(Block& block) {
   VRAMWISE_CHECK(block.allocated);
   block.allocated = false;
   stats_.allocation.decrease(1);
@@ -193,7 +209,7 @@ void CachingAllocator::complete_uses() {
   waiting_.clear();
 }
 
-std::int64_t CachingAllocator::absorb(BlockIndex index, BlockIndex neighbour) {
+inline std::int64_t CachingAllocator::absorb(BlockIndex index, BlockIndex neighbour) {
   Block& block = blocks_[index];
   const Block& taken = blocks_[neighbour];
   if (block.previous == neighbour) {
@@ -225,39 +241,29 @@ void CachingAllocator::merge_neighbours(BlockIndex index) {
 
 void CachingAllocator::release_block(BlockIndex index) {
   Block& block = blocks_[index];
-  FreeList& list = list_of(block).free;
-  const std::int64_t freed = block.size;
-  std::int64_t split_blocks = 0;
-  std::int64_t split_bytes = 0;
-  FreeList::Cursor place;  // of a neighbour's entry, which the merged block takes over
-  for (const BlockIndex neighbour : {block.previous, block.next}) {
-    if (!can_merge(block, neighbour)) continue;
-    const FreeList::Cursor entry = list.find(blocks_[neighbour].size, blocks_[neighbour].order);
-    if (!place.valid()) {
-      place = entry;
-    } else {
-      list.erase(entry);
-      if (entry.bin == place.bin && entry.position < place.position) --place.position;
-    }
-    --split_blocks;
-    split_bytes -= absorb(index, neighbour);
-  }
-  if (place.valid()) {
-    list.replace(place, entry_of(index));
-  } else {
-    list.insert(entry_of(index));
-  }
-  if (block.is_split()) {
-    ++split_blocks;
-    split_bytes += block.size;
-  }
-  if (!block.is_expandable()) {
-    stats_.inactive_split.increase(split_blocks);
-    stats_.inactive_split_bytes.increase(split_bytes);
-  }
   stats_.active.decrease(1);
-  stats_.active_bytes.decrease(freed);
+  stats_.active_bytes.decrease(block.size);
   stats_.requested_bytes.decrease(block.requested);
+  FreeList& list = list_of(block).free;
+  if (block.is_split()) {
+    std::int64_t split_blocks = 0;
+    std::int64_t split_bytes = 0;
+    for (const BlockIndex neighbour : {block.previous, block.next}) {
+      if (!can_merge(block, neighbour)) continue;
+      list.erase(blocks_[neighbour].size, blocks_[neighbour].order);
+      --split_blocks;
+      split_bytes -= absorb(index, neighbour);
+    }
+    if (block.is_split()) {
+      ++split_blocks;
+      split_bytes += block.size;
+    }
+    if (!block.is_expandable()) {
+      stats_.inactive_split.increase(split_blocks);
+      stats_.inactive_split_bytes.increase(split_bytes);
+    }
+  }
+  list.insert(entry_of(index));
 }
 
 bool CachingAllocator::take_outside(std::int64_t bytes) {

@@ -143,6 +143,7 @@ class CachingAllocator {
   /// What was mapped or unmapped joins its like on both sides.
   void merge_neighbours(BlockIndex block);
   void complete_uses();
+  void count_as_allocated(Block& block, std::int64_t requested);
   void count_as_freed(Block& block);
 
   // new_segments.cc
@@ -169,6 +170,7 @@ class CachingAllocator {
   AllocatorOptions options_;
   DeviceMemory memory_;
   bool rounds_to_divisions_;
+  bool exact_is_best_;  ///< no option stands against a free block of just the size that is asked for
   std::int64_t allowed_ = AllocatorOptions::kUnlimited;  ///< by memory_fraction
   AllocatorStats stats_;
   BlockTable blocks_;

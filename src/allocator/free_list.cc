@@ -2,11 +2,18 @@
 #include "allocator/free_list.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace vramwise {
 
 void FreeList::Bin::grow() {
+  if (2 * count < capacity) {  // there is room, all at the other end
+    const std::uint32_t middle = (capacity - count) / 2;
+    std::memmove(room.get() + middle, begin(), count * sizeof(Entry));
+    first = middle;
+    return;
+  }
   const std::uint32_t wanted = std::max(6U, 3 * count);
   auto larger = std::make_unique_for_overwrite<Entry[]>(wanted);
   const std::uint32_t in_front = (wanted - count) / 2;

@@ -36,8 +36,17 @@ class FreeList {
     const std::uint32_t index = bin_of(entry.size);
     Bin& bin = bins_[index];
     bin.open(position_of(bin, entry.size, entry.order)) = entry;
-    bitmap_[index / 64] |= std::uint64_t{1} << (index % 64);
-    words_ |= std::uint64_t{1} << (index / 64);
+    if (bin.count == 1) mark_used(index);
+  }
+  /// Takes out the first entry of exactly that size; kNoBlock: it is not the first of its bin, or there is none.
+  BlockIndex take_exact(std::int64_t size) {
+    const std::uint32_t index = bin_of(size);
+    Bin& bin = bins_[index];
+    if (bin.count == 0 || bin.begin()->size != size) return kNoBlock;
+    const BlockIndex block = bin.begin()->block;
+    ++bin.first;
+    if (--bin.count == 0) mark_empty(index);
+    return block;
   }
   /// The entry of that size and order; it must be here.
   Cursor find(std::int64_t size, std::int64_t order) const {
@@ -76,8 +85,8 @@ class FreeList {
     const std::uint32_t index = bin_of(size);
     const Bin& bin = bins_[index];
     if (bin.count > 0) {
-      const std::uint32_t position = position_of(bin, size, 0);
-      if (position < bin.count) return {.bin = index, .position = position};
+      if (bin.begin()->size >= size) return {.bin = index, .position = 0};
+      if (bin.begin()[bin.count - 1].size >= size) return {.bin = index, .position = position_of(bin, size, 0)};
     }
     return first_of_bin(next_bin(index + 1));
   }
@@ -139,6 +148,8 @@ class FreeList {
     const Entry* const entries = bin.begin();
     const Entry* at = entries;
     std::uint32_t count = bin.count;
+    if (count == 0 || !before(*at, size, order)) return 0;
+    if (before(at[count - 1], size, order)) return count;
     while (count > 1) {
       const std::uint32_t half = count / 2;
       at += before(at[half - 1], size, order) ? half : 0;
@@ -161,6 +172,10 @@ class FreeList {
   std::uint32_t previous_bin(std::uint32_t bin) const;
   static Cursor first_of_bin(std::uint32_t bin) { return {.bin = bin, .position = 0}; }
   Cursor last_of_bin(std::uint32_t bin) const;
+  void mark_used(std::uint32_t bin) {
+    bitmap_[bin / 64] |= std::uint64_t{1} << (bin % 64);
+    words_ |= std::uint64_t{1} << (bin / 64);
+  }
   void mark_empty(std::uint32_t bin) {
     bitmap_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
     if (bitmap_[bin / 64] == 0) words_ &= ~(std::uint64_t{1} << (bin / 64));

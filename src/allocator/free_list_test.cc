@@ -46,6 +46,7 @@ TEST(FreeList, IsAnOrderedSet) {
   const auto size = [&] {
     return 512 + static_cast<std::int64_t>((random() >> (random() % 64)) % (1LL << 45)) / 512 * 512;
   };
+  int taken_exactly = 0;
   for (int round = 0; round < 4000; ++round) {
     if (oracle.size() < 200 && random() % 3 != 0) {
       // Often a size that is here already: then the order decides.
@@ -55,6 +56,14 @@ TEST(FreeList, IsAnOrderedSet) {
       if (oracle.lower_bound({bytes, order, 0}) != oracle.upper_bound({bytes, order, kNoBlock})) continue;
       oracle.emplace(bytes, order, block);
       list.insert({.size = bytes, .order = order, .block = block});
+    } else if (!oracle.empty() && random() % 4 == 0) {
+      const std::int64_t bytes = std::get<0>(*std::next(oracle.begin(), static_cast<std::ptrdiff_t>(random() % oracle.size())));
+      const auto first = oracle.lower_bound({bytes, 0, 0});
+      if (const BlockIndex taken = list.take_exact(bytes); taken != kNoBlock) {
+        ASSERT_EQ(taken, std::get<2>(*first)) << "round " << round;
+        oracle.erase(first);
+        ++taken_exactly;
+      }
     } else if (!oracle.empty()) {
       const auto gone = std::next(oracle.begin(), static_cast<std::ptrdiff_t>(random() % oracle.size()));
       list.erase(std::get<0>(*gone), std::get<1>(*gone));
@@ -73,6 +82,7 @@ TEST(FreeList, IsAnOrderedSet) {
       ASSERT_EQ(backwards(list), keys);
     }
   }
+  EXPECT_GT(taken_exactly, 50);
 }
 
 }  // namespace

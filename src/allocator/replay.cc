@@ -13,27 +13,42 @@ namespace {
 /// In the table of blocks: an id that is not allocated, as against one of 0 bytes (kNoBlock).
 constexpr BlockIndex kNotAllocated = kNoBlock - 1;
 
+/// The peaks of the whole and of the phase that runs.
 class PeakKeeper {
  public:
   PeakKeeper(const AllocatorStats& stats, Replay& result) : stats_(stats), result_(result) {}
 
   void after(std::size_t event) {
-    if (stats_.allocated_bytes.current > result_.allocated.bytes)
-      result_.allocated = {.bytes = stats_.allocated_bytes.current, .event = event};
-    if (stats_.reserved_bytes.current > result_.reserved.bytes) {
-      result_.reserved = {.bytes = stats_.reserved_bytes.current, .event = event};
-      result_.allocated_at_reserved_peak = stats_.allocated_bytes.current;
+    const std::int64_t allocated = stats_.allocated_bytes.current;
+    if (allocated > phase_.allocated_bytes) {
+      phase_.allocated_bytes = allocated;
+      if (allocated > result_.allocated.bytes) result_.allocated = {.bytes = allocated, .event = event};
     }
-    if (!result_.phases.empty()) {
-      ReplayPhase& phase = result_.phases.back();
-      phase.allocated_bytes = std::max(phase.allocated_bytes, stats_.allocated_bytes.current);
-      phase.reserved_bytes = std::max(phase.reserved_bytes, stats_.reserved_bytes.current);
+    if (const std::int64_t reserved = stats_.reserved_bytes.current; reserved > phase_.reserved_bytes) {
+      phase_.reserved_bytes = reserved;
+      if (reserved > result_.reserved.bytes) {
+        result_.reserved = {.bytes = reserved, .event = event};
+        result_.allocated_at_reserved_peak = allocated;
+      }
     }
+  }
+  void begin_phase(std::uint32_t number, std::size_t event) {
+    end_phase();
+    phase_ = {.number = number,
+              .first_event = event + 1,
+              .allocated_bytes = stats_.allocated_bytes.current,
+              .reserved_bytes = stats_.reserved_bytes.current};
+    has_phase_ = true;
+  }
+  void end_phase() {
+    if (has_phase_) result_.phases.push_back(phase_);
   }
 
  private:
   const AllocatorStats& stats_;
   Replay& result_;
+  ReplayPhase phase_;
+  bool has_phase_ = false;
 };
 
 }  // namespace
@@ -110,9 +125,10 @@ Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& o
           .missing_bytes = outside ? events[i].bytes - allocator.memory().free_bytes() : allocator.missing_bytes()};
       break;
     }
-    if (events[i].kind == EventKind::kMark) result.phases.push_back({.number = events[i].id, .first_event = i + 1});
+    if (events[i].kind == EventKind::kMark) peaks.begin_phase(events[i].id, i);
     if (events[i].kind != EventKind::kFree) peaks.after(i);
   }
+  peaks.end_phase();
   result.stats = allocator.stats();
   return result;
 }
