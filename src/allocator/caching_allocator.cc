@@ -17,8 +17,7 @@ constexpr std::int64_t kTooLarge = std::int64_t{1} << 60;
 CachingAllocator::CachingAllocator(const AllocatorOptions& options, DeviceMemory memory)
     : options_(options),
       memory_(std::move(memory)),
-      rounds_to_divisions_(
-          std::ranges::any_of(options.roundup_power2_divisions, [](std::int64_t n) { return n > 1; })),
+      rounds_to_divisions_(std::ranges::any_of(options.roundup_power2_divisions, [](std::int64_t n) { return n > 1; })),
       exact_is_best_(!options.expandable_segments && options.max_split_bytes == AllocatorOptions::kUnlimited &&
                      options.garbage_collection_threshold == 0) {
   if (options_.memory_fraction < 1)

@@ -57,7 +57,8 @@ TEST(FreeList, IsAnOrderedSet) {
       oracle.emplace(bytes, order, block);
       list.insert({.size = bytes, .order = order, .block = block});
     } else if (!oracle.empty() && random() % 4 == 0) {
-      const std::int64_t bytes = std::get<0>(*std::next(oracle.begin(), static_cast<std::ptrdiff_t>(random() % oracle.size())));
+      const std::int64_t bytes =
+          std::get<0>(*std::next(oracle.begin(), static_cast<std::ptrdiff_t>(random() % oracle.size())));
       const auto first = oracle.lower_bound({bytes, 0, 0});
       if (const BlockIndex taken = list.take_exact(bytes); taken != kNoBlock) {
         ASSERT_EQ(taken, std::get<2>(*first)) << "round " << round;
