@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/units.h"
+#include "cli/checkpointing_flag.h"
 #include "cli/command.h"
 #include "cli/named_model.h"
 #include "cost/work_time.h"
@@ -37,6 +38,7 @@ struct EstimateArguments {
   bool no_reshard_after_forward = false;
   std::string offload = "none";
   bool no_clip = false;
+  bool no_use_cache = false;
   bool expandable_segments = false;
   bool as_json = false;
   std::string html;
@@ -81,30 +83,6 @@ TrainingPrecision default_precision(const ModelConfig& model) {
   if (model.saved_dtype == DType::kFloat32) return TrainingPrecision::kFp32;
   if (model.saved_dtype == DType::kFloat16) return TrainingPrecision::kFp16;
   return TrainingPrecision::kBf16;
-}
-
-/// "all", "none", "selective", "every-N" or how many of the first layers.
-Result<Checkpointing> parse_checkpointing(const std::string& text, int layers) {
-  if (text == "none") return Checkpointing{};
-  if (text == "all") return Checkpointing{.layers = kAllLayers};
-  if (text == "selective") return Checkpointing{.layers = kAllLayers, .is_selective = true};
-  constexpr std::string_view kEvery = "every-";
-  const bool is_every = text.starts_with(kEvery);
-  const std::optional<std::int64_t> count = parse_integer(is_every ? text.substr(kEvery.size()) : text);
-  if (!count || *count < (is_every ? 1 : 0) || *count > layers)
-    return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", text),
-                       fmt::format("give none, all, selective, how many layers from the first on (0 to {}), or every-N "
-                                   "for each N-th",
-                                   layers));
-  const int number = static_cast<int>(*count);
-  return is_every ? Checkpointing{.layers = kAllLayers, .every = number} : Checkpointing{.layers = number};
-}
-
-std::string checkpointing_text(const Checkpointing& checkpointing) {
-  if (!checkpointing.is_on()) return "off";
-  if (checkpointing.is_selective) return "every layer, but for products and attention";
-  if (checkpointing.every > 1) return fmt::format("one of {} layers", checkpointing.every);
-  return checkpointing.layers == kAllLayers ? "every layer" : fmt::format("the first {}", checkpointing.layers);
 }
 
 const char* loss_text(LossKind loss) {
@@ -181,6 +159,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                "--parallel");
   inputs.add("loss", loss_text(s.loss), "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
+  inputs.add("cache of keys and values", s.uses_cache ? "on" : "off", "--no_use_cache");
   inputs.add("expandable segments", arguments.expandable_segments ? "on" : "off", "--expandable_segments");
   inputs.add("card", arguments.gpu, "--gpu");
   return inputs.take();
@@ -256,6 +235,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   }
   VRAMWISE_ASSIGN_OR_RETURN(settings.attention, parse_attention(arguments.attention));
   settings.clips_gradients = !arguments.no_clip;
+  settings.uses_cache = !arguments.no_use_cache;
   if (arguments.loss != "whole") settings.loss = arguments.loss == "liger" ? LossKind::kLiger : LossKind::kChunked;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
@@ -374,6 +354,8 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
       ->check(CLI::IsMember({"whole", "liger", "chunked"}))
       ->capture_default_str();
   command->add_flag("--no_clip", arguments->no_clip, "Gradients are not clipped");
+  command->add_flag("--no_use_cache", arguments->no_use_cache,
+                    "use_cache=False: the model keeps no keys and values (checkpointing does so by itself)");
   command->add_flag("--expandable_segments", arguments->expandable_segments,
                     "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True");
   command->add_flag("--json", arguments->as_json, "Print JSON (docs/formats.md)");

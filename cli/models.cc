@@ -1,4 +1,4 @@
-// vramwise models: the catalogue of models, or the part of it that has the given words.
+// vramwise models: the catalogue of models, or the part of it that has the given words in name or architecture.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,21 +21,23 @@ struct Options {
   bool as_json = false;
 };
 
-bool has_all(const std::string& name, const std::vector<std::string>& words) {
-  return std::all_of(words.begin(), words.end(),
-                     [&](const std::string& word) { return to_lower(name).find(to_lower(word)) != std::string::npos; });
+bool has_all(const std::string& name, const std::string& architecture, const std::vector<std::string>& words) {
+  return std::all_of(words.begin(), words.end(), [&](const std::string& word) {
+    return to_lower(name + ' ' + architecture).find(to_lower(word)) != std::string::npos;
+  });
 }
 
 Outcome models(const Options& options) {
   Json list = Json::array();
   std::string text;
   for (const CatalogueModel& model : model_catalogue()) {
+    const Json config = Json::parse(model.config);
+    const auto architecture =
+        config.at(config.contains("model_type") ? "model_type" : "_class_name").get<std::string>();
     for (const std::string& name : model.names) {
-      if (!has_all(name, options.words)) continue;
-      const Json config = Json::parse(model.config);
+      if (!has_all(name, architecture, options.words)) continue;
       list.push_back({{"name", name}, {"parameters", model.parameters}, {"config", config}});
-      text += fmt::format("{:<52} {:>8}  {}\n", name, format_count(model.parameters),
-                          config.at(config.contains("model_type") ? "model_type" : "_class_name").get<std::string>());
+      text += fmt::format("{:<52} {:>8}  {}\n", name, format_count(model.parameters), architecture);
     }
   }
   if (options.as_json) {
@@ -51,7 +53,7 @@ Outcome models(const Options& options) {
 void add_models_command(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand("models", "The models that `estimate` knows by name");
   auto options = std::make_shared<Options>();
-  command->add_option("words", options->words, "Only models whose name has all of these");
+  command->add_option("words", options->words, "Only models whose name and architecture have all of these");
   command->add_flag("--json", options->as_json, "Print JSON (docs/formats.md)");
   command->callback([options, &outcome] { outcome = models(*options); });
 }

@@ -20,7 +20,7 @@ Error unknown_model(const std::string& named) {
   const std::vector<std::string> near = names_like(named);
   const std::string other = near.empty() ? std::string("`vramwise models` lists the names")
                                          : fmt::format("did you mean {}?", fmt::join(near, ", "));
-  return world_error(fmt::format("{} is neither a file nor a model of the catalogue; {}", named, other),
+  return usage_error(fmt::format("{} is neither a file nor a model of the catalogue; {}", named, other),
                      "--model takes a name of the catalogue, a model's config.json, or the folder that holds it; "
                      "`vramwise dryrun --gpu CARD -- python your_training.py` measures any model");
 }

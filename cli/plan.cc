@@ -22,6 +22,7 @@
 #include "report/plan_json.h"
 #include "report/plan_search_text.h"
 #include "report/plan_text.h"
+#include "report/verified_text.h"
 
 namespace vramwise::cli {
 namespace {
@@ -33,6 +34,7 @@ struct Options {
   TrainerChoice trainer;
   std::string save;
   bool verify = false;
+  bool verbose = false;
   bool as_json = false;
 };
 
@@ -97,16 +99,6 @@ Outcome explain_refusal(const Options& options, const PlanRequest& request, cons
   return told;
 }
 
-std::string verify_text(const Plan& plan, const Verification& run) {
-  std::string text = fmt::format("Verified on emulated cards: {}\n", run.verdict);
-  for (std::size_t i = 0; i < plan.cards.size(); ++i) {
-    const Bytes predicted = plan.cards[i].ledger.device, measured = run.device_peaks[i];
-    text += fmt::format("  GPU {}: {} measured, {} predicted ({:+.2f} %)\n", i, format_size(measured),
-                        format_size(predicted), 100 * (predicted.in_mib() / measured.in_mib() - 1));
-  }
-  return text;
-}
-
 Json verify_json(const Plan& plan, const Verification& run) {
   Json cards = Json::array();
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
@@ -123,8 +115,9 @@ Outcome plan(const Options& options) {
     if (compares || !options.compare.prices.empty())
       return usage_error("--compare, --recommend and --prices are for vramwise train's plans",
                          "Plan for one kind of card at a time.");
-    return plan_for_other(options.trainer, options.plan,
-                          {.save = options.save, .verify = options.verify, .as_json = options.as_json});
+    return plan_for_other(
+        options.trainer, options.plan,
+        {.save = options.save, .verify = options.verify, .verbose = options.verbose, .as_json = options.as_json});
   }
   if (!compares && !options.compare.prices.empty())
     return usage_error("--prices is for cards that are compared", "Add --recommend or --compare.");
@@ -152,15 +145,18 @@ Outcome plan(const Options& options) {
   if (!options.save.empty()) VRAMWISE_RETURN_IF_ERROR(save_plan(plan, options.save));
 
   std::optional<Verification> run;
+  Json verified;
   if (options.verify) {
     VRAMWISE_ASSIGN_OR_RETURN(run, verify(plan_json(plan).dump(), plan.step.seq_len, options.plan.gpu));
+    verified = verify_json(plan, *run);
+    if (options.verbose || !is_as_predicted(verified)) tell_output(*run);
   }
   if (options.as_json) {
     Json json = plan_json(plan);
-    if (run) json["verified"] = verify_json(plan, *run);
+    if (run) json["verified"] = verified;
     fmt::print("{}\n", json.dump(2));
   } else {
-    fmt::print("{}{}", plan_text(plan, terminal_style()), run ? verify_text(plan, *run) : "");
+    fmt::print("{}{}", plan_text(plan, terminal_style()), verified_text(verified));
   }
   return run ? run->exit_code : kExitDone;
 }
@@ -183,7 +179,9 @@ void add_plan_command(CLI::App& app, Outcome& outcome) {
       ->group(kQuestions);
   add_trainer_options(*command, options->trainer, kQuestions);
   command->add_option("--save", options->save, "Write the plan here, for `vramwise train --plan` and `explain`");
-  command->add_flag("--verify", options->verify, "Train two steps by it on emulated cards (--gpu)");
+  CLI::Option* verify =
+      command->add_flag("--verify", options->verify, "Train two steps by it on emulated cards (--gpu)");
+  command->add_flag("--verbose", options->verbose, "With --verify: what the trainer printed, too")->needs(verify);
   command->add_flag("--json", options->as_json, "Print JSON (docs/formats.md)");
   command->callback([options, &outcome] { outcome = plan(*options); });
 }

@@ -24,6 +24,10 @@ Result<std::optional<std::int64_t>> parse_blocks(const std::string& text, std::i
   if (text.empty()) return std::optional<std::int64_t>();
   if (text == "none") return std::optional<std::int64_t>(0);
   if (text == "all") return std::optional<std::int64_t>(n_layers);
+  if (text == "selective" || text.starts_with("every-"))
+    return usage_error(fmt::format("--gradient_checkpointing {}: vramwise train recomputes whole blocks", text),
+                       "Give none, all, or how many blocks from the first on; --for transformers, accelerate and fsdp2 "
+                       "know selective and every-N.");
   const std::optional<std::int64_t> blocks = parse_integer(text);
   if (!blocks || *blocks < 0 || *blocks > n_layers) {
     return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", text),
@@ -71,7 +75,8 @@ void PlanOptions::add_to(CLI::App& command) {
       ->group(kFixed);
   command.add_option("--precision", precision, "fp32, bf16 or fp16")->group(kFixed);
   command
-      .add_option("--gradient_checkpointing", gradient_checkpointing, "none, all, or how many blocks from the first on")
+      .add_option("--gradient_checkpointing", gradient_checkpointing,
+                  "none, all, or how many blocks from the first on; with --for also selective and every-N")
       ->group(kFixed);
   command.add_option("--cpu_offload", cpu_offload, "on: optimizer states leave the device; off: they don't")
       ->group(kFixed);

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/units.h"
+#include "cli/checkpointing_flag.h"
 #include "cli/named_model.h"
 #include "cli/plan_file.h"
 #include "cli/plan_training_verify.h"
@@ -20,6 +21,7 @@
 #include "plan/training/words.h"
 #include "report/training_plan_json.h"
 #include "report/training_plan_text.h"
+#include "report/verified_text.h"
 
 namespace vramwise::cli {
 namespace {
@@ -28,8 +30,8 @@ constexpr std::int64_t kUsualBatch = 16;
 constexpr std::int64_t kUsualLength = 1024;
 constexpr std::int64_t kMostSequences = 1 << 16;
 
+/// Weights of float16 would train without loss scaling (words.cc).
 TrainingPrecision precision_of_checkpoint(const ModelConfig& model) {
-  if (model.saved_dtype == tape::DType::kFloat16) return TrainingPrecision::kFp16;
   return model.saved_dtype == tape::DType::kFloat32 ? TrainingPrecision::kFp32 : TrainingPrecision::kBf16;
 }
 
@@ -91,18 +93,33 @@ Status take_fixed(const PlanOptions& options, TrainingRequest& request) {
   }
   if (options.gradient_checkpointing.empty()) return Done{};
   const int layers = request.model.architecture.layers;
-  const std::optional<std::int64_t> count = parse_integer(options.gradient_checkpointing);
-  if (options.gradient_checkpointing == "all") {
-    s.checkpointing.layers = layers;
-  } else if (options.gradient_checkpointing == "none") {
-    s.checkpointing.layers = 0;
-  } else if (count && *count >= 0 && *count <= layers) {
-    s.checkpointing.layers = static_cast<int>(*count);
-  } else {
-    return usage_error(fmt::format("--gradient_checkpointing \"{}\" is not possible", options.gradient_checkpointing),
-                       fmt::format("Give none, all, or how many layers from the first on (0 to {}).", layers));
+  VRAMWISE_ASSIGN_OR_RETURN(s.checkpointing, parse_checkpointing(options.gradient_checkpointing, layers));
+  s.checkpointing.layers = std::min(s.checkpointing.layers, layers);
+  request.fixed.insert(request.fixed.end(), {"checkpointing", "recomputed"});
+  return Done{};
+}
+
+/// Values of knobs by their names in the table.
+Status take_values(const std::vector<std::string>& words, TrainingRequest& request) {
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    const std::string name = word.substr(0, equals), wanted = equals < word.size() ? word.substr(equals + 1) : "";
+    const Knob* knob = find_knob(name);
+    if (knob == nullptr || knob->values.empty() || (knob->is_for_several_cards && request.cards == 1))
+      return usage_error(fmt::format("--fix {}: no such knob here", word), "`vramwise plan --knobs` lists them.");
+    std::vector<std::string> known;
+    const KnobValue* found = nullptr;
+    for (const KnobValue& value : knob->values) {
+      if (wanted == value.name) found = &value;
+      if (can_take(request.trainer, *knob, value.name)) known.emplace_back(value.name);
+    }
+    if (found == nullptr)
+      return usage_error(fmt::format("--fix {}: no such value", word),
+                         fmt::format("Known: {}.", fmt::join(known, "; ")));
+    if (!can_take(request.trainer, *knob, wanted)) return no_words(request.trainer, *knob, wanted);
+    found->set(request.start);
+    request.fixed.push_back(name);
   }
-  request.fixed.emplace_back("checkpointing");
   return Done{};
 }
 
@@ -165,10 +182,12 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   s.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
   if (!architecture.has_sdpa) s.attention = Attention::kEager;
   s.precision = precision_of_checkpoint(request.model);
+  s.uses_cache = false;  // as the words have it
   s.seq_len = options.seq_len.value_or(
       architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
   VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));
   VRAMWISE_RETURN_IF_ERROR(take_fixed(options, request));
+  VRAMWISE_RETURN_IF_ERROR(take_values(choice.fixed, request));
   VRAMWISE_RETURN_IF_ERROR(take_allowed(options, request));
   return question;
 }
@@ -184,6 +203,20 @@ Outcome tell_refusal(const Question& question, const TrainingPlanReport& report,
   told.remedy = training_changes_text(json, {});
   if (!told.remedy.empty() && told.remedy.back() == '\n') told.remedy.pop_back();
   return told;
+}
+
+std::vector<std::string> notes_on(const Question& question, const TrainingPlan& plan) {
+  std::vector<std::string> notes;
+  const TrainingRequest& request = question.request;
+  if (request.model.saved_dtype == tape::DType::kFloat16 && !request.fixes("precision"))
+    notes.emplace_back(
+        "The checkpoint is in float16, whose gradients no GradScaler scales: it is loaded in bfloat16, which has the "
+        "same size");
+  const TrainingEstimate& estimate = plan.best.estimate;
+  if (const Bytes host = estimate.host_pinned + estimate.host_pageable; host > Bytes(0))
+    notes.push_back(fmt::format("The host holds {} for each card, {} of it page-locked: {} for all", format_size(host),
+                                format_size(estimate.host_pinned), format_size(Bytes(host.count() * request.cards))));
+  return notes;
 }
 
 Json verified_json(const Verification& run, Bytes predicted) {
@@ -209,6 +242,11 @@ void add_trainer_options(CLI::App& command, TrainerChoice& choice, const char* g
   command.add_option("--model", choice.model, "With --for: a name (`vramwise models`), a config.json, or its folder")
       ->group(group);
   command
+      .add_option("--fix", choice.fixed,
+                  "With --for: a knob's value that stays, by the names of docs/commands.md: loss=whole, "
+                  "\"sharing=zero1, bucket views\"; may be given several times")
+      ->group(group);
+  command
       .add_flag("--knobs", choice.shows_knobs, "The table of knobs and of what each trainer calls them, in Markdown")
       ->group(group);
 }
@@ -220,16 +258,18 @@ Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, 
   }
   VRAMWISE_ASSIGN_OR_RETURN(const Question question, question_of(choice, options));
   const TrainingPlanReport report{.request = question.request, .card = question.card.name};
-  const Result<TrainingPlan> plan = plan_training(question.request);
+  Result<TrainingPlan> plan = plan_training(question.request);
   if (!plan.ok() && plan.error().code == ErrorCode::kDoesNotFit)
     return tell_refusal(question, report, plan.error(), output.as_json);
   if (!plan.ok()) return plan.error();
+  for (std::string& note : notes_on(question, *plan)) plan->notes.push_back(std::move(note));
   Json json = training_plan_json(report, *plan);
   int exit_code = kExitDone;
   if (output.verify) {
     VRAMWISE_ASSIGN_OR_RETURN(const Verification run, verify_training(told_of(question.request, *plan), question.config,
                                                                       question.request.sequences, options.gpu));
     json["verified"] = verified_json(run, plan->best.estimate.device);
+    if (output.verbose || !is_as_predicted(json["verified"])) tell_output(run);
     exit_code = run.exit_code;
   }
   if (!output.save.empty()) VRAMWISE_RETURN_IF_ERROR(write_file_atomically(output.save, json.dump(2) + "\n"));

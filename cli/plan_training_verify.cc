@@ -23,8 +23,9 @@ std::string data_set(std::int64_t rows, std::int64_t length) {
 
 Result<Verification> verify_training(Told told, const std::string& config, std::int64_t sequences,
                                      const std::string& gpu_spec) {
-  const TemporaryFolder folder;
-  if (folder.path().empty()) return world_error("no temporary folder can be made", "Set TMPDIR.");
+  const TemporaryFolder folder, output;
+  if (folder.path().empty() || output.path().empty())
+    return world_error("no temporary folder can be made", "Set TMPDIR.");
   VRAMWISE_ASSIGN_OR_RETURN(const std::string program, own_path());
   told.model = folder.path();
   VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder.path(), "config.json"), config));
@@ -43,11 +44,9 @@ Result<Verification> verify_training(Told told, const std::string& config, std::
   options.command = {"sh", "-c", fmt::format("cd '{}' && exec env {}", folder.path(), command)};
   options.steps = kSteps;
   options.fake_weights = true;
-  options.output_to_stderr = true;
   VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
   VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));
-  VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run(options));
-  return verification_of(run, options.cards.size());
+  return verify_by(std::move(options), output.path());
 }
 
 }  // namespace vramwise::cli

@@ -9,12 +9,14 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "dryrun/run.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
 #include "synth/corpus.h"
 
 namespace vramwise::cli {
+namespace {
+constexpr std::int64_t kLargestOutput = std::int64_t{64} << 20;
+}  // namespace
 
 TemporaryFolder::TemporaryFolder() {
   const char* base = std::getenv("TMPDIR");
@@ -34,11 +36,23 @@ Result<std::string> own_path() {
   return std::string(path, static_cast<std::size_t>(length));
 }
 
-Result<Verification> verification_of(const DryRun& run, std::size_t cards) {
-  if (run.verdict == DryRunVerdict::kScriptFailed)
+void tell_output(const Verification& run) { fmt::print(stderr, "{}", run.output); }
+
+Result<Verification> verify_by(DryRunOptions options, const std::string& folder) {
+  const std::string log = join_path(folder, "output");
+  std::vector<std::string> command = {"sh", "-c", "exec \"$@\" > \"$0\" 2>&1", log};
+  command.insert(command.end(), options.command.begin(), options.command.end());
+  options.command = std::move(command);
+  options.real_folders.push_back(folder);
+  VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run(options));
+  Verification result{
+      .verdict = to_string(run.verdict), .exit_code = run.exit_code(), .device_peaks = {}, .output = {}};
+  if (Result<std::string> output = read_file(log, kLargestOutput); output.ok()) result.output = std::move(*output);
+  if (run.verdict == DryRunVerdict::kScriptFailed) {
+    tell_output(result);
     return world_error(fmt::format("the trainer failed on the emulated cards (exit code {})", run.script_exit));
-  Verification result{.verdict = to_string(run.verdict), .exit_code = run.exit_code(), .device_peaks = {}};
-  result.device_peaks.resize(cards);
+  }
+  result.device_peaks.resize(options.cards.size());
   for (const DryRunGpu& gpu : run.gpus) {
     const auto index = static_cast<std::size_t>(gpu.index);
     if (index < result.device_peaks.size()) result.device_peaks[index] = gpu.device_peak;
@@ -80,12 +94,10 @@ Result<Verification> verify(const std::string& plan_text, std::int64_t seq_len, 
                      "--vram_safety_margin",
                      "0"};
   options.steps = 0;
-  options.output_to_stderr = true;
   options.allow_writes = true;
   VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
   VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));
-  VRAMWISE_ASSIGN_OR_RETURN(const DryRun run, dry_run(options));
-  return verification_of(run, options.cards.size());
+  return verify_by(std::move(options), folder.path());
 }
 
 }  // namespace vramwise::cli

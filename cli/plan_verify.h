@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "dryrun/ledger.h"
+#include "dryrun/run.h"
 
 namespace vramwise::cli {
 
@@ -15,7 +15,10 @@ struct Verification {
   std::string verdict;              ///< "fits", "fits with retries", …
   int exit_code = 0;                ///< of the command
   std::vector<Bytes> device_peaks;  ///< by card
+  std::string output;               ///< what the trainer printed
 };
+
+void tell_output(const Verification& run);  ///< on stderr
 
 /// Runs `vramwise train --plan` by a saved plan's text on the cards of `gpu_spec`. Errors: no cards named, no trainer
 /// or emulator beside this program, a run that failed for other reasons than memory.
@@ -35,6 +38,9 @@ class TemporaryFolder {
 };
 
 Result<std::string> own_path();  ///< of this program
-Result<Verification> verification_of(const DryRun& run, std::size_t cards);
+
+/// Runs `options.command` with its output kept. `folder` holds the file for it, in which writing has its usual effect.
+/// Errors: those of dry_run; a program that failed for other reasons than memory, whose output is told.
+Result<Verification> verify_by(DryRunOptions options, const std::string& folder);
 
 }  // namespace vramwise::cli

@@ -241,6 +241,7 @@ Status say_what_changes(const EarlierRun& earlier, const RunSpec& spec) {
 Outcome train(Options options, const CLI::App& command) {
   VRAMWISE_RETURN_IF_ERROR(options.plan.target());
   VRAMWISE_RETURN_IF_ERROR(options.plan.margin());
+  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<SavedPlan> saved, saved_plan(options, command));
   // Taken before the checkpoints are looked at, so that they are still the newest when the trainer reads them.
   std::optional<FileLock> lock;
   if (options.run.resume && !options.plan_only && path_exists(options.run.out_dir)) {
@@ -250,7 +251,6 @@ Outcome train(Options options, const CLI::App& command) {
   if (earlier) take_over(*earlier, command, options.run);
   VRAMWISE_ASSIGN_OR_RETURN(const Dataset data, open_data(options.run));
   for (const std::string& warning : data.warnings) fmt::print(stderr, "vramwise: {}\n", warning);
-  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<SavedPlan> saved, saved_plan(options, command));
   VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model,
                             saved ? Result<DecoderConfig>(saved->model) : model_for(options, earlier, data, command));
   VRAMWISE_ASSIGN_OR_RETURN(const Plan plan, plan_for(options, model, earlier, saved));

@@ -31,7 +31,8 @@ double data_parallel_seconds(const StepSeconds& step, const CardGroup& group, do
 }
 
 double fully_shard_seconds(const StepSeconds& step, const CardGroup& group, const ShardedBytes& bytes) {
-  const double gather = all_gather_seconds(group, bytes.gathered), reduce = all_gather_seconds(group, bytes.reduced);
+  const double gather = all_gather_seconds(group, bytes.gathered) + bytes.from_host;
+  const double reduce = all_gather_seconds(group, bytes.reduced) + bytes.to_host;
   const auto pass = [&](double seconds) {
     const double backward = (bytes.gathers_again ? gather : 0) + reduce;
     return std::max(kForward * seconds, gather) + std::max(kBackward * seconds, backward) +

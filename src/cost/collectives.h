@@ -39,6 +39,9 @@ struct ShardedBytes {
   double reduced = 0;   ///< all gradients, as they are summed
   double groups = 1;    ///< into which the parameters are divided
   bool gathers_again = true;
+  /// CPUOffloadPolicy, seconds: a card's shards come from the host before each gather, its gradients go back there.
+  double from_host = 0;
+  double to_host = 0;
 };
 double fully_shard_seconds(const StepSeconds& step, const CardGroup& group, const ShardedBytes& bytes);
 

@@ -15,7 +15,9 @@ Json configuration_json(const TrainingConfiguration& configuration) {
                {"micro_batch", s.micro_batch},
                {"accumulation", s.gradient_accumulation_steps},
                {"seq_len", s.seq_len}};
-  if (s.checkpointing.layers == kAllLayers) {
+  if (s.checkpointing.every > 1) {
+    json["checkpointing"] = fmt::format("every-{}", s.checkpointing.every);
+  } else if (s.checkpointing.layers == kAllLayers) {
     json["checkpointing"] = "all";
   } else {
     json["checkpointing"] = s.checkpointing.layers;
@@ -63,7 +65,11 @@ Json decisions_json(const TrainingPlan& plan) {
 std::string summary_of(const TrainingConfiguration& configuration) {
   const TrainingSettings& s = configuration.settings;
   std::string text = fmt::format("batch {} x {}", s.micro_batch, s.gradient_accumulation_steps);
-  if (s.checkpointing.layers == kAllLayers) text += ", every layer recomputed";
+  if (s.checkpointing.every > 1) {
+    text += fmt::format(", one of {} layers recomputed", s.checkpointing.every);
+  } else if (s.checkpointing.layers == kAllLayers) {
+    text += ", every layer recomputed";
+  }
   if (s.checkpointing.is_on() && s.checkpointing.layers < kAllLayers)
     text += fmt::format(", the first {} layers recomputed", s.checkpointing.layers);
   for (const Knob& knob : training_knobs()) {

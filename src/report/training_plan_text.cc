@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "report/plan_search_text.h"
+#include "report/verified_text.h"
 
 namespace vramwise {
 namespace {
@@ -95,15 +96,7 @@ std::string training_plan_text(const Json& plan, TextStyle style) {
       head_text(plan) + documents_text(plan) + "\n" + decisions_text(plan, style) + runner_ups_text(plan, style);
   if (is_known(plan))
     text += "Speeds: 78 published runs were predicted with a median error of 20 %, either way (docs/accuracy.md)\n";
-  if (const auto verified = plan.find("verified"); verified != plan.end() && verified->is_object()) {
-    text += fmt::format("Verified on emulated cards: {}\n", text_of(*verified, "verdict"));
-    for (const Json& card : list_of(*verified, "cards")) {
-      const double measured = number_of(card, "measured_bytes"), predicted = number_of(card, "predicted_bytes");
-      text += fmt::format("  GPU {}: {} measured, {} predicted ({:+.2f} %)\n", text_of(card, "index"),
-                          size_of(card, "measured_bytes"), size_of(card, "predicted_bytes"),
-                          measured > 0 ? 100 * (predicted / measured - 1) : 0);
-    }
-  }
+  if (const auto verified = plan.find("verified"); verified != plan.end()) text += verified_text(*verified);
   for (const Json& note : list_of(plan, "notes"))
     if (note.is_string()) text += "Note: " + note.get<std::string>() + "\n";
   return text;

@@ -141,7 +141,8 @@ def test_a_name_of_the_catalogue_will_do(vramwise):
 
 def test_an_unknown_name_gets_near_ones(vramwise):
     run = vramwise("estimate", "--model", "meta-llama/Llama-3.1-9B", "--gpu", "h100-80gb")
-    assert run.returncode == 4
+    assert run.returncode == 2  # as a card has that no catalogue knows
+    assert vramwise("estimate", "--model", "llama-3.2-1b", "--gpu", "rtx-9999").returncode == 2
     assert "meta-llama/Llama-3.1-8B" in run.stderr
     assert "config.json" in run.stderr
     assert "dryrun" in run.stderr
@@ -153,6 +154,8 @@ def test_models_lists_the_catalogue(vramwise):
     shown = vramwise("models", "qwen3", "8b").stdout
     assert "Qwen/Qwen3-8B " in shown
     assert "gpt2" not in shown
+    assert "mistralai/Mixtral" in vramwise("models", "mixtral").stdout
+    assert "HuggingFaceTB/SmolLM2-135M " in vramwise("models", "llama", "135m").stdout  # an architecture, and a name
 
 
 def test_an_architecture_without_sdpa_is_eager_by_default(vramwise):

@@ -38,11 +38,13 @@ def estimate_flags(plan):
     flags = ["--batch_size", chosen["micro_batch"], "--gradient_accumulation_steps", chosen["accumulation"]]
     flags += ["--seq_len", chosen["seq_len"], "--optimizer", optimizers[chosen["optimizer"]]]
     flags += ["--attention", chosen["attention"], "--loss", chosen["loss"], "--precision", chosen["precision"]]
-    selective = chosen["recomputed"] == "selective"
+    selective = chosen["recomputed"] == "selective" and chosen["checkpointing"]
     flags += ["--gradient_checkpointing", "selective" if selective else chosen["checkpointing"] or "none"]
+    flags += ["--no_use_cache"]
     flags += ["--expandable_segments"] if chosen["segments"] == "expandable" else []
     shared = chosen.get("sharing", "").split(", ")
     flags += ["--parallel", {"fsdp2": "fsdp"}.get(shared[0], shared[0])] if shared[0] else []
+    flags += ["--offload", "cpu"] if "on the host" in shared else []
     flags += ["--gradient_as_bucket_view"] if "bucket views" in shared else []
     flags += ["--no_reshard_after_forward"] if "kept after forward" in shared else []
     return flags
@@ -100,11 +102,51 @@ def test_bad_questions_are_refused(vramwise, model):
         ("transformers", ("--batch_size", 3), 2),
         ("transformers", ("--compare", "rtx-3090"), 2),
         ("accelerate", ("--gradient_checkpointing", "23"), 2),
+        ("transformers", ("--precision", "fp16"), 2),
+        ("transformers", ("--precision", "bf16-mixed"), 5),
     ]:
         refused = vramwise(*flags, "--for", trainer, *more)
         assert refused.returncode == code and not refused.stdout, (trainer, more, refused.stderr)
     unlike = vramwise("plan", "--model", model, "--for", "accelerate", "--gpu", "rtx-3090,rtx-4090")
     assert unlike.returncode == 2 and "unlike cards" in unlike.stderr
+
+
+def program_of(plan):
+    return next(document["text"] for document in plan["documents"] if document["name"] == "train.py")
+
+
+def test_which_layers_are_recomputed_can_be_fixed(vramwise, model):
+    flags = ("--model", model, "--for", "transformers", "--gpu", "rtx-3090", "--batch_size", 4)
+    plans = {
+        how: plan_json(vramwise, *flags, "--gradient_checkpointing", how)
+        for how in ("none", "4", "every-2", "selective", "all")
+    }
+    assert plans["every-2"]["configuration"]["checkpointing"] == "every-2"
+    assert "number % 2 == 0" in program_of(plans["every-2"])
+    assert plans["selective"]["configuration"]["recomputed"] == "selective"
+    assert "context_fn" in program_of(plans["selective"])
+    assert plans["all"]["configuration"]["recomputed"] == "whole layers"
+    for how, plan in plans.items():
+        told = vramwise("estimate", "--model", model, "--gpu", "rtx-3090", *estimate_flags(plan), "--json")
+        assert json.loads(told.stdout)["device_bytes"] == plan["device_bytes"], (how, told.stderr)
+    own = vramwise("plan", "--gpu", "rtx-3090", "--gradient_checkpointing", "selective")
+    assert own.returncode == 2 and "whole blocks" in own.stderr
+
+
+def test_a_checkpoint_in_float16_is_planned_in_bfloat16(vramwise, model):
+    (model / "config.json").write_text(json.dumps(LLAMA | {"torch_dtype": "float16"}))
+    plan = plan_json(vramwise, "--model", model, "--for", "transformers", "--gpu", "rtx-3090")
+    assert plan["configuration"]["precision"] == "bf16" and "dtype=torch.bfloat16" in program_of(plan)
+    assert any("float16" in note for note in plan["notes"])
+
+
+def test_a_plan_of_another_trainer_is_not_trained(vramwise, model, tmp_path):
+    file = tmp_path / "plan.json"
+    told = vramwise("plan", "--model", model, "--for", "accelerate", "--gpu", "rtx-3090", "--save", file)
+    assert told.returncode == 0, told.stderr
+    refused = vramwise("train", "--plan", file, "--data_dir", tmp_path / "nothing")
+    assert refused.returncode == 2
+    assert "the plan is for accelerate" in refused.stderr and "vramwise explain" in refused.stderr
 
 
 def test_the_table_of_knobs_is_the_documented_one(vramwise):

@@ -28,9 +28,11 @@ from transformers import @class, Trainer, TrainingArguments
 
 model = @class.from_pretrained(
     "@model",
+    use_cache=False,
     @model_argument
 )
 @model_code
+@layers
 @optimizer
 arguments = TrainingArguments(
     output_dir="out",
@@ -44,6 +46,7 @@ trainer = Trainer(
     @trainer
 )
 trainer.train()
+trainer.save_model()
 )"},
     {Trainer::kAccelerate, "train.py", R"(import torch
 from accelerate import Accelerator
@@ -58,19 +61,22 @@ model = @class.from_pretrained(
     @model_argument
 )
 @model_code
+@layers
 @optimizer
 # dataset: rows of @length tokens, with labels, as tensors
 loader = torch.utils.data.DataLoader(dataset, shuffle=True, @loader)
-model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+@prepare
+@prepared
 model.train()
 for batch in loader:
     with accelerator.accumulate(model):
-        loss = model(**batch).loss
+        loss = model(**batch, use_cache=False@call).loss
         accelerator.backward(loss)
         if accelerator.sync_gradients:
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
+accelerator.unwrap_model(model).save_pretrained("out", is_main_process=accelerator.is_main_process)
 )"},
     {Trainer::kAccelerate, "accelerate.yaml", R"(compute_environment: LOCAL_MACHINE
 @accelerate
@@ -81,21 +87,26 @@ num_processes: @cards
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import fully_shard
 from transformers import @class
 from transformers.modeling_layers import GradientCheckpointingLayer
 @import
 
 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-dist.init_process_group("nccl")
+dist.init_process_group("@backend")
 model = @class.from_pretrained(
     "@model",
     @model_argument
 )
 model.train()
 @model_code
-sharded = dict(mesh=init_device_mesh("cuda", (dist.get_world_size(),)), @policy)
+@layers
+sharded = dict(
+    mesh=init_device_mesh("cuda", (dist.get_world_size(),)),
+    @policy
+)
 for layer in [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]:
     fully_shard(layer, @shard, **sharded)
 fully_shard(model, **sharded)
@@ -106,16 +117,35 @@ loader = torch.utils.data.DataLoader(dataset, @loader, sampler=sampler)
 accumulation = @loop
 for number, batch in enumerate(loader, start=1):
     batch = {name: tensor.cuda() for name, tensor in batch.items()}
-    loss = model(**batch).loss
-    (loss / accumulation).backward()
+    loss = model(**batch, use_cache=False@call).loss
+    @backward
     if number % accumulation == 0:
+        @unscale
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        @step
         optimizer.zero_grad()
+weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+if dist.get_rank() == 0:
+    model.save_pretrained("out", state_dict=weights)
+dist.destroy_process_group()
 )"},
     {Trainer::kTransformers, "command", "@environment @launch\n"},
     {Trainer::kAccelerate, "command", "@environment accelerate launch --config_file accelerate.yaml train.py\n"},
     {Trainer::kFsdp2, "command", "@environment torchrun --nproc_per_node @cards train.py\n"},
+};
+
+struct Usual {
+  Place place;
+  const char* text;
+};
+
+/// What stands where no knob says another thing.
+constexpr Usual kUsual[] = {
+    {Place::kLaunch, "python train.py"},
+    {Place::kPrepare, "model, optimizer, loader = accelerator.prepare(model, optimizer, loader)"},
+    {Place::kBackend, "nccl"},
+    {Place::kBackward, "(loss / accumulation).backward()"},
+    {Place::kStep, "optimizer.step()"},
 };
 
 std::string joined(const std::vector<std::string>& words) {
@@ -186,15 +216,15 @@ KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configurat
   if (name == "seq_len") return number(s.seq_len);
   if (name == "checkpointing") {
     if (!s.checkpointing.is_on()) return {"none", "0"};
-    const bool every = s.checkpointing.layers == kAllLayers;
-    std::string value = every ? "every" : "first";
-    // PEFT prepares a model for it that has it on.
-    if (every && s.lora.is_on()) value = "every, under adapters";
-    if (s.checkpointing.is_selective) value = every ? "every, selective" : "first, selective";
+    if (s.checkpointing.every > 1) return {"each", std::to_string(s.checkpointing.every)};
+    std::string value = s.checkpointing.layers == kAllLayers ? "every" : "first";
+    if (s.checkpointing.is_selective) value += ", selective";
     return {value, std::to_string(s.checkpointing.layers)};
   }
+  if (name == "recomputed" && !s.checkpointing.is_on()) return {};
   const KnobValue* value = value_of(knob, configuration);
   if (value == nullptr) return {};
+  if (name == "optimizer" && s.parallel.shares_states) return {fmt::format("{}, shared", value->name), ""};
   if (name == "sharing") return {value->name, std::to_string(s.parallel.ranks)};
   if (name == "lora") return {value->name, std::to_string(s.lora.rank)};
   return {value->name, value->name};
@@ -202,10 +232,7 @@ KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configurat
 
 std::vector<Document> documents_of(const Told& told) {
   Slots slots = {{"model", {told.model}}, {"class", {told.auto_class}}, {"cards", {std::to_string(told.cards)}}};
-  if (told.cards == 1) {
-    slots[place_name(Place::kLaunch)] = {"python train.py"};
-    slots[place_name(Place::kAccelerate)] = {"distributed_type: 'NO'"};
-  }
+  if (told.cards == 1) slots[place_name(Place::kAccelerate)] = {"distributed_type: 'NO'"};
   for (const Knob& knob : training_knobs()) {
     const KnobSetting setting = setting_of(knob, told.configuration);
     if (setting.value.empty() && setting.number.empty()) continue;
@@ -215,6 +242,10 @@ std::vector<Document> documents_of(const Told& told) {
       std::vector<std::string>& slot = slots[place_name(words->place)];
       if (std::find(slot.begin(), slot.end(), text) == slot.end()) slot.push_back(std::move(text));
     }
+  }
+  for (const auto& [place, text] : kUsual) {
+    std::vector<std::string>& slot = slots[place_name(place)];
+    if (slot.empty()) slot.emplace_back(text);
   }
   std::vector<Document> documents;
   for (const Template& each : kTemplates)

@@ -22,6 +22,9 @@ bool is_16bit(TrainingPrecision precision) {
 }
 
 constexpr double kFp32Bytes = 4, kHalfBytes = 2;
+// Of each parameter, gradient and state, how often the host reads or writes them: AdamW seven times (it reads four and
+// writes three), clipping three; each further pass adds its gradients. All cards' processes share the host's memory.
+constexpr double kHostTouches = 10, kHostAdds = 3;
 
 bool concerns(const Knob& knob, StepPart part) { return knob.part == part || knob.part == StepPart::kBoth; }
 
@@ -133,11 +136,19 @@ double TrainingJudge::shared_seconds(const TrainingSettings& settings, const Pas
     }
     case Parallel::kFullyShard: {
       const double computed = settings.precision == TrainingPrecision::kFp32 ? kFp32Bytes : kHalfBytes;
-      return fully_shard_seconds(step, group,
-                                 {.gathered = computed * parameters,
-                                  .reduced = stored * trained,
-                                  .groups = 1.0 + request_.model.architecture.layers,
-                                  .gathers_again = settings.parallel.reshards_after_forward});
+      ShardedBytes bytes{.gathered = computed * parameters,
+                         .reduced = stored * trained,
+                         .groups = 1.0 + request_.model.architecture.layers,
+                         .gathers_again = settings.parallel.reshards_after_forward};
+      double on_host = 0;
+      if (settings.parallel.offloads) {
+        const double each = rates_.pcie_byte_s * request_.cards;
+        bytes.from_host = stored * parameters / each;
+        bytes.to_host = stored * trained / each;
+        const double touches = kHostTouches + kHostAdds * static_cast<double>(step.passes - 1);
+        on_host = touches * stored * trained / rates_.host_byte_s;
+      }
+      return fully_shard_seconds(step, group, bytes) + on_host;
     }
   }
   return step.total();

@@ -51,6 +51,10 @@ constexpr KnobValue kLosses[] = {
      .set = [](Configuration& c) { c.settings.loss = LossKind::kLiger; },
      .holds = [](const Configuration& c) { return c.settings.loss == LossKind::kLiger; },
      .mathematics = Mathematics::kRounding},
+    {.name = "chunked",
+     .set = [](Configuration& c) { c.settings.loss = LossKind::kChunked; },
+     .holds = [](const Configuration& c) { return c.settings.loss == LossKind::kChunked; },
+     .mathematics = Mathematics::kRounding},
 };
 
 constexpr KnobValue kRecomputed[] = {
@@ -102,6 +106,7 @@ struct Layout {
   bool gradients_are_views = false;
   bool shares_states = false;
   bool reshards = true;
+  bool offloads = false;
 };
 
 template <Layout layout>
@@ -114,12 +119,14 @@ constexpr KnobValue sharing(const char* name) {
                 p.gradients_are_views = layout.gradients_are_views;
                 p.shares_states = layout.shares_states;
                 p.reshards_after_forward = layout.reshards;
+                p.offloads = layout.offloads;
               },
           .holds =
               [](const Configuration& c) {
                 const ParallelOptions& p = c.settings.parallel;
                 return p.kind == layout.kind && p.gradients_are_views == layout.gradients_are_views &&
-                       p.shares_states == layout.shares_states && p.reshards_after_forward == layout.reshards;
+                       p.shares_states == layout.shares_states && p.reshards_after_forward == layout.reshards &&
+                       p.offloads == layout.offloads;
               },
           .mathematics = Mathematics::kRounding};
 }
@@ -132,6 +139,7 @@ constexpr KnobValue kSharing[] = {
         "zero1, bucket views"),
     sharing<Layout{.kind = Parallel::kFullyShard, .reshards = false}>("fsdp2, kept after forward"),
     sharing<Layout{.kind = Parallel::kFullyShard}>("fsdp2"),
+    sharing<Layout{.kind = Parallel::kFullyShard, .offloads = true}>("fsdp2, on the host"),
 };
 
 constexpr std::array kKnobs = {

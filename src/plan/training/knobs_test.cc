@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <set>
 
 #include "plan/training/documents.h"
 #include "plan/training/space.h"
@@ -103,6 +104,61 @@ TEST(Knobs, AKnobOfATrainerHasWordsForEveryValueThatItCanTake) {
   }
 }
 
+/// Configurations that plans for this trainer on so many cards can have, as far as the words tell them apart.
+std::vector<TrainingConfiguration> plannable(Trainer trainer, int cards) {
+  std::vector<TrainingConfiguration> all;
+  for (const Checkpointing& checkpointing :
+       {Checkpointing{}, Checkpointing{.layers = kAllLayers}, Checkpointing{.layers = 2},
+        Checkpointing{.layers = kAllLayers, .every = 2}}) {
+    TrainingConfiguration c = start(512);
+    c.settings.parallel.ranks = cards;
+    c.settings.checkpointing = checkpointing;
+    all.push_back(c);
+  }
+  for (const Knob& knob : training_knobs()) {
+    if (knob.is_for_several_cards && cards == 1) continue;
+    std::vector<TrainingConfiguration> product;
+    for (const TrainingConfiguration& each : all)
+      for (const KnobValue& value : knob.values)
+        if (can_take(trainer, knob, value.name)) value.set(product.emplace_back(each));
+    if (!knob.values.empty()) all = std::move(product);
+  }
+  std::erase_if(all, [&](const TrainingConfiguration& c) {
+    return conflict(trainer, c) != nullptr ||
+           (c.settings.checkpointing.every > 1 && c.settings.checkpointing.is_selective);
+  });
+  return all;
+}
+
+TEST(Words, ARowIsOneThatSomePlanPrints) {
+  std::set<const Words*> printed;
+  for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2})
+    for (const int cards : {1, 4})
+      for (const TrainingConfiguration& c : plannable(trainer, cards))
+        for (const Knob& knob : training_knobs())
+          for (const Words* words : words_for(trainer, knob.name, setting_of(knob, c).value)) printed.insert(words);
+  for (const Words& words : all_words()) {
+    if (words.trainers == only(Trainer::kOwn)) continue;
+    EXPECT_TRUE(printed.contains(&words)) << words.knob << ": " << words.text;
+  }
+}
+
+// Gradients of float16 weights cannot be unscaled (torch.amp.GradScaler), so nobody trains them.
+TEST(Words, NoTrainerOfPythonTakesFloat16Weights) {
+  for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2}) {
+    EXPECT_FALSE(can_take(trainer, *find_knob("precision"), "fp16")) << trainer_name(trainer);
+    EXPECT_THAT(no_words(trainer, *find_knob("precision"), "fp16").what, ::testing::HasSubstr("without loss scaling"));
+  }
+  EXPECT_EQ(no_words(Trainer::kTransformers, *find_knob("precision"), "bf16-mixed").code, ErrorCode::kIncomplete);
+  EXPECT_TRUE(can_take(Trainer::kFsdp2, *find_knob("precision"), "fp16-mixed"));
+}
+
+TEST(Words, TheTableHasWordsForWhatIsRecomputed) {
+  const std::string table = knob_table();
+  const std::string row = table.substr(table.find("| recomputed |"));
+  EXPECT_THAT(row.substr(0, row.find('\n')), ::testing::HasSubstr("context_fn"));
+}
+
 TEST(Knobs, AllowNamesOnlyWhatTheTrainerCanTurn) {
   EXPECT_THAT(allow_names(Trainer::kTransformers),
               ::testing::UnorderedElementsAre("8bit_adam", "precision", "lora", "seq_len"));
@@ -127,10 +183,12 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 model = AutoModelForCausalLM.from_pretrained(
     "a/model",
+    use_cache=False,
     attn_implementation="sdpa",
     dtype=torch.bfloat16,
 )
-model.gradient_checkpointing_enable()
+enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+enable()
 for layer in [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)][2:]:
     layer.gradient_checkpointing = False
 arguments = TrainingArguments(
@@ -147,6 +205,7 @@ trainer = Trainer(
     train_dataset=dataset,
 )
 trainer.train()
+trainer.save_model()
 )");
   EXPECT_EQ(documents[1].text,
             "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True torchrun --nproc_per_node 2 train.py\n");

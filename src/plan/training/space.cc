@@ -29,13 +29,14 @@ std::vector<const KnobValue*> values_of(const TrainingRequest& request, const Kn
 Result<std::vector<TrainingConfiguration>> options_of(const TrainingRequest& request) {
   TrainingConfiguration start = request.start;
   start.settings.parallel.ranks = request.cards;
+  if (!request.fixes("checkpointing")) start.settings.checkpointing = {};
   std::vector<TrainingConfiguration> options = {start};
   for (const Knob& knob : training_knobs()) {
     const std::vector<const KnobValue*> values = values_of(request, knob);
     const bool concerns = !knob.values.empty() && (!knob.is_for_several_cards || request.cards > 1);
-    if (values.empty() && concerns && value_of(knob, start) != &knob.values.front())
-      return usage_error(
-          fmt::format("{} cannot carry out {} as it is fixed here", trainer_name(request.trainer), knob.name));
+    const KnobValue* asked = value_of(knob, start);
+    if (values.empty() && concerns && asked != nullptr && asked != &knob.values.front())
+      return no_words(request.trainer, knob, asked->name);
     std::vector<TrainingConfiguration> product;
     for (const TrainingConfiguration& option : options) {
       if (values.empty()) product.push_back(option);

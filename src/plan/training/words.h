@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,19 @@ enum class Place : std::uint8_t {
   kImport,         ///< lines at the top of train.py
   kModelArgument,  ///< of from_pretrained()
   kModelCode,      ///< lines once the model is made
+  kLayers,         ///< lines behind those, which look at the model's layers
   kOptimizer,      ///< lines that make the optimizer
+  kPrepare,        ///< lines that hand everything to Accelerator
+  kPrepared,       ///< lines behind those
   kArgument,       ///< of TrainingArguments, or of Accelerator
   kTrainer,        ///< of Trainer
   kShard,          ///< of fully_shard(layer)
   kPolicy,         ///< of every fully_shard()
+  kBackend,        ///< of init_process_group()
+  kCall,           ///< further arguments of model(**batch)
+  kBackward,       ///< lines of the loop: the backward pass, …
+  kUnscale,        ///< … before gradients are clipped, …
+  kStep,           ///< … and the optimizer's step
   kLoader,         ///< of the DataLoader
   kLoop,           ///< a number of the training loop
   kLength,         ///< tokens a row of the data set
@@ -30,14 +39,19 @@ enum class Place : std::uint8_t {
 };
 const char* place_name(Place place);  ///< "argument": in a document's template a line "@argument"
 
+/// A set of trainers, a bit each.
+using Trainers = std::uint32_t;
+constexpr Trainers only(Trainer trainer) { return Trainers{1} << static_cast<unsigned>(trainer); }
+
 struct Words {
   const char* knob;
-  const char* value;  ///< null: any; "first": of checkpointing, that many layers
-  Trainer trainer;
+  const char* value;  ///< null: any; what is no value of the knob's own stands in setting_of() (documents.h)
+  Trainers trainers;
   Place place;
   const char* text;  ///< "{}" stands for the number or the value; empty: nothing need be said
 };
 
+std::span<const Words> all_words();
 std::vector<const Words*> words_for(Trainer trainer, const char* knob, const std::string& value);
 bool can_take(Trainer trainer, const Knob& knob, const std::string& value);
 /// Any value beside the plain one.
@@ -45,6 +59,10 @@ bool can_turn(Trainer trainer, const Knob& knob);
 
 /// Whether plans are made for it: its words are here, and what it does is modelled.
 bool is_searched(Trainer trainer);
+
+/// Why the trainer has no words for a value that it may be asked for. Errors: usage, or kIncomplete where the trainer
+/// could but what that takes is not known.
+Error no_words(Trainer trainer, const Knob& knob, const std::string& value);
 
 /// Why the trainer cannot run this combination as it is estimated; null: it can.
 const char* conflict(Trainer trainer, const TrainingConfiguration& configuration);

@@ -1,0 +1,56 @@
+"""Plans for other trainers, run in their own words on emulated cards: what they take is what was predicted."""
+
+import json
+
+import pytest
+
+LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": 8000,
+    "hidden_size": 512,
+    "intermediate_size": 1408,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 2048,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("trainer", "cards", "more"),
+    [
+        ("transformers", "rtx-3090", ()),
+        ("transformers", "2xrtx-3090", ("--gradient_checkpointing", "selective")),
+        ("accelerate", "2xrtx-3090", ()),
+        ("accelerate", "2xrtx-3090", ("--fix", "sharing=zero1")),
+        ("accelerate", "8xrtx-3090", ("--gradient_checkpointing", "every-2")),
+        ("fsdp2", "2xrtx-3090", ()),
+        ("fsdp2", "2xrtx-3090", ("--fix", "sharing=fsdp2, on the host")),
+        ("fsdp2", "8xrtx-3090", ("--precision", "fp16-mixed", "--gradient_checkpointing", "selective")),
+    ],
+)
+def test_a_plan_takes_what_it_says(vramwise, tmp_path, trainer, cards, more):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    flags = (
+        "--model",
+        tmp_path,
+        "--for",
+        trainer,
+        "--gpu",
+        cards,
+        "--effective_batch",
+        32,
+        "--fix",
+        "loss=whole",
+        *more,
+    )
+    ended = vramwise("plan", *flags, "--verify", "--json", timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    plan = json.loads(ended.stdout)
+    (card,) = plan["verified"]["cards"]
+    assert plan["verified"]["verdict"] == "fits"
+    assert card["measured_bytes"] == card["predicted_bytes"] == plan["device_bytes"], plan["configuration"]
+    assert "Traceback" not in ended.stderr and "deprecated" not in ended.stderr
