@@ -24,11 +24,13 @@ LLAMA = {
     [
         ("transformers", "rtx-3090", ()),
         ("transformers", "2xrtx-3090", ("--gradient_checkpointing", "selective")),
+        ("transformers", "rtx-3090", ("--fix", "lora=on", "--gradient_checkpointing", "2")),
         ("accelerate", "2xrtx-3090", ()),
         ("accelerate", "2xrtx-3090", ("--fix", "sharing=zero1")),
         ("accelerate", "8xrtx-3090", ("--gradient_checkpointing", "every-2")),
         ("fsdp2", "2xrtx-3090", ()),
         ("fsdp2", "2xrtx-3090", ("--fix", "sharing=fsdp2, on the host")),
+        ("fsdp2", "8xrtx-3090", ("--precision", "bf16-mixed")),
         ("fsdp2", "8xrtx-3090", ("--precision", "fp16-mixed", "--gradient_checkpointing", "selective")),
     ],
 )
