@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/catalogue/model_catalogue.h"
+#include "models/shorter.h"
 #include "plan/catalogue_card.h"
 #include "plan/plan.h"
 #include "plan/training/card.h"
@@ -97,6 +98,7 @@ bool other_searches(Worst& worst) {
   for (const OtherCase& each : kOthers) {
     TrainingRequest request;
     request.model = parse_model_config(find_model(each.model)->config, each.model).value();
+    request.shorter = shorter_models(find_model(each.model)->config, request.model);
     request.model_name = each.model;
     request.trainer = each.trainer;
     request.cards = each.cards;

@@ -16,6 +16,7 @@
 #include "cost/calibration.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
+#include "models/shorter.h"
 #include "plan/training/card.h"
 #include "plan/training/search.h"
 #include "plan/training/words.h"
@@ -169,6 +170,7 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   VRAMWISE_RETURN_IF_ERROR(refuse_own_flags(options, choice.trainer.c_str()));
   VRAMWISE_ASSIGN_OR_RETURN(NamedModel named, read_named_model(choice.model));
   request.model = std::move(named.model);
+  request.shorter = shorter_models(named.text, request.model);
   question.config = std::move(named.text);
   request.model_name = choice.model;
   const Architecture& architecture = request.model.architecture;

@@ -30,7 +30,7 @@ Json configuration_json(const TrainingConfiguration& configuration) {
 
 Json choice_json(const TrainingChoice& choice) {
   return {{"configuration", configuration_json(choice.configuration)},
-          {"device_bytes", choice.estimate.device.count()},
+          {"device_bytes", choice.device.count()},
           {"tokens_per_s", choice.tokens_per_s()}};
 }
 

@@ -114,9 +114,8 @@ std::vector<const GpuModel*> cards_that_fit(const TrainingRequest& request, Byte
     if (model->cuda_total && *model->cuda_total - margin <= request.usable) continue;
     if (!found.empty() && found.back()->memory_gb == model->memory_gb) continue;
     TrainingRequest other = request;
-    other.only_best = true;
     if (!put_on(other, *model, std::nullopt, margin).ok()) continue;
-    if (plan_training(other).ok()) found.push_back(model);
+    if (can_train(other)) found.push_back(model);
   }
   return found;
 }

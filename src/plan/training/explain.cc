@@ -27,14 +27,14 @@ class Decisions {
       : request_(request), judge_(judge), plan_(plan) {}
 
   void add(const char* knob, std::string value, Mathematics mathematics, const TrainingCandidate& without) {
-    const Result<TrainingEstimate> estimate = judge_.estimate(without);
-    if (!estimate.ok()) return;
+    const Result<std::optional<Bytes>> device = judge_.device_within(without, kNoLimit);
+    if (!device.ok()) return;
     plan_.decisions.push_back({.knob = knob,
                                .value = std::move(value),
                                .mathematics = mathematics,
-                               .saved = estimate->device - plan_.best.estimate.device,
+                               .saved = **device - plan_.best.device,
                                .slowdown = plan_.best.seconds / judge_.seconds(without) - 1,
-                               .fits_without = estimate->device <= request_.usable});
+                               .fits_without = **device <= request_.usable});
   }
 
  private:

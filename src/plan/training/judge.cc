@@ -1,8 +1,13 @@
 // Options that differ only in what does not concern the passes share one profile of the passes, and so the updates.
 #include "plan/training/judge.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "allocator/reserved_within.h"
 #include "cost/work_time.h"
 
 namespace vramwise {
@@ -12,6 +17,8 @@ namespace {
 constexpr double kPythonLaunch = 10e-6;
 // From the second pass on every pass allocates what the one before did.
 constexpr std::int64_t kUnlikePasses = 2;
+constexpr std::size_t kMostTraces = 6;
+constexpr double kRounding = 1e-9;
 
 Precision computed_in(TrainingPrecision precision) {
   return precision == TrainingPrecision::kFp32 ? Precision::kFp32 : Precision::kBf16;
@@ -31,11 +38,22 @@ bool concerns(const Knob& knob, StepPart part) { return knob.part == part || kno
 }  // namespace
 
 TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace& space)
-    : request_(request), space_(space), rates_(request.rates) {
+    : request_(request),
+      space_(space),
+      model_{request.model, request.shorter},
+      hardware_(request.card.hardware),
+      rates_(request.rates) {
   rates_.launch_s = std::max(rates_.launch_s, kPythonLaunch);
+  // Then a product takes the longer of its arithmetic and its traffic.
+  balance(hardware_, rates_);
+  for (std::size_t i = 0; i < space.options.size(); ++i) fused_.push_back(with_fused_optimizer(i));
   for (const TrainingConfiguration& option : space.options) {
     pass_keys_.push_back(key_of(option, StepPart::kPasses));
     update_keys_.push_back(key_of(option, StepPart::kUpdate));
+    trace_keys_.push_back(pass_keys_.back() + update_keys_.back());
+    TrainingConfiguration whole_layers = option;
+    whole_layers.settings.checkpointing.is_selective = false;
+    plain_keys_.push_back("none: " + key_of(whole_layers, StepPart::kPasses));
   }
 }
 
@@ -64,36 +82,49 @@ TrainingConfiguration TrainingJudge::plain_but(const TrainingConfiguration& opti
   return plain;
 }
 
-const PassProfile* TrainingJudge::passes_of(std::size_t option, std::int64_t micro_batch) {
-  return passes_of(space_.options[option], pass_keys_[option], micro_batch);
+// With each N-th layer recomputed, or states shared out by whole tensors, two layers do not tell what many do.
+ModelLengths TrainingJudge::model_for(const TrainingSettings& settings) const {
+  static const std::vector<ModelConfig> kNone;
+  const bool grows_evenly = settings.checkpointing.every == 1 && !settings.parallel.shares_states;
+  return grows_evenly ? model_ : ModelLengths{.whole = model_.whole, .shorter = kNone};
 }
 
-const PassProfile* TrainingJudge::passes_of(const TrainingConfiguration& option, const Key& key,
-                                            std::int64_t micro_batch) {
+const PassProfile* TrainingJudge::passes_of(std::size_t option, std::int64_t micro_batch, bool recomputes) {
+  const Key& key = recomputes ? pass_keys_[option] : plain_keys_[option];
   const auto [place, is_new] = passes_.try_emplace({key, micro_batch}, Error{});
   if (is_new) {
-    TrainingConfiguration plain = plain_but(option, StepPart::kPasses);
+    TrainingConfiguration plain = plain_but(space_.options[option], StepPart::kPasses);
+    if (!recomputes) plain.settings.checkpointing.is_selective = false;
+    const Accumulation* accumulation = accumulation_of(plain_keys_[option], plain);
     plain.settings.micro_batch = micro_batch;
-    const PassProfile* like = nullptr;
-    if (plain.settings.checkpointing.is_selective) {
-      TrainingConfiguration whole = plain;
-      whole.settings.checkpointing.is_selective = false;
-      like = passes_of(whole, key_of(whole, StepPart::kPasses), micro_batch);
-    }
-    place->second =
-        PassProfile::of(request_.model, plain.settings, request_.card.hardware, space_.recomputed.back() > 0, like);
+    place->second = PassProfile::of(model_for(plain.settings), plain.settings, hardware_, recomputes, accumulation);
   }
   if (place->second.ok()) return &*place->second;
   error_ = place->second.error();
   return nullptr;
 }
 
+// Gradients are added up in the same way whatever the micro-batch. On one card a single pass is like the first of many;
+// on several the last one differs.
+const Accumulation* TrainingJudge::accumulation_of(const Key& key, const TrainingConfiguration& plain) {
+  if (!model_for(plain.settings).are_told() || plain.settings.parallel.kind != Parallel::kNone) return nullptr;
+  const auto [place, is_new] = accumulations_.try_emplace(key);
+  if (is_new) {
+    TrainingSettings settings = plain.settings;
+    settings.micro_batch = 1;
+    settings.checkpointing.is_selective = false;
+    const Result<PassProfile> both = PassProfile::of(model_, settings, hardware_, false, nullptr);
+    if (both.ok()) place->second = both->accumulation();
+  }
+  return place->second ? &*place->second : nullptr;
+}
+
 const UpdateProfile* TrainingJudge::update_of(std::size_t option) {
   const auto [place, is_new] = updates_.try_emplace(update_keys_[option], Error{});
   if (is_new) {
     TrainingConfiguration plain = plain_but(space_.options[option], StepPart::kUpdate);
-    plain.settings.checkpointing.layers = 0;
-    place->second = update_profile(request_.model, plain.settings, request_.card.hardware);
+    plain.settings.checkpointing = {};
+    place->second = update_profile(model_for(plain.settings), plain.settings, hardware_);
   }
   if (place->second.ok()) return &*place->second;
   error_ = place->second.error();
@@ -101,11 +132,18 @@ const UpdateProfile* TrainingJudge::update_of(std::size_t option) {
 }
 
 bool TrainingJudge::is_possible(std::size_t option) {
-  return passes_of(option, space_.micro_batches.front()) != nullptr && update_of(option) != nullptr;
+  const std::int64_t micro_batch = space_.micro_batches.front();
+  if (passes_of(option, micro_batch, false) == nullptr || update_of(option) == nullptr) return false;
+  return space_.recomputed.back() == 0 || passes_of(option, micro_batch, true) != nullptr;
+}
+
+bool TrainingJudge::may_fit(std::size_t option, Bytes usable) {
+  const UpdateProfile* update = update_of(option);
+  return update == nullptr || update->alive_bytes <= static_cast<double>((usable - outside()).count());
 }
 
 double TrainingJudge::seconds(const TrainingCandidate& candidate) {
-  const PassProfile& passes = *passes_of(candidate.option, candidate.micro_batch);
+  const PassProfile& passes = *passes_of(candidate);
   const UpdateProfile& update = *update_of(candidate.option);
   const TrainingSettings& settings = space_.options[candidate.option].settings;
   const Precision precision = computed_in(settings.precision);
@@ -155,33 +193,124 @@ double TrainingJudge::shared_seconds(const TrainingSettings& settings, const Pas
 }
 
 double TrainingJudge::least_device_bytes(const TrainingCandidate& candidate) {
-  const PassProfile& passes = *passes_of(candidate.option, candidate.micro_batch);
+  const auto known = known_.find(numbers_of(candidate));
+  return known != known_.end() ? known->second.at_least : profiled_bytes(candidate);
+}
+
+double TrainingJudge::profiled_bytes(const TrainingCandidate& candidate) {
+  const PassProfile& passes = *passes_of(candidate);
+  const UpdateProfile& update = *update_of(candidate.option);
   double alive = passes.alive_bytes(candidate.recomputed, false);
   if (candidate.micro_batch < space_.sequences) alive = std::max(alive, passes.alive_bytes(candidate.recomputed, true));
-  const Bytes outside = request_.card.context + request_.card.communicator;
-  return alive + update_of(candidate.option)->state_bytes + static_cast<double>(outside.count());
+  return std::max(alive + update.state_bytes, update.alive_bytes) + static_cast<double>(outside().count());
+}
+
+TrainingJudge::Numbers TrainingJudge::numbers_of(const TrainingCandidate& candidate) const {
+  return {static_cast<std::int64_t>(candidate.option), candidate.micro_batch,
+          std::min(space_.sequences / candidate.micro_batch, kUnlikePasses), candidate.recomputed};
+}
+
+TrainingSettings TrainingJudge::replayed_settings(const TrainingCandidate& candidate) const {
+  TrainingSettings settings = configuration(candidate).settings;
+  settings.gradient_accumulation_steps = std::min(settings.gradient_accumulation_steps, kUnlikePasses);
+  return settings;
+}
+
+Result<const TrainingJudge::Traced*> TrainingJudge::traced(const TrainingCandidate& candidate) {
+  const Key key = fmt::format("{} {} {}", trace_keys_[candidate.option], candidate.micro_batch, candidate.recomputed);
+  for (const auto& each : traces_)
+    if (each->key == key) return each.get();
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingTrace trace,
+                            trace_training(request_.model, replayed_settings(candidate), hardware_));
+  if (traces_.size() == kMostTraces) traces_.pop_front();
+  const double least = static_cast<double>(least_reserved(trace.events));
+  traces_.push_back(std::make_unique<Traced>(Traced{.key = key, .trace = std::move(trace), .least = least}));
+  compare(candidate, *traces_.back());
+  return traces_.back().get();
+}
+
+void TrainingJudge::compare(const TrainingCandidate& candidate, const Traced& traced) {
+  if (!model_for(space_.options[candidate.option].settings).are_told()) return;
+  const PassProfile& passes = *passes_of(candidate);
+  const Precision precision = computed_in(space_.options[candidate.option].settings.precision);
+  const double told = seconds_of(passes.later_pass(candidate.recomputed), rates_, precision);
+  // Of a run of one pass that is the first as well as the last.
+  const bool is_single = candidate.micro_batch == space_.sequences;
+  if (is_single && space_.options[candidate.option].settings.parallel.kind != Parallel::kNone) return;
+  const double right = seconds_of(traced.trace.last_pass, rates_, precision);
+  const double first = is_single ? seconds_of(passes.first_pass(candidate.recomputed), rates_, precision) : told;
+  if (std::abs(first - right) > kRounding * right) is_contradicted_ = true;
+  if (profiled_bytes(candidate) > traced.least + static_cast<double>(outside().count())) is_contradicted_ = true;
+}
+
+bool TrainingJudge::is_beyond(const TrainingCandidate& candidate, Bytes most) const {
+  const Numbers numbers = numbers_of(candidate);
+  for (auto known = known_.lower_bound(numbers); known != known_.end(); ++known) {
+    if (!std::equal(numbers.begin(), numbers.end() - 1, known->first.begin())) break;
+    const bool tells = known->first == numbers || known->first.back() < model_.layers();
+    if (tells && known->second.at_least > static_cast<double>(most.count())) return true;
+  }
+  return false;
+}
+
+bool TrainingJudge::is_refused(TrainingCandidate candidate, Bytes most) const {
+  if (is_beyond(candidate, most)) return true;
+  const std::optional<std::size_t> fused = fused_[candidate.option];
+  candidate.option = fused.value_or(candidate.option);
+  return fused && is_beyond(candidate, most);
+}
+
+std::optional<std::size_t> TrainingJudge::with_fused_optimizer(std::size_t option) const {
+  const TrainingOptimizer optimizer = space_.options[option].settings.optimizer;
+  if (optimizer != TrainingOptimizer::kAdamW && optimizer != TrainingOptimizer::kAdamWLoop) return std::nullopt;
+  TrainingConfiguration fused = space_.options[option];
+  fused.settings.optimizer = TrainingOptimizer::kAdamWFused;
+  for (std::size_t i = 0; i < space_.options.size(); ++i) {
+    const bool is_it = std::ranges::all_of(
+        training_knobs(), [&](const Knob& knob) { return value_of(knob, space_.options[i]) == value_of(knob, fused); });
+    if (is_it) return i;
+  }
+  return std::nullopt;
+}
+
+Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidate& candidate, Bytes most) {
+  const double limit = static_cast<double>(most.count());
+  if (is_refused(candidate, most)) return std::optional<Bytes>();
+  if (const auto fused = fused_[candidate.option]; fused && most < kNoLimit && is_possible(*fused)) {
+    TrainingCandidate other = candidate;
+    other.option = *fused;
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device, device_within(other, most));
+    if (!device) return device;
+  }
+  const auto place =
+      known_.try_emplace(numbers_of(candidate), Known{.at_least = least_device_bytes(candidate), .device = {}}).first;
+  Known& known = place->second;
+  if (known.at_least > limit) return std::optional<Bytes>();
+  if (known.device) return known.device;
+  VRAMWISE_ASSIGN_OR_RETURN(const Traced* const run, traced(candidate));
+  known.at_least = std::max(known.at_least, run->least + static_cast<double>(outside().count()));
+  if (known.at_least > limit) return std::optional<Bytes>();
+  ++replays_;
+  const std::optional<std::int64_t> reserved =
+      reserved_within(run->trace.events, space_.options[candidate.option].allocator, (most - outside()).count());
+  if (reserved) known.device = Bytes(*reserved) + outside();
+  known.at_least = std::max(known.at_least, known.device ? static_cast<double>(known.device->count()) : limit + 1);
+  return known.device;
 }
 
 Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candidate) {
-  const std::int64_t passes = std::min(space_.sequences / candidate.micro_batch, kUnlikePasses);
-  const std::array<std::int64_t, 4> numbers = {static_cast<std::int64_t>(candidate.option), candidate.micro_batch,
-                                               passes, candidate.recomputed};
-  const auto [place, is_new] = estimates_by_numbers_.try_emplace(numbers, Error{});
-  if (is_new) {
-    ++estimates_;
-    TrainingConfiguration asked = configuration(candidate);
-    asked.settings.gradient_accumulation_steps = passes;
-    TrainingCard card = request_.card;
-    card.total.reset();
-    place->second = estimate_training(request_.model, asked.settings, card, asked.allocator);
-  }
-  return place->second;
+  ++replays_;
+  TrainingCard card = request_.card;
+  card.total.reset();
+  return estimate_training(request_.model, replayed_settings(candidate), card,
+                           space_.options[candidate.option].allocator);
 }
 
-TrainingChoice TrainingJudge::choice(const TrainingCandidate& candidate, const TrainingEstimate& estimate) {
+TrainingChoice TrainingJudge::choice(const TrainingCandidate& candidate, Bytes device) {
   return {.candidate = candidate,
           .configuration = configuration(candidate),
-          .estimate = estimate,
+          .device = device,
+          .estimate = {},
           .seconds = seconds(candidate),
           .cards = request_.cards};
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,6 +15,8 @@
 
 namespace vramwise {
 
+inline constexpr Bytes kNoLimit{std::int64_t{1} << 60};
+
 class TrainingJudge {
  public:
   TrainingJudge(const TrainingRequest& request, const TrainingSpace& space);
@@ -21,36 +25,82 @@ class TrainingJudge {
   bool is_possible(std::size_t option);
   const Error& error() const { return *error_; }
 
+  /// False: none of the option's candidates fits, since its weights, gradients and states alone do not.
+  bool may_fit(std::size_t option, Bytes usable);
   double seconds(const TrainingCandidate& candidate);
-  /// Never more than device_bytes().
+  /// Never more than device_within().
   double least_device_bytes(const TrainingCandidate& candidate);
-  /// The replay's. Errors: those of estimate_training.
+  /// What the second takes less by the same bound: an expectation, not a bound.
+  double layer_bytes(const TrainingCandidate& fewer, const TrainingCandidate& more) {
+    return profiled_bytes(fewer) - profiled_bytes(more);
+  }
+  /// What a replay takes of a card, or none where that is more than `most`: then it may end early, or not begin. Taken
+  /// to be more without a look: fewer recomputed layers than with some, not all, that take more; AdamW in a loop or
+  /// over all parameters where the fused one, which has the same states and no temporaries, takes more. Errors: those
+  /// of trace_training.
+  Result<std::optional<Bytes>> device_within(const TrainingCandidate& candidate, Bytes most);
+  /// Whether that is known to be none.
+  bool is_refused(TrainingCandidate candidate, Bytes most) const;
+  /// The whole estimate. Errors: the same.
   Result<TrainingEstimate> estimate(const TrainingCandidate& candidate);
 
   TrainingConfiguration configuration(const TrainingCandidate& candidate) const;
-  TrainingChoice choice(const TrainingCandidate& candidate, const TrainingEstimate& estimate);
-  int estimates() const { return estimates_; }
+  TrainingChoice choice(const TrainingCandidate& candidate, Bytes device);
+  int replays() const { return replays_; }
+  /// A model as it is took other time than its short forms tell: nothing that was said here holds.
+  bool is_contradicted() const { return is_contradicted_; }
 
  private:
   using Key = std::string;
+  using Numbers = std::array<std::int64_t, 4>;
+
+  /// What is known of a candidate's memory.
+  struct Known {
+    double at_least = 0;
+    std::optional<Bytes> device;
+  };
+  /// A run as it is to be replayed. Options that differ in the allocator alone share it.
+  struct Traced {
+    Key key;
+    TrainingTrace trace;
+    double least = 0;  ///< least_reserved()
+  };
 
   Key key_of(const TrainingConfiguration& option, StepPart part) const;
   TrainingConfiguration plain_but(const TrainingConfiguration& option, StepPart part) const;
+  ModelLengths model_for(const TrainingSettings& settings) const;
   /// Null: not possible.
-  const PassProfile* passes_of(std::size_t option, std::int64_t micro_batch);
-  const PassProfile* passes_of(const TrainingConfiguration& option, const Key& key, std::int64_t micro_batch);
+  const PassProfile* passes_of(std::size_t option, std::int64_t micro_batch, bool recomputes);
+  const Accumulation* accumulation_of(const Key& key, const TrainingConfiguration& plain);
   const UpdateProfile* update_of(std::size_t option);
+  const PassProfile* passes_of(const TrainingCandidate& candidate) {
+    return passes_of(candidate.option, candidate.micro_batch, candidate.recomputed > 0);
+  }
+  Result<const Traced*> traced(const TrainingCandidate& candidate);
+  bool is_beyond(const TrainingCandidate& candidate, Bytes most) const;
+  double profiled_bytes(const TrainingCandidate& candidate);
+  std::optional<std::size_t> with_fused_optimizer(std::size_t option) const;
+  void compare(const TrainingCandidate& candidate, const Traced& traced);
+  Numbers numbers_of(const TrainingCandidate& candidate) const;
+  TrainingSettings replayed_settings(const TrainingCandidate& candidate) const;
+  Bytes outside() const { return request_.card.context + request_.card.communicator; }
   double shared_seconds(const TrainingSettings& settings, const PassProfile& passes, const StepSeconds& step) const;
 
   const TrainingRequest& request_;
   const TrainingSpace& space_;
+  ModelLengths model_;
+  tape::Hardware hardware_;
   DeviceRates rates_;
   std::map<std::pair<Key, std::int64_t>, Result<PassProfile>> passes_;  ///< by micro-batch too
+  std::map<Key, std::optional<Accumulation>> accumulations_;
   std::map<Key, Result<UpdateProfile>> updates_;
-  std::vector<Key> pass_keys_, update_keys_;  ///< of the options
-  std::map<std::array<std::int64_t, 4>, Result<TrainingEstimate>> estimates_by_numbers_;
+  std::vector<Key> pass_keys_, plain_keys_, update_keys_, trace_keys_;  ///< of the options
+  std::vector<std::optional<std::size_t>> fused_;  ///< by option: the one that differs by taking the fused AdamW
+  std::map<Numbers, Known> known_;
+  std::deque<std::unique_ptr<Traced>> traces_;  ///< the last few
   std::optional<Error> error_;
-  int estimates_ = 0;
+  int replays_ = 0;
+  bool is_contradicted_ = false;
 };
 
 }  // namespace vramwise

@@ -9,14 +9,17 @@ namespace {
 /// Walks over a trace's events and knows what is alive.
 class Alive {
  public:
-  void take(const AllocationEvent& event) {
+  /// How many bytes come or go.
+  std::int64_t take(const AllocationEvent& event) {
     if (event.kind == EventKind::kAllocate) {
       if (event.id >= bytes_.size()) bytes_.resize(std::size_t{event.id} + 1);
       bytes_[event.id] = event.bytes;
       sum_ += static_cast<double>(event.bytes);
-    } else if (event.kind == EventKind::kFree || event.kind == EventKind::kFreeLater) {
-      sum_ -= static_cast<double>(bytes_[event.id]);
+      return event.bytes;
     }
+    if (event.kind != EventKind::kFree && event.kind != EventKind::kFreeLater) return 0;
+    sum_ -= static_cast<double>(bytes_[event.id]);
+    return bytes_[event.id];
   }
   double bytes() const { return sum_; }
 
@@ -32,124 +35,176 @@ bool begins(const AllocationEvent& event, TrainingPhase phase) {
 // Whoever recomputes differs from whoever doesn't a little later.
 constexpr std::size_t kMostMoments = 512;
 
+double number(std::int64_t value) { return static_cast<double>(value); }
+
+tape::Work sum_of(const tape::Work& a, const tape::Work& b) {
+  tape::Work sum = a;
+  sum += b;
+  return sum;
+}
+
+/// `read` gives a member of any work its number.
+template <typename Read>
+tape::Work each_number(const Read& read) {
+  return {.matmul_flops = read(&tape::Work::matmul_flops),
+          .occupied_16bit_flops = read(&tape::Work::occupied_16bit_flops),
+          .occupied_fp32_flops = read(&tape::Work::occupied_fp32_flops),
+          .attention_flops = read(&tape::Work::attention_flops),
+          .bytes_moved = static_cast<std::int64_t>(read(&tape::Work::bytes_moved)),
+          .kernels = static_cast<std::int64_t>(read(&tape::Work::kernels))};
+}
+
 }  // namespace
 
-PassProfile::Ends PassProfile::ends_of(const TrainingTrace& trace) {
-  Ends ends{.first = trace.first_pass, .later = trace.last_pass, .passes = {}};
+PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
+  Run run{.first = trace.first_pass,
+          .later = trace.last_pass,
+          .passes = {},
+          .late_workspaces = 0,
+          .parameters = number(trace.parameters),
+          .trained_parameters = number(trace.trained_parameters)};
   Alive alive;
   int pass = -1;
   bool is_in_loss = false;
   for (const AllocationEvent& event : trace.events) {
-    alive.take(event);
+    const std::int64_t bytes = alive.take(event);
     if (begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep)) is_in_loss = false;
     if (begins(event, TrainingPhase::kLoss)) {
       ++pass;
       is_in_loss = true;
     }
+    const bool is_late = event.kind == EventKind::kAllocate && pass >= 0;
+    if (is_late && std::ranges::count(trace.workspaces, event.id) > 0) run.late_workspaces += number(bytes);
     if (!is_in_loss || pass > 1) continue;
-    Moments& moments = ends.passes[pass];
-    if (moments.kinds.size() == kMostMoments) continue;
-    moments.kinds.push_back(event.kind);
+    Moments& moments = run.passes[pass];
+    if (moments.events.size() == kMostMoments) continue;
+    moments.events.emplace_back(event.kind, bytes);
     moments.alive.push_back(alive.bytes());
   }
-  return ends;
+  return run;
 }
 
-Result<PassProfile> PassProfile::of(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
-                                    bool recomputes, const PassProfile* like) {
-  PassProfile profile;
-  profile.layers_ = recomputes ? model.architecture.layers : 0;
+Status PassProfile::add(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
+                        int recomputed, bool looks_at_later) {
   settings.steps = 1;
-  settings.gradient_accumulation_steps = 2;
-  settings.checkpointing.layers = 0;
-  if (like != nullptr) {
-    profile.none_ = like->none_;
-    profile.has_unlike_layers_ = like->has_unlike_layers_;
-    profile.parameters_ = like->parameters_;
-    profile.trained_parameters_ = like->trained_parameters_;
+  settings.gradient_accumulation_steps = looks_at_later ? 2 : 1;
+  settings.checkpointing.layers = recomputed == model.architecture.layers ? kAllLayers : recomputed;
+  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, hardware));
+  has_unlike_layers_ = has_unlike_layers_ || trace.has_unlike_layers;
+  runs_.push_back(run_of(trace));
+  return Done{};
+}
+
+Result<PassProfile> PassProfile::of(const ModelLengths& model, const TrainingSettings& settings,
+                                    const tape::Hardware& hardware, bool recomputes, const Accumulation* accumulation) {
+  PassProfile profile;
+  profile.layers_ = model.layers();
+  profile.is_of_whole_ = !model.are_told();
+  if (accumulation != nullptr) profile.accumulation_ = *accumulation;
+  const bool looks = accumulation == nullptr;
+  const auto add = [&](const ModelConfig& each, int recomputed, bool uses_cache) {
+    TrainingSettings changed = settings;
+    changed.uses_cache = settings.uses_cache && uses_cache;
+    return profile.add(each, changed, hardware, recomputed, looks);
+  };
+  if (profile.is_of_whole_) {
+    VRAMWISE_RETURN_IF_ERROR(add(model.whole, 0, !recomputes));
+    if (recomputes) VRAMWISE_RETURN_IF_ERROR(add(model.whole, kAllLayers, false));
   } else {
-    VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace none, trace_training(model, settings, hardware));
-    profile.none_ = ends_of(none);
-    profile.has_unlike_layers_ = none.has_unlike_layers;
-    profile.parameters_ = none.parameters;
-    profile.trained_parameters_ = none.trained_parameters;
+    VRAMWISE_RETURN_IF_ERROR(add(model.shorter[0], recomputes ? 1 : 0, true));
+    VRAMWISE_RETURN_IF_ERROR(add(model.shorter[1], recomputes ? 1 : 0, true));
+    if (recomputes) VRAMWISE_RETURN_IF_ERROR(add(model.shorter[1], 2, true));
   }
-  profile.none_without_cache_ = profile.all_ = profile.none_;
-  if (recomputes) {
-    settings.uses_cache = false;
-    VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace none, trace_training(model, settings, hardware));
-    profile.none_without_cache_ = ends_of(none);
-    settings.checkpointing.layers = kAllLayers;
-    VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace all, trace_training(model, settings, hardware));
-    profile.all_ = ends_of(all);
-  }
-  profile.choose_places();
+  profile.find_common_moments();
   return profile;
 }
 
-void PassProfile::choose_places() {
+void PassProfile::find_common_moments() {
   for (const int pass : {0, 1}) {
-    const Moments &none = none_.passes[pass], &part = none_without_cache_.passes[pass], &all = all_.passes[pass];
-    const auto in_common = [&](const Moments& other) {
-      return std::ranges::mismatch(none.kinds, other.kinds).in1 - none.kinds.begin();
-    };
-    const auto common = std::min(in_common(part), in_common(all));
-    if (common == 0) continue;
-    for (const Moments* each : {&none, &part, &all}) {
-      const auto most = std::max_element(each->alive.begin(), each->alive.begin() + common);
-      places_[pass].push_back(static_cast<std::size_t>(most - each->alive.begin()));
+    const auto& first = runs_.front().passes[pass].events;
+    common_[pass] = first.size();
+    for (const Run& run : runs_) {
+      const auto place = std::ranges::mismatch(first, run.passes[pass].events).in1;
+      common_[pass] = std::min(common_[pass], static_cast<std::size_t>(place - first.begin()));
     }
   }
 }
 
-template <typename Read>
-double PassProfile::between(int recomputed, const Read& read) const {
-  if (recomputed == 0 || layers_ == 0) return read(none_);
-  const double part = static_cast<double>(std::min(recomputed, layers_)) / layers_;
-  return (1 - part) * read(none_without_cache_) + part * read(all_);
+// Of the whole model: without and with all. Of short ones: one layer; another that is not recomputed; another that is.
+std::vector<PassProfile::Part> PassProfile::parts(int recomputed) const {
+  const double all = layers_, again = std::min(recomputed, layers_);
+  if (runs_.size() == 1) return {{1, &runs_[0]}};
+  if (is_of_whole_) return {{1 - again / all, &runs_[0]}, {again / all, &runs_[1]}};
+  if (runs_.size() == 2) return {{2 - all, &runs_[0]}, {all - 1, &runs_[1]}};
+  return {{2 - all, &runs_[0]}, {all - again, &runs_[1]}, {again - 1, &runs_[2]}};
 }
 
-tape::Work PassProfile::work_between(int recomputed, tape::Work Ends::* member) const {
-  const auto number = [&](auto tape::Work::* field) {
-    return between(recomputed, [&](const Ends& ends) { return static_cast<double>(ends.*member.*field); });
-  };
-  return {.matmul_flops = number(&tape::Work::matmul_flops),
-          .occupied_16bit_flops = number(&tape::Work::occupied_16bit_flops),
-          .occupied_fp32_flops = number(&tape::Work::occupied_fp32_flops),
-          .attention_flops = number(&tape::Work::attention_flops),
-          .bytes_moved = static_cast<std::int64_t>(number(&tape::Work::bytes_moved)),
-          .kernels = static_cast<std::int64_t>(number(&tape::Work::kernels))};
+double PassProfile::sum(int recomputed, const std::function<double(const Run&)>& read) const {
+  double sum = 0;
+  for (const Part& part : parts(recomputed)) sum += part.weight * read(*part.run);
+  return sum;
 }
 
-tape::Work PassProfile::first_pass(int recomputed) const { return work_between(recomputed, &Ends::first); }
-tape::Work PassProfile::later_pass(int recomputed) const { return work_between(recomputed, &Ends::later); }
+tape::Work PassProfile::work(int recomputed, tape::Work Run::* member) const {
+  return each_number([&](auto tape::Work::* field) {
+    return sum(recomputed, [&](const Run& run) { return static_cast<double>(run.*member.*field); });
+  });
+}
+
+tape::Work PassProfile::first_pass(int recomputed) const { return work(recomputed, &Run::first); }
+tape::Work PassProfile::later_pass(int recomputed) const {
+  return accumulation_ ? sum_of(first_pass(recomputed), accumulation_->work) : work(recomputed, &Run::later);
+}
 
 double PassProfile::alive_bytes(int recomputed, bool accumulates) const {
-  const int pass = accumulates ? 1 : 0;
+  const int pass = accumulates && !accumulation_ ? 1 : 0;
+  // Where layers are unlike, all of them bound every number.
+  const std::vector<Part> of = parts(recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed);
   double most = 0;
-  const int bounded = recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed;
-  for (const std::size_t place : places_[pass])
-    most = std::max(most, between(bounded, [&](const Ends& ends) { return ends.passes[pass].alive[place]; }));
-  return most;
+  for (std::size_t i = 0; i < common_[pass]; ++i) {
+    double alive = 0;
+    for (const Part& part : of) alive += part.weight * part.run->passes[pass].alive[i];
+    most = std::max(most, alive);
+  }
+  return most + (accumulates && accumulation_ ? accumulation_->alive_bytes : 0);
 }
 
-Result<UpdateProfile> update_profile(const ModelConfig& model, TrainingSettings settings,
-                                     const tape::Hardware& hardware) {
+Accumulation PassProfile::accumulation() const {
+  return {.work = later_pass(0) - first_pass(0), .alive_bytes = sum(0, [](const Run& run) {
+                                                   return run.passes[1].alive.front() - run.passes[0].alive.front() -
+                                                          run.late_workspaces;
+                                                 })};
+}
+
+std::int64_t PassProfile::parameters() const {
+  return static_cast<std::int64_t>(sum(1, [](const Run& run) { return run.parameters; }));
+}
+std::int64_t PassProfile::trained_parameters() const {
+  return static_cast<std::int64_t>(sum(1, [](const Run& run) { return run.trained_parameters; }));
+}
+
+namespace {
+
+Result<UpdateProfile> one_update(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware) {
   settings.micro_batch = settings.gradient_accumulation_steps = 1;
   settings.steps = 2;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, hardware));
   UpdateProfile profile;
   profile.work = trace.step_work - trace.last_pass;
-  profile.paged_bytes = static_cast<double>(trace.host_managed_bytes);
+  profile.paged_bytes = number(trace.host_managed_bytes);
   // States are what the first update allocates and keeps.
   std::vector<std::int64_t> born;
-  bool is_update = false, was_update = false;
+  Alive alive;
+  int updates = 0;
+  bool is_update = false;
   for (const AllocationEvent& event : trace.events) {
+    alive.take(event);
     if (event.kind == EventKind::kMark) {
-      was_update = was_update || is_update;
-      is_update = !was_update && begins(event, TrainingPhase::kOptimizerStep);
-      if (was_update) break;
+      is_update = begins(event, TrainingPhase::kOptimizerStep);
+      updates += is_update ? 1 : 0;
     }
+    if (is_update && updates == 2) profile.alive_bytes = std::max(profile.alive_bytes, alive.bytes());
+    if (updates == 2 || (updates == 1 && !is_update)) continue;
     if (event.kind == EventKind::kAllocate) {
       if (event.id >= born.size()) born.resize(std::size_t{event.id} + 1);
       born[event.id] = is_update ? event.bytes : 0;
@@ -157,8 +212,30 @@ Result<UpdateProfile> update_profile(const ModelConfig& model, TrainingSettings 
       born[event.id] = 0;
     }
   }
-  for (const std::int64_t bytes : born) profile.state_bytes += static_cast<double>(bytes);
+  for (const std::int64_t bytes : born) profile.state_bytes += number(bytes);
   return profile;
+}
+
+}  // namespace
+
+// The most that is alive is the largest of sums that each grow evenly with the layers: it grows no slower from the
+// second layer on than from the first to the second.
+Result<UpdateProfile> update_profile(const ModelLengths& model, const TrainingSettings& settings,
+                                     const tape::Hardware& hardware) {
+  if (!model.are_told()) return one_update(model.whole, settings, hardware);
+  VRAMWISE_ASSIGN_OR_RETURN(const UpdateProfile one, one_update(model.shorter[0], settings, hardware));
+  VRAMWISE_ASSIGN_OR_RETURN(const UpdateProfile two, one_update(model.shorter[1], settings, hardware));
+  const double more = model.layers() - 2;
+  const auto prolonged = [&](double UpdateProfile::* member) {
+    return two.*member + more * (two.*member - one.*member);
+  };
+  return UpdateProfile{.work = each_number([&](auto tape::Work::* field) {
+                         const auto at_two = static_cast<double>(two.work.*field);
+                         return at_two + more * (at_two - static_cast<double>(one.work.*field));
+                       }),
+                       .state_bytes = prolonged(&UpdateProfile::state_bytes),
+                       .alive_bytes = prolonged(&UpdateProfile::alive_bytes),
+                       .paged_bytes = prolonged(&UpdateProfile::paged_bytes)};
 }
 
 }  // namespace vramwise

@@ -1,14 +1,19 @@
 // What a search must know of every candidate before it replays one: how long its step takes, and which memory it takes
 // at least. Both follow from a few runs on the tape.
 //
-// A pass' work and the bytes that are alive at one place of it grow evenly with the number of layers that are
-// recomputed, so none (without the cache of keys and values, which recomputation turns off) and all of them give every
-// number between. What is alive at one moment is no more than the peak: the bound is sound where both passes allocate
-// in the same order up to that moment, which is looked at. Where layers are unlike, all of them bound every number.
+// A pass' work, and the bytes that are alive at one place of it, grow evenly with the number of layers and with the
+// number of those that are recomputed. So runs of the same model with one and two layers give both for any number: a
+// run takes a fraction of a millisecond whatever the model. Where those are not at hand, or layers are unlike, the
+// model itself is run, with none and with all of its layers recomputed.
+//
+// What is alive at one moment is no more than the peak: the bound is sound where all runs allocate and release the same
+// from the beginning of the loss up to that moment, which is looked at.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "cost/collectives.h"
@@ -17,53 +22,81 @@
 
 namespace vramwise {
 
-/// Forward and backward passes of one size.
+/// The model in several lengths.
+struct ModelLengths {
+  const ModelConfig& whole;
+  const std::vector<ModelConfig>& shorter;  ///< with one and with two layers, or nothing
+
+  int layers() const { return whole.architecture.layers; }
+  bool are_told() const { return shorter.size() == 2 && layers() > 2 && whole.architecture.takes_layers_to_checkpoint; }
+};
+
+/// What a pass adds for the gradients of passes before it.
+struct Accumulation {
+  tape::Work work;
+  double alive_bytes = 0;
+};
+
+/// Forward and backward passes of one size; either without recomputed layers, or for any number of them but 0.
 class PassProfile {
  public:
-  /// Traces `settings` without and (where `recomputes`) with every layer recomputed. `like`: the profile of passes that
-  /// differ only in how layers are recomputed, or null. Errors: those of trace_training.
-  static Result<PassProfile> of(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
-                                bool recomputes, const PassProfile* like = nullptr);
+  /// Runs `settings`, whose number of checkpointed layers is not looked at. `accumulation`: what later passes add;
+  /// null: look. Errors: those of trace_training.
+  static Result<PassProfile> of(const ModelLengths& model, const TrainingSettings& settings,
+                                const tape::Hardware& hardware, bool recomputes, const Accumulation* accumulation);
 
   tape::Work first_pass(int recomputed) const;
   tape::Work later_pass(int recomputed) const;
-  /// Alive at some moment of the first pass of a step, or (`accumulates`) of the second; without optimizer states.
+  /// Alive at some moment of the first pass of a step, or (`accumulates`) of a later one; without optimizer states.
   double alive_bytes(int recomputed, bool accumulates) const;
+  /// How later passes differ from the first, for `layers` layers.
+  Accumulation accumulation() const;
 
-  std::int64_t parameters() const { return parameters_; }
-  std::int64_t trained_parameters() const { return trained_parameters_; }
+  std::int64_t parameters() const;
+  std::int64_t trained_parameters() const;
 
  private:
   struct Moments {
-    std::vector<EventKind> kinds;
-    std::vector<double> alive;  ///< after each of those events
+    std::vector<std::pair<EventKind, std::int64_t>> events;  ///< bytes that come or go
+    std::vector<double> alive;                               ///< after each of them
   };
-  struct Ends {
+  struct Run {
     tape::Work first, later;
-    Moments passes[2];  ///< from where the loss begins
+    Moments passes[2];           ///< from where the loss begins
+    double late_workspaces = 0;  ///< of cuBLAS, from the first loss on: they come once
+    double parameters = 0;
+    double trained_parameters = 0;
+  };
+  /// A run's part in a number: the parts add up to 1.
+  struct Part {
+    double weight;
+    const Run* run;
   };
 
-  static Ends ends_of(const TrainingTrace& trace);
-  void choose_places();
-  template <typename Read>
-  double between(int recomputed, const Read& read) const;
-  tape::Work work_between(int recomputed, tape::Work Ends::* member) const;
+  static Run run_of(const TrainingTrace& trace);
+  Status add(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware, int recomputed,
+             bool looks_at_later);
+  std::vector<Part> parts(int recomputed) const;
+  void find_common_moments();
+  double sum(int recomputed, const std::function<double(const Run&)>& read) const;
+  tape::Work work(int recomputed, tape::Work Run::* member) const;
 
-  Ends none_, none_without_cache_, all_;
-  bool has_unlike_layers_ = false;
-  std::vector<std::size_t> places_[2];  ///< of passes: where most is alive, of what both have in common
+  std::vector<Run> runs_;
+  std::size_t common_[2] = {0, 0};  ///< moments of each pass that all runs have
+  std::optional<Accumulation> accumulation_;
   int layers_ = 0;
-  std::int64_t parameters_ = 0;
-  std::int64_t trained_parameters_ = 0;
+  bool is_of_whole_ = true;
+  bool has_unlike_layers_ = false;
 };
 
 /// What the optimizer does and keeps.
 struct UpdateProfile {
   tape::Work work;
   double state_bytes = 0;  ///< on the card
+  double alive_bytes = 0;  ///< the most during the second update
   double paged_bytes = 0;  ///< in memory of the host that CUDA pages in
 };
-Result<UpdateProfile> update_profile(const ModelConfig& model, TrainingSettings settings,
+Result<UpdateProfile> update_profile(const ModelLengths& model, const TrainingSettings& settings,
                                      const tape::Hardware& hardware);
 
 }  // namespace vramwise

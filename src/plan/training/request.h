@@ -13,6 +13,8 @@ namespace vramwise {
 
 struct TrainingRequest {
   ModelConfig model;
+  /// The same with one and with two layers (models/shorter.h). Without them the answer is the same, but comes later.
+  std::vector<ModelConfig> shorter = {};
   std::string model_name = {};  ///< as from_pretrained takes it
   Trainer trainer = Trainer::kTransformers;
   /// What is kept where no knob is free to change it; micro-batch and accumulation are chosen.
@@ -40,7 +42,8 @@ struct TrainingCandidate {
 struct TrainingChoice {
   TrainingCandidate candidate;
   TrainingConfiguration configuration;
-  TrainingEstimate estimate;  ///< of up to two passes of a step: what comes after takes no more
+  Bytes device{};             ///< what a card holds of it, by the replay
+  TrainingEstimate estimate;  ///< of up to two passes of a step: what comes after takes no more; of the best alone
   double seconds = 0;         ///< of an optimizer step
   int cards = 1;
 
@@ -63,7 +66,7 @@ struct TrainingPlan {
   std::vector<TrainingChoice> runner_ups;  ///< by speed; each takes less memory than those before it
   std::vector<std::string> notes;
   std::size_t candidates = 0;  ///< configurations that were thought of
-  int estimates = 0;           ///< that were replayed
+  int estimates = 0;           ///< replays, some of which ended as soon as they took too much
 };
 
 }  // namespace vramwise

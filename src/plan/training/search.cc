@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <map>
 #include <queue>
+#include <ranges>
+#include <tuple>
 #include <utility>
 
 #include "base/units.h"
@@ -19,19 +21,32 @@ namespace {
 constexpr std::size_t kMostRunnerUps = 4;
 constexpr double kSmallestStep = 0.85;  // of memory, from one runner-up to the next
 constexpr std::int64_t kShortestSequence = 32;
+constexpr std::int64_t kLookBeyond = 8;  // part of what is usable
 
-struct Entry {
+/// A micro-batch of an option, with any number of recomputed layers: more of them never take less time, nor, as long as
+/// one is not recomputed, more memory. (Of all layers the last is recomputed too, and the allocator may lose more.)
+struct Line {
   TrainingCandidate candidate;
   std::size_t size = 0;  ///< index of its micro-batch
-  double seconds = 0;
-  /// What is known: a micro-batch that was not looked at is no faster than the one before it; a bound on memory; the
-  /// replay (it fits, and with fewer recomputed layers it doesn't).
-  enum class Known : std::uint8_t { kNothing, kBound, kReplay } known = Known::kNothing;
+  double seconds = 0;    ///< at least
+  bool is_seen = false;  ///< its own times and bounds are known
+  std::size_t from = 0;  ///< fewer do not fit (as an index into the space's numbers)
+  std::size_t next = 0;  ///< what is to be tried, as long as nothing fits
+  std::size_t to = 0;    ///< what is out of the question beyond
 
-  bool operator<(const Entry& other) const {  // std::priority_queue has the largest on top
-    if (seconds != other.seconds) return seconds > other.seconds;
-    return std::pair(candidate.option, size) > std::pair(other.candidate.option, other.size);
+  // In the order in which ties are broken.
+  std::tuple<double, std::size_t, std::size_t, std::size_t> rank() const {
+    return {seconds, candidate.option, size, from};
   }
+  bool operator<(const Line& other) const {
+    return rank() > other.rank();
+  }  // std::priority_queue has the largest on top
+};
+
+/// The best so far.
+struct Found {
+  Line line;  ///< its `from` is what fits
+  Bytes device{};
 };
 
 class Search {
@@ -40,43 +55,132 @@ class Search {
 
   /// The fastest with no more memory than that. Errors: kDoesNotFit without text where there is none.
   Result<TrainingChoice> fastest(Bytes usable) {
-    std::priority_queue<Entry> queue;
-    for (std::size_t option = 0; option < space_.options.size(); ++option)
-      if (judge_.is_possible(option)) queue.push({.candidate = {.option = option}});
-    while (!queue.empty()) {
-      Entry entry = queue.top();
-      queue.pop();
-      if (entry.known == Entry::Known::kNothing) {
-        look_at(entry, usable, queue);
-        continue;
+    usable_ = usable;
+    best_.reset();
+    lines_ = {};
+    for (std::size_t option = 0; option < space_.options.size(); ++option) {
+      if (!judge_.may_fit(option, usable) || !judge_.is_possible(option)) continue;
+      for (std::size_t size = 0; size < space_.micro_batches.size(); ++size) {
+        Line line{.candidate = {.option = option, .micro_batch = space_.micro_batches[size]}, .size = size};
+        line.seconds = least_seconds(line);
+        lines_.push(line);
       }
-      VRAMWISE_ASSIGN_OR_RETURN(const auto fitting, first_that_fits(entry, usable));
-      if (!fitting) continue;
-      if (fitting->recomputed == entry.candidate.recomputed) {
-        VRAMWISE_ASSIGN_OR_RETURN(const TrainingEstimate estimate, judge_.estimate(*fitting));
-        return judge_.choice(*fitting, estimate);
-      }
-      entry.candidate = *fitting;
-      entry.seconds = judge_.seconds(*fitting);
-      entry.known = Entry::Known::kReplay;
-      queue.push(entry);
     }
-    return does_not_fit("");
+    while (!lines_.empty()) {
+      Line line = lines_.top();
+      lines_.pop();
+      if (best_ && line.rank() >= best_->line.rank()) break;
+      if (line.is_seen) {
+        VRAMWISE_RETURN_IF_ERROR(try_one(line));
+      } else {
+        look_at(line);
+      }
+    }
+    if (!best_) return does_not_fit("");
+    return judge_.choice(at(best_->line.candidate, best_->line.from), best_->device);
   }
 
  private:
-  /// Puts the entry back with what the bound lets it have, and the next smaller micro-batch behind it.
-  void look_at(Entry entry, Bytes usable, std::priority_queue<Entry>& queue) {
-    TrainingCandidate candidate = entry.candidate;
-    candidate.micro_batch = space_.micro_batches[entry.size];
-    if (entry.size + 1 < space_.micro_batches.size()) {
-      const double least = judge_.seconds(at(candidate, first(candidate)));
-      queue.push({.candidate = candidate, .size = entry.size + 1, .seconds = least});
+  /// A bound from what is known of larger micro-batches. Of passes of m sequences as many as m goes into n replace one
+  /// of n, and none of its kernels: each is run as often, on a part of the rows. A kernel on all rows takes no more
+  /// than those on its parts together, since neither its bytes nor the tiles that its result is cut into are more, and
+  /// the gaps between kernels come once. Where m does not divide n, tiles may be cut more luckily, and nothing is said.
+  double least_seconds(const Line& line) {
+    double least = 0;
+    for (std::size_t size = 0; size < line.size; ++size) {
+      TrainingCandidate larger = line.candidate;
+      larger.micro_batch = space_.micro_batches[size];
+      const auto seen = seen_.find({larger.option, size});
+      if (seen != seen_.end() && larger.micro_batch % line.candidate.micro_batch == 0)
+        least = std::max(least, seen->second);
     }
-    const auto start = first_within_bound(candidate, usable);
+    return least;
+  }
+
+  /// Puts the line back with what its bounds let it have.
+  void look_at(Line line) {
+    const double least = least_seconds(line);
+    if (least > line.seconds) {
+      line.seconds = least;
+      return lines_.push(line);
+    }
+    seen_.try_emplace({line.candidate.option, line.size}, judge_.seconds(at(line.candidate, first(line.candidate))));
+    const double most = static_cast<double>(usable_.count());
+    const auto start = first_index(first(line.candidate), [&](std::size_t index) {
+      return judge_.least_device_bytes(at(line.candidate, index)) <= most;
+    });
     if (!start) return;
-    queue.push(
-        {.candidate = *start, .size = entry.size, .seconds = judge_.seconds(*start), .known = Entry::Known::kBound});
+    line.is_seen = true;
+    line.next = *start;
+    line.to = last();
+    push_from(line, *start);
+  }
+
+  Line at_index(Line line, std::size_t index) {
+    line.from = index;
+    line.next = std::max(line.next, index);
+    line.seconds = judge_.seconds(at(line.candidate, index));
+    return line;
+  }
+  void push_from(const Line& line, std::size_t from) {
+    if (from <= last()) lines_.push(at_index(line, from));
+  }
+
+  /// Replays one number of layers. What is not faster than the best so far is not of interest.
+  Status try_one(Line line) {
+    const bool is_best =
+        best_ && best_->line.candidate.option == line.candidate.option && best_->line.size == line.size;
+    std::size_t index = line.next;
+    if (is_best) index = below_best(line);
+    if (best_ && !is_best) index = last_before(line, best_->line);
+    // How much is missing tells where to look next, as long as there is nothing to compare with.
+    const bool looks_beyond = !best_ && !judge_.is_refused(at(line.candidate, index), usable_);
+    const Bytes limit = looks_beyond ? usable_ + Bytes(usable_.count() / kLookBeyond) : usable_;
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device,
+                              judge_.device_within(at(line.candidate, index), limit));
+    if (device && *device <= usable_) {
+      best_ = Found{.line = at_index(line, index), .device = *device};
+      if (index > line.from) push_from(line, line.from);
+      return Done{};
+    }
+    if (best_ && !is_best) {
+      // With fewer layers it is faster, but does not fit either. All layers tell nothing of fewer.
+      if (index < last() || line.from == index) return Done{};
+      line.to = index - 1;
+      return try_one(line);
+    }
+    if (is_best) {
+      if (index + 1 < best_->line.from) push_from(line, index + 1);
+      return Done{};
+    }
+    if (index == last()) return Done{};
+    line = at_index(line, index + 1);
+    line.next = index + steps_for(line, index, device.value_or(limit) - usable_);
+    line.next = std::min(line.next, std::max(index + 1, last() - 1));
+    return try_one(line);  // until there is something to compare with
+  }
+
+  /// So many layers more save that much; at least one.
+  std::size_t steps_for(const Line& line, std::size_t index, Bytes missing) {
+    if (index >= last()) return 1;
+    const double saved = judge_.layer_bytes(at(line.candidate, index), at(line.candidate, index + 1));
+    const double steps = saved > 0 ? std::ceil(static_cast<double>(missing.count()) / saved) : 1;
+    return static_cast<std::size_t>(std::clamp(steps, 1.0, 1e6));
+  }
+
+  /// The best is of this line: as many fewer as the room that it leaves lets hope for.
+  std::size_t below_best(const Line& line) {
+    const std::size_t here = best_->line.from;
+    const std::size_t hoped = steps_for(line, here - 1, usable_ - best_->device + Bytes(1)) - 1;
+    const std::size_t guess = here - std::min(here, std::max<std::size_t>(1, hoped));
+    return guess >= line.from ? guess : line.from + (here - 1 - line.from) / 2;
+  }
+
+  /// The most layers with which the line still comes before `other`; it does with `from`.
+  std::size_t last_before(const Line& line, const Line& other) {
+    const auto behind =
+        first_index(line.from, [&](std::size_t index) { return at_index(line, index).rank() >= other.rank(); });
+    return std::min(line.to, behind ? *behind - 1 : last());
   }
 
   /// Where no layer is recomputed, it does not matter of what.
@@ -91,10 +195,11 @@ class Search {
     return candidate;
   }
 
-  /// The least index in [from, last] of which `fits` is true, where it is false for all before: by bisection.
+  /// The least index in [from, last] of which `fits` is true, where it is false for all before: by bisection. All
+  /// layers are asked for by themselves.
   template <typename Fits>
   std::optional<std::size_t> first_index(std::size_t from, const Fits& fits) const {
-    std::size_t low = from, high = space_.recomputed.size();
+    std::size_t low = from, high = last();
     while (low < high) {
       const std::size_t middle = low + (high - low) / 2;
       if (fits(middle)) {
@@ -103,67 +208,18 @@ class Search {
         low = middle + 1;
       }
     }
-    return low < space_.recomputed.size() ? std::optional(low) : std::nullopt;
-  }
-
-  std::optional<TrainingCandidate> first_within_bound(const TrainingCandidate& candidate, Bytes usable) {
-    const double most = static_cast<double>(usable.count());
-    const auto index = first_index(first(candidate),
-                                   [&](std::size_t i) { return judge_.least_device_bytes(at(candidate, i)) <= most; });
-    return index ? std::optional(at(candidate, *index)) : std::nullopt;
-  }
-
-  /// With as few more recomputed layers as the replay asks for. The first guess goes by what a layer saves at least.
-  Result<std::optional<TrainingCandidate>> first_that_fits(const Entry& entry, Bytes usable) {
-    using Found = std::optional<TrainingCandidate>;
-    if (entry.known == Entry::Known::kReplay) return Found(entry.candidate);
-    Error error;
-    bool failed = false;
-    const auto device = [&](std::size_t i) {
-      const Result<TrainingEstimate> estimate = judge_.estimate(at(entry.candidate, i));
-      if (estimate.ok()) return estimate->device;
-      failed = true;
-      error = estimate.error();
-      return Bytes(std::numeric_limits<std::int64_t>::max());
-    };
-    std::size_t from = static_cast<std::size_t>(
-        std::lower_bound(space_.recomputed.begin(), space_.recomputed.end(), entry.candidate.recomputed) -
-        space_.recomputed.begin());
-    std::size_t to = last();
-    for (std::size_t guess = from; !failed;) {
-      const Bytes taken = device(guess);
-      if (failed) break;
-      if (taken <= usable) {
-        to = guess;
-        break;
-      }
-      from = guess + 1;
-      if (guess == last()) return Found();
-      const double here = judge_.least_device_bytes(at(entry.candidate, guess));
-      const double saved = here - judge_.least_device_bytes(at(entry.candidate, guess + 1));
-      const double missing = static_cast<double>((taken - usable).count());
-      const double steps = saved > 0 ? std::ceil(missing / saved) : 1;
-      guess = std::min(last(), guess + static_cast<std::size_t>(std::clamp(steps, 1.0, 1e6)));
-    }
-    if (failed) return error;
-    // Between the last that did not fit and the first that did.
-    while (from < to && !failed) {
-      const std::size_t middle = from + (to - from) / 2;
-      if (device(middle) <= usable) {
-        to = middle;
-      } else {
-        from = middle + 1;
-      }
-    }
-    if (failed) return error;
-    return Found(at(entry.candidate, to));
+    return low < last() || fits(low) ? std::optional(low) : std::nullopt;
   }
 
   const TrainingSpace& space_;
   TrainingJudge& judge_;
+  std::map<std::pair<std::size_t, std::size_t>, double> seen_;  ///< seconds by option and size, of the fewest layers
+  Bytes usable_;
+  std::priority_queue<Line> lines_;
+  std::optional<Found> best_;
 };
 
-Error nothing_fits(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
+Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
   std::vector<std::pair<double, TrainingCandidate>> by_bound;
   for (std::size_t option = 0; option < space.options.size(); ++option) {
     if (!judge.is_possible(option)) continue;
@@ -172,40 +228,79 @@ Error nothing_fits(const TrainingRequest& request, const TrainingSpace& space, T
     by_bound.emplace_back(judge.least_device_bytes(candidate), candidate);
   }
   if (by_bound.empty()) return judge.error();
+  // Whoever asks for the best alone does not show the figure.
+  if (request.only_best) return does_not_fit("");
   std::ranges::stable_sort(by_bound, {}, &std::pair<double, TrainingCandidate>::first);
-  std::optional<Bytes> least;
+  Bytes least = kNoLimit;
   for (const auto& [bound, candidate] : by_bound) {
-    // Whoever asks for the best alone does not show the figure.
-    if (least && (request.only_best || bound >= static_cast<double>(least->count()))) break;
-    const Result<TrainingEstimate> estimate = judge.estimate(candidate);
-    if (!estimate.ok()) return estimate.error();
-    least = least ? std::min(*least, estimate->device) : estimate->device;
+    if (bound >= static_cast<double>(least.count())) break;
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device, judge.device_within(candidate, least));
+    least = std::min(least, device.value_or(least));
   }
   return does_not_fit(fmt::format("even {} x {} tokens{} takes {} of the {} that are usable{}",
                                   space.micro_batches.back(), space.options.front().settings.seq_len,
-                                  space.recomputed.back() > 0 ? ", every layer recomputed," : "", format_size(*least),
+                                  space.recomputed.back() > 0 ? ", every layer recomputed," : "", format_size(least),
                                   format_size(request.usable), request.cards > 1 ? " of each card" : ""));
 }
 
-Result<TrainingPlan> search_at(const TrainingRequest& request) {
-  VRAMWISE_ASSIGN_OR_RETURN(const TrainingSpace space, training_space(request));
-  TrainingJudge judge(request, space);
+Result<TrainingPlan> search_in(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
   Search search(space, judge);
   Result<TrainingChoice> best = search.fastest(request.usable);
   if (!best.ok() && best.error().code == ErrorCode::kDoesNotFit) return nothing_fits(request, space, judge);
   TrainingPlan plan;
   VRAMWISE_ASSIGN_OR_RETURN(plan.best, std::move(best));
-  for (Bytes least = plan.best.estimate.device; !request.only_best && plan.runner_ups.size() < kMostRunnerUps;) {
-    const Bytes usable(static_cast<std::int64_t>(kSmallestStep * static_cast<double>(least.count())));
-    const Result<TrainingChoice> row = search.fastest(usable);
-    if (!row.ok()) break;
-    plan.runner_ups.push_back(*row);
-    least = row->estimate.device;
-  }
   plan.candidates = space.options.size() * space.micro_batches.size() * space.recomputed.size();
-  if (!request.only_best) explain_training(request, space, judge, plan);
-  plan.estimates = judge.estimates();
+  if (!request.only_best) {
+    VRAMWISE_ASSIGN_OR_RETURN(plan.best.estimate, judge.estimate(plan.best.candidate));
+    Bytes least = plan.best.device;
+    while (plan.runner_ups.size() < kMostRunnerUps) {
+      const Bytes usable(static_cast<std::int64_t>(kSmallestStep * static_cast<double>(least.count())));
+      const Result<TrainingChoice> row = search.fastest(usable);
+      if (!row.ok()) break;
+      plan.runner_ups.push_back(*row);
+      least = row->device;
+    }
+    explain_training(request, space, judge, plan);
+  }
+  plan.estimates = judge.replays();
   return plan;
+}
+
+TrainingRequest without_short_models(TrainingRequest request) {
+  request.shorter.clear();
+  return request;
+}
+
+/// Whether anything fits: the candidates with all layers recomputed, or all but one, by their bounds.
+bool fits_at(const TrainingRequest& request) {
+  const Result<TrainingSpace> space = training_space(request);
+  if (!space.ok()) return false;
+  TrainingJudge judge(request, *space);
+  const double usable = static_cast<double>(request.usable.count());
+  std::vector<std::pair<double, TrainingCandidate>> by_bound;
+  for (std::size_t option = 0; option < space->options.size(); ++option) {
+    if (!judge.may_fit(option, request.usable) || !judge.is_possible(option)) continue;
+    for (const std::int64_t micro_batch : space->micro_batches) {
+      for (const int recomputed : space->recomputed | std::views::reverse | std::views::take(2)) {
+        const TrainingCandidate candidate{.option = option, .micro_batch = micro_batch, .recomputed = recomputed};
+        const double bound = judge.least_device_bytes(candidate);
+        if (bound <= usable) by_bound.emplace_back(bound, candidate);
+      }
+    }
+  }
+  std::ranges::stable_sort(by_bound, {}, &std::pair<double, TrainingCandidate>::first);
+  const bool fits = std::ranges::any_of(by_bound, [&](const auto& each) {
+    const Result<std::optional<Bytes>> device = judge.device_within(each.second, request.usable);
+    return device.ok() && device->has_value();
+  });
+  return judge.is_contradicted() ? fits_at(without_short_models(request)) : fits;
+}
+
+Result<TrainingPlan> search_at(const TrainingRequest& request) {
+  VRAMWISE_ASSIGN_OR_RETURN(const TrainingSpace space, training_space(request));
+  TrainingJudge judge(request, space);
+  Result<TrainingPlan> plan = search_in(request, space, judge);
+  return judge.is_contradicted() ? search_at(without_short_models(request)) : plan;
 }
 
 /// Knobs that change what is learnt are turned only where nothing fits without them, one after the other.
@@ -220,21 +315,34 @@ TrainingRequest without_objective(const TrainingRequest& request) {
   return careful;
 }
 
+/// With those knobs turned, as little as possible first.
+std::vector<TrainingRequest> last_resorts(const TrainingRequest& request) {
+  std::vector<TrainingRequest> resorts;
+  TrainingRequest changed = without_objective(request);
+  if (request.allows("lora")) {
+    changed.allowed.emplace_back("lora");
+    resorts.push_back(changed);
+  }
+  while (request.allows("seq_len") && changed.start.settings.seq_len / 2 >= kShortestSequence) {
+    changed.start.settings.seq_len /= 2;
+    resorts.push_back(changed);
+  }
+  return resorts;
+}
+
 }  // namespace
 
 Result<TrainingPlan> plan_training(const TrainingRequest& request) {
-  TrainingRequest asked = without_objective(request);
-  const Result<TrainingPlan> plan = search_at(asked);
-  if (plan.ok() || plan.error().code != ErrorCode::kDoesNotFit) return plan;
-  if (request.allows("lora")) {
-    asked.allowed.emplace_back("lora");
-    if (Result<TrainingPlan> other = search_at(asked); other.ok()) return other;
+  Result<TrainingPlan> answer = search_at(without_objective(request));
+  for (const TrainingRequest& changed : last_resorts(request)) {
+    if (answer.ok() || answer.error().code != ErrorCode::kDoesNotFit) break;
+    if (Result<TrainingPlan> other = search_at(changed); other.ok()) return other;
   }
-  while (request.allows("seq_len") && asked.start.settings.seq_len / 2 >= kShortestSequence) {
-    asked.start.settings.seq_len /= 2;
-    if (Result<TrainingPlan> other = search_at(asked); other.ok()) return other;
-  }
-  return plan;
+  return answer;
+}
+
+bool can_train(const TrainingRequest& request) {
+  return fits_at(without_objective(request)) || std::ranges::any_of(last_resorts(request), fits_at);
 }
 
 }  // namespace vramwise

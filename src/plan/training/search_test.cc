@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <random>
 
+#include "models/shorter.h"
 #include "plan/training/alternatives.h"
 #include "plan/training/judge.h"
 #include "plan/training/words.h"
@@ -14,13 +15,20 @@
 namespace vramwise {
 namespace {
 
-constexpr const char* kLlama =
-    R"({"model_type": "llama", "vocab_size": 4000, "hidden_size": 512, "num_hidden_layers": 3,
-  "num_attention_heads": 8, "num_key_value_heads": 4, "intermediate_size": 1408, "max_position_embeddings": 4096})";
+std::string llama(int layers) {
+  return fmt::format(R"({{"model_type": "llama", "vocab_size": 4000, "hidden_size": 512, "num_hidden_layers": {},
+  "num_attention_heads": 8, "num_key_value_heads": 4, "intermediate_size": 1408, "max_position_embeddings": 4096}})",
+                     layers);
+}
+
+void take_model(TrainingRequest& request, const std::string& config) {
+  request.model = parse_model_config(config, "test").value();
+  request.shorter = shorter_models(config, request.model);
+}
 
 TrainingRequest request_for(Bytes usable, Trainer trainer = Trainer::kTransformers, int cards = 1) {
   TrainingRequest request;
-  request.model = parse_model_config(kLlama, "test").value();
+  take_model(request, llama(3));
   request.trainer = trainer;
   request.start.settings.optimizer = TrainingOptimizer::kAdamWFused;
   request.start.settings.seq_len = 1024;
@@ -34,14 +42,14 @@ TrainingRequest request_for(Bytes usable, Trainer trainer = Trainer::kTransforme
 
 Bytes smallest_device(const TrainingRequest& request) {
   const TrainingPlan roomy = plan_training(request).value();
-  return roomy.runner_ups.empty() ? roomy.best.estimate.device : roomy.runner_ups.back().estimate.device;
+  return roomy.runner_ups.empty() ? roomy.best.device : roomy.runner_ups.back().device;
 }
 
 /// Not enough for any candidate, and not much less than enough.
 Bytes too_little(TrainingRequest request) {
   request.only_best = true;
   for (Result<TrainingPlan> plan = plan_training(request); plan.ok(); plan = plan_training(request))
-    request.usable = Bytes(plan->best.estimate.device.count() * 85 / 100);
+    request.usable = Bytes(plan->best.device.count() * 85 / 100);
   return request.usable;
 }
 
@@ -59,12 +67,20 @@ std::optional<TrainingChoice> by_brute_force(const TrainingRequest& request) {
         const TrainingEstimate whole = estimate_training(request.model, c.settings, request.card, c.allocator).value();
         EXPECT_LE(judge.least_device_bytes(candidate), static_cast<double>(whole.device.count()));
         if (whole.device > request.usable) continue;
-        TrainingChoice choice = judge.choice(candidate, whole);
+        TrainingChoice choice = judge.choice(candidate, whole.device);
         if (!best || choice.seconds < best->seconds) best = choice;
       }
     }
   }
   return best;
+}
+
+std::string summary(const TrainingJudge& judge, const TrainingCandidate& candidate) {
+  const TrainingConfiguration configuration = judge.configuration(candidate);
+  std::string text = fmt::format("{} at a time, {} recomputed", candidate.micro_batch, candidate.recomputed);
+  for (const Knob& knob : training_knobs())
+    if (const KnobValue* value = value_of(knob, configuration)) text += fmt::format(", {} {}", knob.name, value->name);
+  return text;
 }
 
 class Draw {
@@ -77,12 +93,14 @@ class Draw {
     constexpr Trainer kTrainers[] = {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2};
     const Trainer trainer = kTrainers[number(0, 2)];
     TrainingRequest request = request_for(Bytes::gib(80), trainer, trainer == Trainer::kFsdp2 ? 4 : number(1, 2));
-    request.sequences = 4 * request.cards;
+    request.sequences = (number(0, 1) == 0 ? 4 : 6) * request.cards;
+    take_model(request, llama(number(3, 4)));
+    if (number(0, 3) == 0) request.shorter.clear();
     request.start.settings.seq_len = 64 * number(2, 16);
     request.fixed = {"attention"};
     if (number(0, 1) == 0) request.fixed.emplace_back("loss");
     if (number(0, 1) == 0) request.allowed = {"8bit_adam"};
-    const Bytes most = plan_training(request)->best.estimate.device, least = smallest_device(request);
+    const Bytes most = plan_training(request)->best.device, least = smallest_device(request);
     request.usable = least + (most - least) * number(0, 100) / 100;
     return request;
   }
@@ -105,7 +123,70 @@ TEST(TrainingSearch, IsTheAnswerOfBruteForce) {
     const std::optional<TrainingChoice> best = by_brute_force(request);
     ASSERT_TRUE(plan.ok() && best);
     EXPECT_DOUBLE_EQ(plan->best.seconds, best->seconds);
-    EXPECT_LE(plan->best.estimate.device, request.usable);
+    EXPECT_LE(plan->best.device, request.usable);
+  }
+}
+
+/// Every option in all numbers of layers.
+template <typename Look>
+void for_each_candidate(const TrainingSpace& space, TrainingJudge& judge, const Look& look) {
+  for (std::size_t option = 0; option < space.options.size(); ++option) {
+    if (!judge.is_possible(option)) continue;
+    for (const std::int64_t micro_batch : space.micro_batches)
+      for (const int recomputed : space.recomputed)
+        look(TrainingCandidate{.option = option, .micro_batch = micro_batch, .recomputed = recomputed});
+  }
+}
+
+TEST(TrainingSearch, ShortModelsTellWhatTheWholeOneTells) {
+  Draw draw;
+  for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2}) {
+    TrainingRequest request = request_for(Bytes::gib(80), trainer, trainer == Trainer::kTransformers ? 1 : 2);
+    take_model(request, llama(draw.number(4, 9)));
+    ASSERT_EQ(request.shorter.size(), 2U);
+    request.sequences = 4 * request.cards;
+    request.start.settings.seq_len = draw.number(40, 1100);
+    TrainingRequest slow = request;
+    slow.shorter.clear();
+    SCOPED_TRACE(draw.text(request));
+    const TrainingSpace space = training_space(request).value();
+    TrainingJudge judge(request, space), whole(slow, space);
+    for_each_candidate(space, judge, [&](const TrainingCandidate& candidate) {
+      if (candidate.recomputed % 3 != 0) return;
+      ASSERT_TRUE(whole.is_possible(candidate.option));
+      EXPECT_NEAR(judge.seconds(candidate) / whole.seconds(candidate), 1, 1e-9) << summary(judge, candidate);
+    });
+  }
+}
+
+TEST(TrainingSearch, SmallerPartsOfAMicroBatchAreNeverFaster) {
+  Draw draw;
+  for (int i = 0; i < 3; ++i) {
+    TrainingRequest request = request_for(Bytes::gib(80));
+    request.sequences = 12;
+    request.start.settings.seq_len = draw.number(33, 700);
+    SCOPED_TRACE(draw.text(request));
+    const TrainingSpace space = training_space(request).value();
+    TrainingJudge judge(request, space);
+    for_each_candidate(space, judge, [&](TrainingCandidate candidate) {
+      const double seconds = judge.seconds(candidate);
+      for (const std::int64_t larger : space.micro_batches) {
+        if (larger % candidate.micro_batch != 0) continue;
+        TrainingCandidate other = candidate;
+        other.micro_batch = larger;
+        EXPECT_GE(seconds, judge.seconds(other)) << summary(judge, candidate);
+      }
+    });
+  }
+}
+
+TEST(TrainingSearch, KnowsWhetherThereIsAPlan) {
+  Draw draw;
+  for (int i = 0; i < 2; ++i) {
+    TrainingRequest request = draw.request();
+    SCOPED_TRACE(draw.text(request));
+    request.usable = Bytes(too_little(request).count() * draw.number(95, 125) / 100);
+    EXPECT_EQ(can_train(request), plan_training(request).ok());
   }
 }
 
@@ -119,8 +200,8 @@ TEST(TrainingSearch, TheNextLargerMicroBatchBreaksTheBudgetOrIsSlower) {
     const auto device = [&](const TrainingConfiguration& c) {
       return estimate_training(request.model, c.settings, request.card, c.allocator).value().device;
     };
-    EXPECT_EQ(device(plan.best.configuration), plan.best.estimate.device);
-    EXPECT_LE(plan.best.estimate.device, request.usable);
+    EXPECT_EQ(device(plan.best.configuration), plan.best.device);
+    EXPECT_LE(plan.best.device, request.usable);
     const TrainingSpace space = training_space(request).value();
     TrainingJudge judge(request, space);
     const auto larger =
@@ -139,10 +220,10 @@ TEST(TrainingSearch, TakesWhatFitsAndKeepsTheBatch) {
     const TrainingSettings& chosen = plan.best.configuration.settings;
     EXPECT_EQ(chosen.micro_batch * chosen.gradient_accumulation_steps, 16);
   }
-  EXPECT_LE(tight.best.estimate.device, Bytes::mib(1200));
+  EXPECT_LE(tight.best.device, Bytes::mib(1200));
   EXPECT_GE(roomy.best.tokens_per_s(), tight.best.tokens_per_s());
   ASSERT_FALSE(roomy.runner_ups.empty());
-  EXPECT_LT(roomy.runner_ups.front().estimate.device, roomy.best.estimate.device);
+  EXPECT_LT(roomy.runner_ups.front().device, roomy.best.device);
 }
 
 TEST(TrainingSearch, WhatDoesNotFitSaysWhatTheSmallestTakes) {
