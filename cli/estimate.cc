@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "cli/checkpointing_flag.h"
 #include "cli/command.h"
+#include "cli/estimate_parallel.h"
 #include "cli/named_model.h"
 #include "cost/work_time.h"
 #include "estimate/training.h"
@@ -34,9 +35,8 @@ struct EstimateArguments {
   std::string gradient_checkpointing = "none";
   std::string loss = "whole";
   std::string quantize;
-  std::string parallel = "ddp";
-  bool no_reshard_after_forward = false;
-  std::string offload = "none";
+  ParallelFlags parallel;
+  DeepSpeedFile deepspeed;
   bool no_clip = false;
   bool no_use_cache = false;
   bool expandable_segments = false;
@@ -92,10 +92,13 @@ const char* loss_text(LossKind loss) {
 
 class Inputs {
  public:
-  explicit Inputs(const CLI::App& command) : command_(command) {}
+  Inputs(const CLI::App& command, const std::map<std::string, std::string>& sources)
+      : command_(command), sources_(sources) {}
 
   void add(const char* name, std::string value, const char* flag) {
-    add(name, std::move(value), command_.count(flag) > 0 ? std::string(flag) : std::string("default"));
+    const auto source = sources_.find(flag);
+    const std::string fallback = source == sources_.end() ? "default" : source->second;
+    add(name, std::move(value), command_.count(flag) > 0 ? std::string(flag) : fallback);
   }
   void add(const char* name, std::string value, std::string source) {
     list_.push_back({name, std::move(value), std::move(source)});
@@ -104,13 +107,14 @@ class Inputs {
 
  private:
   const CLI::App& command_;
+  const std::map<std::string, std::string>& sources_;  ///< of flags that were not given
   std::vector<EstimateInput> list_;
 };
 
 std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArguments& arguments,
                                      const NamedModel& configuration) {
   const TrainingSettings& s = arguments.settings;
-  Inputs inputs(command);
+  Inputs inputs(command, arguments.deepspeed.sources);
   inputs.add("architecture",
              fmt::format("{}, {} layers", configuration.model.model_type, configuration.model.architecture.layers),
              configuration.path);
@@ -121,10 +125,11 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
   if (takes.image_size > 0)
     inputs.add("image size", std::to_string(s.image_size > 0 ? s.image_size : takes.image_size), "--image_size");
   inputs.add("gradient accumulation", std::to_string(s.gradient_accumulation_steps), "--gradient_accumulation_steps");
-  const bool from_file = arguments.precision.empty() && configuration.model.saved_dtype.has_value();
-  inputs.add("precision", training_precision_name(s.precision),
-             !arguments.precision.empty() ? std::string("--precision")
-                                          : (from_file ? configuration.path + ": dtype" : std::string("default")));
+  if (arguments.precision.empty() && configuration.model.saved_dtype.has_value()) {
+    inputs.add("precision", training_precision_name(s.precision), configuration.path + ": dtype");
+  } else {
+    inputs.add("precision", training_precision_name(s.precision), "--precision");
+  }
   inputs.add("optimizer", arguments.optimizer, "--optimizer");
   inputs.add("attention", arguments.attention, "--attention");
   inputs.add("gradient checkpointing", checkpointing_text(s.checkpointing), "--gradient_checkpointing");
@@ -157,6 +162,13 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
   if (s.parallel.kind == Parallel::kTensor)
     inputs.add("parallel", fmt::format("tensor parallelism of transformers over {} cards", s.parallel.ranks),
                "--parallel");
+  if (s.parallel.kind == Parallel::kDeepSpeed) {
+    const tape::DeepSpeedOptions& zero = s.parallel.deepspeed;
+    inputs.add("parallel", fmt::format("DeepSpeed's ZeRO-{} over {} cards", zero.stage, s.parallel.ranks),
+               arguments.parallel.deepspeed.empty() ? "--zero_stage" : "--deepspeed");
+    inputs.add("reduce_bucket_size", format_count(zero.reduce_bucket_size), "--deepspeed");
+    inputs.add("overlap_comm", zero.overlaps ? "on" : "off", "--deepspeed");
+  }
   inputs.add("loss", loss_text(s.loss), "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("cache of keys and values", s.uses_cache ? "on" : "off", "--no_use_cache");
@@ -183,32 +195,20 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
   return Done{};
 }
 
-/// How several cards share the work; one card shares nothing.
-Status choose_parallel(const CLI::App& command, EstimateArguments& arguments) {
-  VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(arguments.gpu));
-  ParallelOptions& parallel = arguments.settings.parallel;
-  constexpr std::pair<const char*, Parallel> kKinds[] = {{"ddp", Parallel::kDataParallel},
-                                                         {"zero1", Parallel::kDataParallel},
-                                                         {"fsdp", Parallel::kFullyShard},
-                                                         {"tensor", Parallel::kTensor}};
-  const auto kind = std::ranges::find(kKinds, arguments.parallel, [](const auto& each) { return each.first; })->second;
-  parallel.shares_states = arguments.parallel == "zero1";
-  if (cards.size() == 1) {
-    for (const char* flag : {"--parallel", "--no_reshard_after_forward", "--gradient_as_bucket_view", "--offload"})
-      if (command.count(flag) > 0)
-        return usage_error(fmt::format("{} means nothing on one card", flag), "--gpu 8xh100-80gb names eight");
-    return Done{};
+/// What the file of --deepspeed says of precision and optimizer.
+Status take_deepspeed(const CLI::App& command, EstimateArguments& arguments) {
+  VRAMWISE_ASSIGN_OR_RETURN(arguments.deepspeed, read_deepspeed(command, arguments.parallel, arguments.settings));
+  const std::pair<std::string*, const std::string*> wanted[] = {{&arguments.precision, &arguments.deepspeed.precision},
+                                                                {&arguments.optimizer, &arguments.deepspeed.optimizer}};
+  const char* flags[] = {"--precision", "--optimizer"};
+  for (std::size_t i = 0; i < std::size(wanted); ++i) {
+    const auto& [given, in_file] = wanted[i];
+    if (in_file->empty()) continue;
+    if (command.count(flags[i]) > 0 && *given != *in_file)
+      return usage_error(fmt::format("{} {}, but {} of {}", flags[i], *given, *in_file, arguments.parallel.deepspeed),
+                         "DeepSpeed's engine goes by the file");
+    *given = *in_file;
   }
-  parallel.offloads = arguments.offload == "cpu";
-  const std::pair<const char*, Parallel> owned[] = {{"--gradient_as_bucket_view", Parallel::kDataParallel},
-                                                    {"--no_reshard_after_forward", Parallel::kFullyShard},
-                                                    {"--offload", Parallel::kFullyShard}};
-  for (const auto& [flag, owner] : owned)
-    if (command.count(flag) > 0 && owner != kind)
-      return usage_error(fmt::format("{} means nothing to {}", flag, arguments.parallel));
-  parallel.kind = kind;
-  parallel.ranks = static_cast<int>(cards.size());
-  parallel.reshards_after_forward = !arguments.no_reshard_after_forward;
   return Done{};
 }
 
@@ -220,6 +220,9 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   VRAMWISE_RETURN_IF_ERROR(check_use(command, settings, configuration.model.architecture));
   const std::int64_t positions = configuration.model.architecture.max_positions;
   if (command.count("--seq_len") == 0 && positions > 0) settings.seq_len = std::min(settings.seq_len, positions);
+  settings.clips_gradients = !arguments.no_clip;
+  VRAMWISE_RETURN_IF_ERROR(arguments.parallel.choose(command, arguments.gpu, settings.parallel));
+  VRAMWISE_RETURN_IF_ERROR(take_deepspeed(command, arguments));
   settings.precision = default_precision(configuration.model);
   if (!arguments.precision.empty()) {
     VRAMWISE_ASSIGN_OR_RETURN(settings.precision, parse_training_precision(arguments.precision));
@@ -234,12 +237,10 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
     if (command.count("--attention") == 0) arguments.attention = "eager";
   }
   VRAMWISE_ASSIGN_OR_RETURN(settings.attention, parse_attention(arguments.attention));
-  settings.clips_gradients = !arguments.no_clip;
   settings.uses_cache = !arguments.no_use_cache;
   if (arguments.loss != "whole") settings.loss = arguments.loss == "liger" ? LossKind::kLiger : LossKind::kChunked;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
-  VRAMWISE_RETURN_IF_ERROR(choose_parallel(command, arguments));
   VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu));
   AllocatorOptions options;
   options.expandable_segments = arguments.expandable_segments;
@@ -249,6 +250,9 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (settings.parallel.kind == Parallel::kFullyShard)
     report.notes.push_back(
         "rank 0 is shown, whose shards are the largest; the model is built on the host and sharded layer by layer");
+  if (settings.parallel.kind == Parallel::kDeepSpeed)
+    report.notes.push_back(fmt::format(
+        "rank {} is shown; of up to 8 it takes the most, of more it keeps the most gradients", report.estimate.rank));
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   if (report.estimate.has_estimates)
@@ -269,6 +273,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
     report.notes.push_back(
         fmt::format("the model is made for at most {} tokens", configuration.model.architecture.max_positions));
   if (!arguments.html.empty()) {
+    settings.parallel.deepspeed.rank = report.estimate.rank;
     VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
                               trace_training(configuration.model, settings, report.hardware.hardware));
     VRAMWISE_RETURN_IF_ERROR(
@@ -329,24 +334,7 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
           "--quantize", arguments->quantize,
           "Frozen weights in 4 bits under LoRA (QLoRA, bitsandbytes): nf4, or nf4-double with quantized scales")
       ->check(CLI::IsMember({"nf4", "nf4-double"}));
-  command
-      ->add_option("--parallel", arguments->parallel,
-                   "How several cards share the work: ddp (DistributedDataParallel), zero1 (with "
-                   "ZeroRedundancyOptimizer), fsdp (fully_shard of each layer; "
-                   "under bf16-mixed and fp16-mixed by its MixedPrecisionPolicy: shards and reductions in fp32), or "
-                   "tensor (transformers' tp_plan=\"auto\": parts of each layer, the same batch on every card)")
-      ->check(CLI::IsMember({"ddp", "zero1", "fsdp", "tensor"}))
-      ->capture_default_str();
-  command->add_flag("--no_reshard_after_forward", arguments->no_reshard_after_forward,
-                    "fsdp: layers keep their parameters from the forward to the backward pass");
-  command
-      ->add_option("--offload", arguments->offload,
-                   "fsdp: cpu keeps parameters, gradients and optimizer states on the host, the first two in pinned "
-                   "memory (CPUOffloadPolicy)")
-      ->check(CLI::IsMember({"none", "cpu"}))
-      ->capture_default_str();
-  command->add_flag("--gradient_as_bucket_view", settings.parallel.gradients_are_views,
-                    "ddp: gradients are views of the buckets that sum them");
+  arguments->parallel.add_to(*command, settings.parallel);
   command
       ->add_option("--loss", arguments->loss,
                    "whole: of all logits in fp32, as transformers has it; liger: Liger-Kernel's, fused with the head; "

@@ -32,6 +32,8 @@ constexpr Names<TrainingPrecision, 5> kPrecisions = {{{TrainingPrecision::kFp32,
                                                       {TrainingPrecision::kFp16Mixed, "fp16-mixed"}}};
 constexpr Names<Attention, 3> kAttentions = {
     {{Attention::kSdpa, "sdpa"}, {Attention::kEager, "eager"}, {Attention::kFlash2, "flash_attention_2"}}};
+constexpr int kRanksToRun = 8;
+
 template <typename T, std::size_t N>
 const char* name_of(const Names<T, N>& names, T value) {
   for (const auto& [each, name] : names)
@@ -71,6 +73,9 @@ DType computed_type(const TrainingSettings& settings) {
 
 ParallelOptions parallel_options(const TrainingSettings& settings) {
   ParallelOptions options = settings.parallel;
+  options.deepspeed.passes = settings.gradient_accumulation_steps;
+  options.deepspeed.clips = settings.clips_gradients;
+  if (settings.precision == TrainingPrecision::kFp32) options.deepspeed.checks_overflow = false;
   options.stored = options.reduced = weight_type(settings);
   return options;
 }
@@ -99,6 +104,8 @@ class Run {
     if (repeats()) tell_layers();
     optimizer_ = settings.parallel.offloads ? make_host_optimizer(settings.optimizer, model_->optimized())
                                             : make_optimizer(settings.optimizer, model_->optimized());
+    if (const tape::DeepSpeedEngine* engine = model_->engine(); engine != nullptr && engine->has_fused_adam())
+      optimizer_ = engine->make_fused_adam();
     if (settings.parallel.shares_states) optimizer_ = tape::zero_redundancy(std::move(optimizer_));
     inputs_ = model_->model().inputs(
         {.samples = settings.micro_batch,
@@ -125,11 +132,14 @@ class Run {
     std::vector<AllocationId> ids;
     for (const Tensor& tensor : batch_)
       if (tensor.defined() && tensor->storage->bytes > 0) ids.push_back(tensor->storage->id);
+    if (const tape::DeepSpeedEngine* engine = model_->engine(); engine != nullptr && engine->kept().defined())
+      ids.push_back(engine->kept()->storage->id);
     return ids;
   }
   void note_owners(TrainingTrace& trace) const {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
+    if (const tape::DeepSpeedEngine* engine = model_->engine()) trace.rank = engine->rank();
   }
   void note_passes(TrainingTrace& trace) const {
     trace.first_pass = first_pass_;
@@ -145,6 +155,7 @@ class Run {
       if (i == 0) first_pass_ = last_pass_;
     }
     begin(TrainingPhase::kOptimizerStep);
+    if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->step(*optimizer_);
     // Gradients on the host are clipped there.
     if (settings_.clips_gradients && !settings_.parallel.offloads) {
       if (scales_loss()) scaler_.unscale(*optimizer_);
@@ -171,6 +182,7 @@ class Run {
       loss = model_->loss(batch_, is_last);
     }
     begin(TrainingPhase::kBackward);
+    if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->backward(loss, is_last);
     tape::backward(scales_loss() ? scaler_.scale(loss) : loss);
   }
   /// What runs on several cards has hooks between its layers.
@@ -265,16 +277,38 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   return trace;
 }
 
-Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
-                                           const TrainingCard& card, const AllocatorOptions& options) {
+namespace {
+
+Result<TrainingEstimate> estimate_of_rank(const ModelConfig& model, const TrainingSettings& settings,
+                                          const TrainingCard& card, const AllocatorOptions& options) {
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, card.hardware));
   TrainingEstimate estimate = ledger_of(trace, options);
   estimate.steps = settings.steps;
+  estimate.rank = trace.rank;
   estimate.has_estimates = trace.has_estimates;
   estimate.device = estimate.reserved + card.context + card.communicator;
   estimate.reserved_on_card = estimate.reserved;
   if (card.total && estimate.device > *card.total) replay_on_card(trace, card, options, estimate);
   return estimate;
+}
+
+}  // namespace
+
+// Of few ranks under DeepSpeed each is run: parts are equal, but what they keep of gradients is not.
+Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
+                                           const TrainingCard& card, const AllocatorOptions& options) {
+  TrainingSettings on_card = settings;
+  if (card.total) on_card.parallel.deepspeed.card_bytes = card.total->count();
+  int& rank = on_card.parallel.deepspeed.rank;
+  const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && rank == tape::kMostGradients;
+  if (!is_any || settings.parallel.ranks > kRanksToRun) return estimate_of_rank(model, on_card, card, options);
+  rank = 0;
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate most, estimate_of_rank(model, on_card, card, options));
+  for (rank = 1; rank < settings.parallel.ranks; ++rank) {
+    VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate other, estimate_of_rank(model, on_card, card, options));
+    if (other.allocated > most.allocated) most = std::move(other);
+  }
+  return most;
 }
 
 }  // namespace vramwise

@@ -67,6 +67,7 @@ struct TrainingTrace {
   tape::Work step_work;                  ///< of one optimizer step
   tape::Work first_pass;                 ///< of that, the first forward and backward pass
   tape::Work last_pass;                  ///< and the last; those between them are like it
+  int rank = 0;                          ///< whose memory this is
   bool has_estimates = false;            ///< some sizes are not PyTorch's own: scratch of convolutions
   bool has_unlike_layers = false;
   struct {
@@ -94,6 +95,7 @@ struct TrainingEstimate {
   std::int64_t parameters = 0;
   std::int64_t trained_parameters = 0;
   int steps = 0;         ///< that were run
+  int rank = 0;          ///< whose memory this is
   Bytes host_managed{};  ///< memory of the host that CUDA pages in: states of paged optimizers
   Bytes host_pinned{};   ///< see TrainingTrace
   Bytes host_pageable{};

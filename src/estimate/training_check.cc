@@ -79,6 +79,21 @@ Status check_tensor_parallel(const ModelConfig& model, const TrainingSettings& s
   return Done{};
 }
 
+Status check_deepspeed(const ModelConfig& model, const TrainingSettings& settings) {
+  const int stage = settings.parallel.deepspeed.stage;
+  if (stage < 1 || stage > 3) return usage_error(fmt::format("ZeRO has no stage {}", stage), "stages 1 and 2");
+  if (stage == 3) return not_modelled("DeepSpeed's ZeRO-3 is not modelled");
+  if (settings.precision == TrainingPrecision::kBf16Mixed || settings.precision == TrainingPrecision::kFp16Mixed)
+    return incomplete("torch.autocast under DeepSpeed is not modelled",
+                      "its own bf16 and fp16 keep a float32 copy of the weights: --precision bf16 or fp16");
+  if (model.architecture.takes.image_size > 0) return not_modelled("DeepSpeed with models of images is not modelled");
+  if (!is_of_torch(settings.optimizer)) return not_modelled("DeepSpeed is modelled with AdamW and SGD of PyTorch only");
+  if (settings.lora.is_on()) return not_modelled("LoRA under DeepSpeed is not modelled");
+  if (settings.loss != LossKind::kWhole)
+    return not_modelled("a loss without whole logits is not modelled under DeepSpeed");
+  return Done{};
+}
+
 Status check_parallel(const ModelConfig& model, const TrainingSettings& settings) {
   const ParallelOptions& parallel = settings.parallel;
   constexpr int kMostRanks = 1 << 14;
@@ -93,6 +108,7 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
     return not_modelled("ZeroRedundancyOptimizer with LoRA is not modelled");
   if (parallel.kind == Parallel::kDataParallel) return Done{};
   if (parallel.kind == Parallel::kTensor) return check_tensor_parallel(model, settings);
+  if (parallel.kind == Parallel::kDeepSpeed) return check_deepspeed(model, settings);
   if (!is_of_torch(settings.optimizer))
     return not_modelled(
         "fully_shard is modelled with AdamW and SGD of PyTorch; Adafactor and bitsandbytes stop at sharded parameters");

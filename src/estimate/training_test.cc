@@ -177,6 +177,62 @@ TEST(TrainingEstimate, ShardedFactorsHaveAllTheStates) {
   EXPECT_LE(sharded.at_peak.optimizer_states.count(), states + 2 * 512 * 4 * 14);
 }
 
+TrainingSettings under_deepspeed(int stage, int ranks, std::int64_t bucket) {
+  TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
+  settings.parallel = {.kind = Parallel::kDeepSpeed, .ranks = ranks};
+  settings.parallel.deepspeed = {.stage = stage, .reduce_bucket_size = bucket};
+  return settings;
+}
+
+TEST(TrainingEstimate, DeepSpeedSharesOutMastersAndStates) {
+  const ModelConfig model = small_llama(4, 512);
+  for (const int stage : {1, 2}) {
+    const auto estimate = estimate_training(model, under_deepspeed(stage, 8, 1 << 20), ampere()).value();
+    const std::int64_t part = (estimate.parameters + 15) / 16 * 2;  // of a flat tensor that is padded to 16 elements
+    EXPECT_EQ(estimate.at_peak.total() + estimate.unsplit, estimate.allocated);
+    // The 16-bit parameters, a part of them in fp32, and two states of it.
+    EXPECT_GE(estimate.allocated.count(), 2 * estimate.parameters + 3 * 4 * part);
+    EXPECT_LT(estimate.at_peak.optimizer_states.count(), 2 * 4 * part + (1 << 20));
+  }
+}
+
+TEST(TrainingEstimate, DeepSpeedsBucketIsThereInTheBackwardPass) {
+  const ModelConfig model = small_llama(4, 512);
+  constexpr auto kBackward = static_cast<std::size_t>(TrainingPhase::kBackward);
+  const auto backward = [&](int stage, std::int64_t bucket) {
+    return estimate_training(model, under_deepspeed(stage, 2, bucket), ampere())->phase_allocated[kBackward].count();
+  };
+  constexpr std::int64_t kElements = std::int64_t{64}
+                                     << 20;  // more than the model has: nothing is reduced before the end
+  for (const int stage : {1, 2})
+    EXPECT_EQ(backward(stage, 2 * kElements) - backward(stage, kElements), 2 * kElements) << stage;
+}
+
+TEST(TrainingEstimate, DeepSpeedShowsTheRankWithTheMostGradients) {
+  const ModelConfig model = small_llama(4, 512);
+  std::int64_t most = 0;
+  for (int rank = 0; rank < 4; ++rank) {
+    TrainingSettings settings = under_deepspeed(2, 4, 1 << 20);
+    settings.parallel.deepspeed.rank = rank;
+    most = std::max(most, estimate_training(model, settings, ampere())->allocated.count());
+  }
+  EXPECT_EQ(estimate_training(model, under_deepspeed(2, 4, 1 << 20), ampere())->allocated.count(), most);
+}
+
+TEST(TrainingEstimate, DeepSpeedRefusesWhatWasNotCompared) {
+  const ModelConfig model = small_llama(2, 64);
+  const auto code = [&model](const TrainingSettings& settings) {
+    return estimate_training(model, settings, ampere()).error().code;
+  };
+  EXPECT_EQ(code(under_deepspeed(3, 4, 1000)), ErrorCode::kIncomplete);
+  TrainingSettings settings = under_deepspeed(2, 4, 1000);
+  settings.precision = TrainingPrecision::kBf16Mixed;
+  EXPECT_EQ(code(settings), ErrorCode::kIncomplete);
+  settings.precision = TrainingPrecision::kBf16;
+  settings.lora.rank = 8;
+  EXPECT_EQ(code(settings), ErrorCode::kIncomplete);
+}
+
 TEST(TrainingEstimate, OffloadedShardsLieOnTheHost) {
   TrainingSettings settings{.micro_batch = 1, .seq_len = 8};
   settings.parallel = {.kind = Parallel::kFullyShard, .ranks = 8};

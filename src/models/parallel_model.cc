@@ -39,6 +39,7 @@ ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture,
   has_parts_ = parallel.kind == Parallel::kTensor;
   if (has_parts_) options.tensor_sharing = {.plan = architecture.tensor_plan, .ranks = parallel.ranks};
   model_ = architecture.make(tape, type, options);
+  if (parallel.kind == Parallel::kDeepSpeed) start_engine(tape, parallel);
   if (parallel.kind != Parallel::kDataParallel) return;
   std::vector<Tensor> buffers;
   for (const NamedParameter& buffer : model_->named_buffers()) buffers.push_back(buffer.tensor);
@@ -80,6 +81,13 @@ Tensor ParallelModel::loss(const Batch& batch, bool syncs) {
   return loss;
 }
 
+void ParallelModel::start_engine(tape::Tape& tape, const ParallelOptions& parallel) {
+  tape::DeepSpeedOptions options = parallel.deepspeed;
+  options.ranks = parallel.ranks;
+  engine_ = std::make_unique<tape::DeepSpeedEngine>(tape, model_->parameters(), options);
+  share_.push_back({.name = "flat", .layer = -1, .tensor = engine_->master()});
+}
+
 // ZeroRedundancyOptimizer._partition_parameters: the largest first, each to the rank that has least. This is rank 0's.
 void ParallelModel::share_states(int ranks) {
   std::vector<NamedParameter> sorted = model_->named_parameters();
@@ -116,6 +124,7 @@ std::vector<std::size_t> ParallelModel::gathered() const {
 }
 
 std::vector<std::size_t> ParallelModel::buckets() const {
+  if (engine_) return engine_->gradient_events();
   return data_parallel_ ? data_parallel_->bucket_events() : std::vector<std::size_t>();
 }
 

@@ -10,11 +10,12 @@
 #include "models/architecture.h"
 #include "models/model.h"
 #include "tape/parallel/data_parallel.h"
+#include "tape/parallel/deepspeed.h"
 #include "tape/parallel/fully_shard.h"
 
 namespace vramwise {
 
-enum class Parallel : std::uint8_t { kNone, kDataParallel, kFullyShard, kTensor };
+enum class Parallel : std::uint8_t { kNone, kDataParallel, kFullyShard, kTensor, kDeepSpeed };
 
 struct ParallelOptions {
   Parallel kind = Parallel::kNone;
@@ -25,6 +26,7 @@ struct ParallelOptions {
   bool offloads = false;               ///< of fully_shard: CPUOffloadPolicy
   DType stored = DType::kFloat32;      ///< type of shards
   DType reduced = DType::kFloat32;     ///< in which fully_shard sums gradients up over the ranks
+  tape::DeepSpeedOptions deepspeed{};  ///< but for the ranks
 };
 
 class ParallelModel {
@@ -35,6 +37,8 @@ class ParallelModel {
 
   /// `syncs`: whether the ranks' gradients are summed in the backward pass of this loss.
   Tensor loss(const Batch& batch, bool syncs = true);
+  /// DeepSpeed's, which scales, clips and steps by itself; null with other ways.
+  tape::DeepSpeedEngine* engine() const { return engine_.get(); }
 
   Model& model() { return *model_; }
   /// Those that this rank's optimizer steps: shards, or its share of them, where there are such.
@@ -54,11 +58,13 @@ class ParallelModel {
  private:
   void shard(const Architecture& architecture);
   void share_states(int ranks);
+  void start_engine(tape::Tape& tape, const ParallelOptions& parallel);
 
   bool has_parts_ = false;
   std::unique_ptr<tape::FullyShard> sharded_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<tape::DataParallel> data_parallel_;
+  std::unique_ptr<tape::DeepSpeedEngine> engine_;
   std::vector<NamedParameter> named_shards_;
   std::vector<NamedParameter> share_;
   std::vector<Tensor> shards_;

@@ -1,6 +1,7 @@
 """Compares whole training runs on the tape with transformers on an emulated card; also a tool.
 
 python tests/tape/compare_models.py --seed 7 --count 20 [--only llama] [--card ampere] [--python OTHER/bin/python]
+                                   [--deepspeed]
 """
 
 import argparse
@@ -68,10 +69,12 @@ def main():
     parser.add_argument("--only")
     parser.add_argument("--card", default="ampere", choices=sorted(machine.CARDS))
     parser.add_argument("--python", default=machine.PYTHON)
+    parser.add_argument("--deepspeed", action="store_true", help="runs under DeepSpeed, which must be installed")
     parser.add_argument("--show", type=int, default=2, help="differences to show")
     options = parser.parse_args()
     print("seed", options.seed)
-    runs = model_cases.draw(options.seed, options.count, options.only.split(",") if options.only else None)
+    one = model_cases.deepspeed if options.deepspeed else model_cases.draw_run
+    runs = model_cases.draw(options.seed, options.count, options.only.split(",") if options.only else None, one)
     results = compared(runs, options.card, options.python)
     different = [result for result in results if not result.equal()]
     kinds = collections.Counter(d.run["config"]["model_type"] for d in different)

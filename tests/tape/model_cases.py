@@ -135,6 +135,46 @@ def draw_run(rng, families=None):
     return run
 
 
-def draw(seed, count, families=None):
+WITHOUT_DEEPSPEED = ("lora", "quantize", "autocast", "scaler", "liger", "chunked", "parallel")
+
+
+def deepspeed(rng, families=None):
+    """A run under DeepSpeed's ZeRO, in a type of the engine's own, as one of the ranks."""
+    run = draw_run(rng, families or [*decoder_cases.FAMILIES, "bert", "roberta", "t5"])
+    run = {key: value for key, value in run.items() if key not in WITHOUT_DEEPSPEED}
+    run["optimizer"] = {"name": rng.choice(["adamw", "adamw", "sgd"]), "how": rng.choice(["foreach", "fused", "loop"])}
+    if run["optimizer"]["name"] == "sgd":
+        run["optimizer"] |= {"how": "foreach", **rng.choice([{}, {"momentum": 0.9}])}
+    takes_fp16 = run["config"].get("model_type") in ("llama", "gpt2", "bert", "mistral", "qwen2")
+    run["dtype"] = rng.choice(["float32", "bfloat16", *(["float16"] if takes_fp16 else [])])
+    zero = {"stage": rng.choice([1, 2, 2])}
+    if rng.random() < 0.7:
+        zero["reduce_bucket_size"] = rng.choice([5_000, 20_000, 100_000, 500_000, rng.randint(1_000, 2_000_000)])
+    for key in ("overlap_comm", "round_robin_gradients"):
+        if rng.random() < 0.3:
+            zero[key] = True
+    for key in ("reduce_scatter", "use_multi_rank_bucket_allreduce"):
+        if rng.random() < 0.15:
+            zero[key] = False
+    config = {
+        "train_micro_batch_size_per_gpu": run["batch"],
+        "gradient_accumulation_steps": run["accumulate"],
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+    }
+    if not run.pop("clip"):
+        config["gradient_clipping"] = 0.0  # by default it clips
+    if run["dtype"] != "float32":
+        config[{"bfloat16": "bf16", "float16": "fp16"}[run["dtype"]]] = {"enabled": True}
+    if run["dtype"] == "bfloat16" and rng.random() < 0.3:
+        config["bf16"]["check_grad_overflow"] = False
+    if rng.random() < 0.3:
+        config["optimizer"] = {"type": "AdamW", "params": {"torch_adam": rng.random() < 0.3}}
+        run["optimizer"] = {"name": "adamw", "how": "foreach"}
+    ranks = rng.randint(2, 8)
+    return run | {"parallel": {"kind": "deepspeed", "ranks": ranks, "rank": rng.randrange(ranks), "config": config}}
+
+
+def draw(seed, count, families=None, one=draw_run):
     rng = random.Random(seed)
-    return [draw_run(rng, families) for _ in range(count)]
+    return [one(rng, families) for _ in range(count)]

@@ -43,6 +43,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 if importlib.util.find_spec("bitsandbytes"):
     import bitsandbytes  # noqa: F401
+if importlib.util.find_spec("deepspeed"):
+    import deepspeed_side
 
 transformers.logging.set_verbosity_error()
 
@@ -80,7 +82,7 @@ def make_model(run):
     if "quantize" in run:
         return quantized(model, run)
     model = with_lora(with_fused_loss(model, run), run)
-    return model if is_sharded(run) else model.to(ops.CUDA)
+    return model if is_sharded(run) or is_of_deepspeed(run) else model.to(ops.CUDA)
 
 
 def tensor_parallel(model, run):
@@ -249,15 +251,21 @@ def is_sharded(run):
     return run.get("parallel", {}).get("kind") == "fsdp"
 
 
+def is_of_deepspeed(run):
+    return run.get("parallel", {}).get("kind") == "deepspeed"
+
+
 @contextlib.contextmanager
 def alone_in_group(run):
-    """This process is rank 0; the emulator's NCCL answers for the others."""
+    """This process is rank 0; the emulator's NCCL answers for the others. Another rank has no collectives at all."""
     if "parallel" not in run:
         yield
         return
     os.environ.setdefault("TORCH_NCCL_ENABLE_MONITORING", "0")  # its thread would ask the store while Python ends
     # What is summed on the host takes nothing of the device.
-    dist.init_process_group("cpu:fake,cuda:nccl", store=dist.HashStore(), rank=0, world_size=run["parallel"]["ranks"])
+    rank = run["parallel"].get("rank", 0)
+    backends = f"cpu:fake,cuda:{'fake' if rank else 'nccl'}"
+    dist.init_process_group(backends, store=dist.HashStore(), rank=rank, world_size=run["parallel"]["ranks"])
     try:
         yield
     finally:
@@ -291,7 +299,7 @@ def pass_context(model, run, is_last):
 
 def wait_for_collectives(run):
     """A thread of NCCL's process group lets go of their tensors now and then; steps take no time here."""
-    if "parallel" in run:
+    if "parallel" in run and not run["parallel"].get("rank"):
         dist.distributed_c10d._get_default_group()._wait_for_pending_works()
 
 
@@ -310,11 +318,13 @@ def train(run):
     model = make_model(run)
     model.train()
     checkpoint_layers(model, run)
+    ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
+    inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])
+    if is_of_deepspeed(run):
+        return deepspeed_side.train(model, run, inputs, loss_of, wait_for_collectives)
     model = parallelized(model, run)
     optimizer = make_optimizer(run, model)
     scaler = torch.amp.GradScaler("cuda", enabled=bool(run.get("scaler")))
-    ids = {"size": [run["batch"], run.get("length")], "dtype": "int64"}
-    inputs = run.get("inputs", [{"name": "input_ids", **ids}, {"name": "labels", **ids}])
     batch = {}
     for _ in range(run["steps"]):
         passes = run.get("accumulate", 1)
@@ -361,6 +371,8 @@ def measure(run, stacks):
         peaks["pinned"] = pinned if run.get("parallel", {}).get("offload") else 0
         if stacks:
             ops.show_stacks(events)
+        if is_of_deepspeed(run):
+            deepspeed_side.end(kept)
         del kept
     gc.collect()
     return {"events": ops.numbered(events), **peaks}

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "allocator/replay.h"
+#include "estimate/deepspeed_config.h"
 #include "estimate/optimizer_choice.h"
 #include "models/config.h"
 #include "models/parallel_model.h"
@@ -59,7 +60,11 @@ void run_passes(Tape& tape, ParallelModel& model, const Json& run, const std::ve
       if (run.contains("autocast")) autocast.emplace(tape, dtype_named(run.at("autocast")));
       loss = model.loss(batch, pass + 1 == passes);
     }
-    backward(scaler != nullptr ? scaler->scale(loss) : loss);
+    if (DeepSpeedEngine* engine = model.engine()) {
+      engine->backward(loss, pass + 1 == passes);
+    } else {
+      backward(scaler != nullptr ? scaler->scale(loss) : loss);
+    }
   }
 }
 
@@ -93,23 +98,39 @@ LossKind loss_of(const Json& run) {
   return run.value("liger", false) ? LossKind::kLiger : LossKind::kWhole;
 }
 
-// {"kind": "ddp" | "fsdp", "ranks", "views"?, "keeps"?: not resharded after the forward pass, "stored"?, "reduced"?}
+// Of deepspeed the "rank", and the "config" of a file.
+DeepSpeedOptions deepspeed_options(const Json& described) {
+  if (!described.contains("config")) return {};
+  Result<DeepSpeedConfig> config = parse_deepspeed_config(described.at("config").dump(), "config");
+  VRAMWISE_CHECK_THAT(config.ok(), config.error().what);
+  DeepSpeedOptions options = config->options;
+  options.rank = described.at("rank").get<int>();
+  options.passes = config->passes.value_or(1);
+  options.clips = config->clips.value_or(false);
+  options.card_bytes = described.value("card_bytes", std::int64_t{0});
+  return options;
+}
+
+// {"kind": "ddp" | "fsdp" | "deepspeed", "ranks", "views"?, "keeps"?: not resharded after the forward pass, "stored"?,
+// "reduced"?}
 ParallelOptions parallel_options(const Json& run) {
   if (!run.contains("parallel")) return {};
   const Json& described = run.at("parallel");
   const DType type = dtype_named(run.at("dtype"));
   const auto named = [&](const char* key) { return described.contains(key) ? dtype_named(described.at(key)) : type; };
   const std::string kind = described.at("kind");
-  return {.kind = kind == "ddp"    ? Parallel::kDataParallel
-                  : kind == "fsdp" ? Parallel::kFullyShard
-                                   : Parallel::kTensor,
+  return {.kind = kind == "ddp"         ? Parallel::kDataParallel
+                  : kind == "fsdp"      ? Parallel::kFullyShard
+                  : kind == "deepspeed" ? Parallel::kDeepSpeed
+                                        : Parallel::kTensor,
           .ranks = described.at("ranks").get<int>(),
           .gradients_are_views = described.value("views", false),
           .shares_states = described.value("zero", false),
           .reshards_after_forward = !described.value("keeps", false),
           .offloads = described.value("offload", false),
           .stored = named("stored"),
-          .reduced = named("reduced")};
+          .reduced = named("reduced"),
+          .deepspeed = deepspeed_options(described)};
 }
 
 // The allocations up to the end of the last step, while model and optimizer are still there.
@@ -139,6 +160,7 @@ Trained train(Tape& tape, const Json& run) {
   const ParallelOptions parallel = parallel_options(run);
   std::unique_ptr<Optimizer> optimizer =
       parallel.offloads ? on_host(model.parameters(), 0) : optimizer_of(run.at("optimizer"), model);
+  if (model.engine() != nullptr && model.engine()->has_fused_adam()) optimizer = model.engine()->make_fused_adam();
   if (parallel.shares_states) optimizer = zero_redundancy(std::move(optimizer));
   GradScaler scaler(model.has_shards());
   const bool scales = run.value("scaler", false);
@@ -146,6 +168,10 @@ Trained train(Tape& tape, const Json& run) {
   Batch batch(inputs.size());
   for (int step = 0; step < run.at("steps").get<int>(); ++step) {
     run_passes(tape, model, run, inputs, batch, scales ? &scaler : nullptr);
+    if (DeepSpeedEngine* engine = model.engine()) {
+      engine->step(*optimizer);
+      continue;
+    }
     if (run.value("clip", false) && !parallel.offloads) {
       if (scales) scaler.unscale(*optimizer);
       model.clip_gradients();

@@ -165,7 +165,8 @@ double TrainingJudge::shared_seconds(const TrainingSettings& settings, const Pas
   const double trained = static_cast<double>(passes.trained_parameters());
   switch (settings.parallel.kind) {
     case Parallel::kNone:
-    case Parallel::kTensor:  // no knob chooses it
+    case Parallel::kTensor:  // no knob chooses these
+    case Parallel::kDeepSpeed:
       return step.total();
     case Parallel::kDataParallel: {
       const double gradient = settings.lora.is_on() ? kFp32Bytes : stored;

@@ -172,6 +172,22 @@ Tensor mean(Tensor x, DimList dims, bool keep_dim) {
   });
 }
 
+// ATen/native/cuda/ReduceNormKernel.cu
+Tensor norm_of_all(const Tensor& x) {
+  Tensor out = x.tape().empty({}, x.type());
+  internal::reduce_into(x, internal::dim_bits({}, x.rank()), x.type());
+  return out;
+}
+
+// ATen/native/cuda/ReduceMaxValuesKernel.cu compares in the type of x, so partial results have that type.
+Tensor amax(const Tensor& x) {
+  Tensor out = x.tape().empty({}, x.type());
+  const Reduction reduction(x, internal::dim_bits({}, x.rank()), x.type());
+  run_reduction(x.tape(), reduction, size_of(x.type()), 4);
+  x.tape().count_kernel(x.bytes());
+  return out;
+}
+
 Tensor sum_to(const Tensor& x, const Dims& sizes) {
   if (sizes.empty()) return sum(x);
   const int lead = x.rank() - sizes.size();

@@ -11,6 +11,9 @@ using DimList = std::initializer_list<int>;
 
 Tensor sum(Tensor x, DimList dims = {}, bool keep_dim = false);
 Tensor mean(Tensor x, DimList dims = {}, bool keep_dim = false);
+/// torch.linalg.vector_norm over all dimensions, and x.amax() or x.amin(). No autograd.
+Tensor norm_of_all(const Tensor& x);
+Tensor amax(const Tensor& x);
 /// Sums a gradient down to the shape that was broadcast (at::sum_to). The result may be `x` itself or a view.
 Tensor sum_to(const Tensor& x, const Dims& sizes);
 

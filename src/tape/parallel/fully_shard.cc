@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "tape/ops/pointwise.h"
+#include "tape/parallel/on_stream.h"
 #include "tape/record.h"
 
 namespace vramwise::tape {
@@ -16,17 +17,6 @@ namespace {
 // Streams of their own: copies into the buffer of an all-gather, and the reduction of gradients.
 constexpr StreamIndex kCopyInStream = 1;
 constexpr StreamIndex kReduceStream = 2;
-
-class OnStream {
- public:
-  OnStream(Tape& tape, StreamIndex stream) : tape_(tape) { tape.set_stream(stream); }
-  OnStream(const OnStream&) = delete;
-  OnStream& operator=(const OnStream&) = delete;
-  ~OnStream() { tape_.set_stream(0); }
-
- private:
-  Tape& tape_;
-};
 
 // A table that is made on the host and copied.
 class DeviceTable {

@@ -1,0 +1,269 @@
+// As deepspeed/runtime/config.py and zero/config.py of DeepSpeed 0.19.8 read it.
+
+#include "estimate/deepspeed_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+namespace vramwise {
+namespace {
+
+using tape::DType;
+
+constexpr std::int64_t kMost = std::int64_t{1} << 40;
+
+Error not_modelled(const std::string& what) {
+  return incomplete(fmt::format("{} is not modelled", what), "`vramwise dryrun` measures it");
+}
+
+// The values of one object of the file; the first error stays. "auto" and null are as good as absent.
+class Section {
+ public:
+  Section(const Json& parent, const char* key, std::string where) : where_(std::move(where)) {
+    const auto found = parent.find(key);
+    if (found == parent.end() || found->is_null() || *found == "auto") return;
+    if (found->is_object())
+      json_ = *found;
+    else
+      error_ = usage_error(fmt::format("{}: {} must be an object", where_, key));
+    where_ += fmt::format(": {}", key);
+  }
+  Section(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
+
+  const Json& json() const { return json_; }
+  const std::string& where() const { return where_; }
+  bool has(const char* key) const {
+    const auto found = json_.find(key);
+    return found != json_.end() && !found->is_null() && *found != "auto";
+  }
+  bool is_auto(const char* key) const {
+    const auto found = json_.find(key);
+    return found != json_.end() && *found == "auto";
+  }
+  bool flag(const char* key, bool fallback) {
+    if (!has(key)) return fallback;
+    if (json_.at(key).is_boolean()) return json_.at(key).get<bool>();
+    fail(usage_error(fmt::format("{}: {} must be true or false", where_, key)));
+    return fallback;
+  }
+  double number(const char* key, double fallback) {
+    if (!has(key)) return fallback;
+    if (json_.at(key).is_number()) return json_.at(key).get<double>();
+    fail(usage_error(fmt::format("{}: {} must be a number", where_, key)));
+    return fallback;
+  }
+  std::int64_t count(const char* key, std::int64_t fallback, std::int64_t least = 1) {
+    const double value = number(key, static_cast<double>(fallback));
+    if (value >= static_cast<double>(least) && value <= static_cast<double>(kMost) && value == std::floor(value))
+      return static_cast<std::int64_t>(value);
+    fail(usage_error(fmt::format("{}: {} must be a whole number from {} to {}", where_, key, least, kMost)));
+    return fallback;
+  }
+  std::string text(const char* key, const char* fallback) {
+    if (!has(key)) return fallback;
+    if (json_.at(key).is_string()) return json_.at(key).get<std::string>();
+    fail(usage_error(fmt::format("{}: {} must be a text", where_, key)));
+    return fallback;
+  }
+  void require(const char* key, bool modelled) {
+    if (flag(key, modelled) != modelled)
+      fail(not_modelled(fmt::format("{}: {} {}", where_, key, modelled ? "false" : "true")));
+  }
+  void fail(Error error) {
+    if (!error_) error_ = std::move(error);
+  }
+  Status status() const { return error_ ? Status(*error_) : Status(Done{}); }
+
+ private:
+  Json json_ = Json::object();
+  std::string where_;
+  std::optional<Error> error_;
+};
+
+// Those of stage 3, and those that do nothing to the memory of stages 1 and 2.
+constexpr std::string_view kWithoutEffect[] = {"stage",
+                                               "allgather_partitions",
+                                               "allgather_bucket_size",
+                                               "load_from_fp32_weights",
+                                               "ignore_unused_parameters",
+                                               "sub_group_size",
+                                               "prefetch_bucket_size",
+                                               "param_persistence_threshold",
+                                               "model_persistence_threshold",
+                                               "max_live_parameters",
+                                               "max_reuse_distance",
+                                               "gather_16bit_weights_on_model_save",
+                                               "module_granularity_threshold",
+                                               "use_all_reduce_for_fetch_params",
+                                               "memory_efficient_linear",
+                                               "pipeline_loading_checkpoint",
+                                               "override_module_apply",
+                                               "log_trace_cache_warnings",
+                                               "enable_sanity_checks",
+                                               "leaf_module",
+                                               "save_muon_momentum_buffer_in_memory"};
+constexpr std::string_view kRead[] = {"contiguous_gradients",
+                                      "reduce_scatter",
+                                      "reduce_bucket_size",
+                                      "use_multi_rank_bucket_allreduce",
+                                      "overlap_comm",
+                                      "compute_grad_norm",
+                                      "elastic_checkpoint",
+                                      "offload_param",
+                                      "offload_optimizer",
+                                      "zenflow",
+                                      "cpu_offload",
+                                      "cpu_offload_param",
+                                      "cpu_offload_use_pin_memory",
+                                      "legacy_stage1",
+                                      "round_robin_gradients",
+                                      "parameter_alignment",
+                                      "zero_hpz_partition_size",
+                                      "zero_quantized_weights",
+                                      "zero_quantized_nontrainable_weights",
+                                      "zero_quantized_gradients"};
+
+// DeepSpeed stops at a key that it does not know.
+void check_keys(Section& zero) {
+  for (const auto& [key, value] : zero.json().items()) {
+    const bool is_known = std::ranges::find(kRead, key) != std::end(kRead) ||
+                          std::ranges::find(kWithoutEffect, key) != std::end(kWithoutEffect) ||
+                          key.starts_with("stage3_");
+    if (!is_known) zero.fail(usage_error(fmt::format("{}: {} is no setting of DeepSpeed's", zero.where(), key)));
+  }
+}
+
+void require_on_card(Section& zero, const char* key) {
+  Section offload(zero.json(), key, zero.where());
+  if (offload.text("device", "none") != "none") zero.fail(not_modelled(fmt::format("{}: {}", zero.where(), key)));
+  if (const Status status = offload.status(); !status.ok()) zero.fail(status.error());
+}
+
+tape::DeepSpeedOptions options_of(Section& zero) {
+  tape::DeepSpeedOptions options;
+  options.stage = static_cast<int>(zero.count("stage", 0, 0));
+  if (options.stage < 1 || options.stage > 3)
+    zero.fail(usage_error(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), options.stage)));
+  if (options.stage == 3) zero.fail(not_modelled("DeepSpeed's ZeRO-3"));
+  check_keys(zero);
+  if (zero.is_auto("reduce_bucket_size"))
+    zero.fail(usage_error(fmt::format("{}: reduce_bucket_size is \"auto\"", zero.where()),
+                          "give the number; transformers' Trainer takes hidden_size squared"));
+  options.reduce_bucket_size = zero.count("reduce_bucket_size", options.reduce_bucket_size);
+  options.overlaps = zero.flag("overlap_comm", false);
+  options.reduces_to_owner = zero.flag("reduce_scatter", true);
+  options.reduces_at_once = zero.flag("use_multi_rank_bucket_allreduce", true);
+  options.round_robin = zero.flag("round_robin_gradients", false);
+  for (const char* key : {"contiguous_gradients", "compute_grad_norm"}) zero.require(key, true);
+  for (const char* key :
+       {"cpu_offload", "cpu_offload_param", "elastic_checkpoint", "legacy_stage1", "parameter_alignment",
+        "zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients"})
+    zero.require(key, false);
+  if (zero.count("zero_hpz_partition_size", 1) != 1) zero.fail(not_modelled("zero_hpz_partition_size"));
+  if (zero.has("zenflow")) zero.fail(not_modelled("ZenFlow"));
+  require_on_card(zero, "offload_optimizer");
+  require_on_card(zero, "offload_param");
+  return options;
+}
+
+// Types of communication and of gradients that are not those of the computation would be copies.
+Status check_types(Section& all, DType computed) {
+  const std::pair<const char*, DType> names[] = {{"fp32", DType::kFloat32},  {"float32", DType::kFloat32},
+                                                 {"fp16", DType::kFloat16},  {"float16", DType::kFloat16},
+                                                 {"bf16", DType::kBFloat16}, {"bfloat16", DType::kBFloat16},
+                                                 {"bfp16", DType::kBFloat16}};
+  const auto is_same = [&](const std::string& name) {
+    return name.empty() ||
+           std::ranges::any_of(names, [&](const auto& each) { return name == each.first && computed == each.second; });
+  };
+  if (!is_same(all.text("communication_data_type", "")))
+    return not_modelled("a communication_data_type other than that of the computation");
+  Section types(all.json(), "data_types", all.where());
+  for (const char* key : {"grad_accum_dtype", "param_dtype", "buffer_dtype"})
+    if (!is_same(types.text(key, ""))) return not_modelled(fmt::format("data_types: {}", key));
+  if (types.has("keep_in_fp32_modules")) return not_modelled("data_types: keep_in_fp32_modules");
+  VRAMWISE_RETURN_IF_ERROR(types.status());
+  return all.status();
+}
+
+Status read_precision(Section& all, DeepSpeedConfig& config) {
+  Section fp16(all.json(), "fp16", all.where());
+  Section bf16(all.json(), all.json().contains("bfloat16") ? "bfloat16" : "bf16", all.where());
+  const bool is_fp16 = fp16.flag("enabled", false);
+  const bool is_bf16 = bf16.flag("enabled", false);
+  if (is_fp16 && is_bf16)
+    return usage_error(fmt::format("{}: fp16 and bf16 are both enabled", all.where()), "DeepSpeed takes one of them");
+  fp16.require("fp16_master_weights_and_grads", false);
+  fp16.require("auto_cast", false);
+  bf16.require("bf16_master_weights_and_grads", false);
+  bf16.require("bf16_optimizer_states", false);
+  const bool checks = bf16.flag("check_grad_overflow", true);
+  VRAMWISE_RETURN_IF_ERROR(fp16.status());
+  VRAMWISE_RETURN_IF_ERROR(bf16.status());
+  config.options.checks_overflow = is_fp16 || (is_bf16 && checks);
+  if (fp16.is_auto("enabled") || bf16.is_auto("enabled")) {
+    config.options.checks_overflow = checks;
+    return check_types(all, DType::kFloat32);
+  }
+  config.computed = is_fp16 ? DType::kFloat16 : is_bf16 ? DType::kBFloat16 : DType::kFloat32;
+  return check_types(all, *config.computed);
+}
+
+Status read_optimizer(Section& all, DeepSpeedConfig& config) {
+  if (!all.has("optimizer")) return Done{};
+  Section optimizer(all.json(), "optimizer", all.where());
+  std::string type = optimizer.text("type", "");
+  Section parameters(optimizer.json(), "params", optimizer.where());
+  const bool is_torch = parameters.flag("torch_adam", false);
+  VRAMWISE_RETURN_IF_ERROR(optimizer.status());
+  VRAMWISE_RETURN_IF_ERROR(parameters.status());
+  std::ranges::transform(type, type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (type != "adam" && type != "adamw")
+    return incomplete(
+        fmt::format("{}: optimizer {} of DeepSpeed's own is not modelled", all.where(), optimizer.text("type", "?")),
+        "Adam and AdamW are; `vramwise dryrun` measures others");
+  config.options.has_fused_adam = !is_torch;
+  config.optimizer = TrainingOptimizer::kAdamW;
+  return Done{};
+}
+
+Status check_others(Section& all) {
+  for (const char* key : {"amp", "torch_autocast", "hybrid_engine"}) {
+    Section section(all.json(), key, all.where());
+    if (section.flag("enabled", false)) return not_modelled(fmt::format("{}: {}", all.where(), key));
+    VRAMWISE_RETURN_IF_ERROR(section.status());
+  }
+  for (const char* key : {"sequence_parallel_size", "tensor_parallel", "zenflow", "expert_parallel", "compile"})
+    if (all.has(key)) return not_modelled(fmt::format("{}: {}", all.where(), key));
+  all.require("managed_gradient_accumulation", true);
+  all.require("sparse_gradients", false);
+  return all.status();
+}
+
+}  // namespace
+
+Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where) {
+  VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, where));
+  if (!json.is_object()) return usage_error(fmt::format("{} is no configuration of DeepSpeed", where));
+  if (!json.contains("zero_optimization"))
+    return usage_error(fmt::format("{} has no zero_optimization", where), "without it DeepSpeed shares nothing out");
+  Section all(json, where);
+  Section zero(json, "zero_optimization", where);
+  DeepSpeedConfig config;
+  config.options = options_of(zero);
+  VRAMWISE_RETURN_IF_ERROR(zero.status());
+  VRAMWISE_RETURN_IF_ERROR(read_precision(all, config));
+  VRAMWISE_RETURN_IF_ERROR(read_optimizer(all, config));
+  VRAMWISE_RETURN_IF_ERROR(check_others(all));
+  if (all.has("train_micro_batch_size_per_gpu")) config.micro_batch = all.count("train_micro_batch_size_per_gpu", 1);
+  if (all.has("gradient_accumulation_steps")) config.passes = all.count("gradient_accumulation_steps", 1);
+  if (!all.is_auto("gradient_clipping")) config.clips = all.number("gradient_clipping", 1) > 0;
+  VRAMWISE_RETURN_IF_ERROR(all.status());
+  return config;
+}
+
+}  // namespace vramwise

@@ -1,0 +1,87 @@
+#include "estimate/deepspeed_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vramwise {
+namespace {
+
+using ::testing::HasSubstr;
+
+Result<DeepSpeedConfig> parse(const std::string& text) { return parse_deepspeed_config(text, "ds.json"); }
+
+TEST(DeepSpeedConfig, ReadsWhatAFileSays) {
+  const auto config = parse(R"({
+    "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 8, "gradient_clipping": 1.0,
+    "bf16": {"enabled": true, "check_grad_overflow": false},
+    "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "torch_adam": true}},
+    "zero_optimization": {"stage": 1, "reduce_bucket_size": 2e8, "allgather_bucket_size": 2e8, "overlap_comm": true,
+                          "contiguous_gradients": true, "round_robin_gradients": true,
+                          "offload_optimizer": {"device": "none"}}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  EXPECT_EQ(config->options.stage, 1);
+  EXPECT_EQ(config->options.reduce_bucket_size, 200'000'000);
+  EXPECT_TRUE(config->options.overlaps);
+  EXPECT_TRUE(config->options.round_robin);
+  EXPECT_FALSE(config->options.checks_overflow);
+  EXPECT_EQ(config->computed, tape::DType::kBFloat16);
+  EXPECT_EQ(config->micro_batch, 4);
+  EXPECT_EQ(config->passes, 8);
+  EXPECT_EQ(config->clips, true);
+  EXPECT_EQ(config->optimizer, TrainingOptimizer::kAdamW);
+  EXPECT_FALSE(config->options.has_fused_adam);
+}
+
+TEST(DeepSpeedConfig, AdamIsItsOwnUnlessTorchsIsWanted) {
+  const auto config = parse(R"({"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  EXPECT_TRUE(config->options.has_fused_adam);
+}
+
+TEST(DeepSpeedConfig, AutoLeavesItToTheTrainer) {
+  const auto config = parse(R"({"train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto", "bf16": {"enabled": "auto"}, "zero_optimization": {"stage": 2}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  EXPECT_FALSE(config->micro_batch || config->passes || config->clips || config->computed || config->optimizer);
+  EXPECT_EQ(config->options.reduce_bucket_size, 500'000'000);
+  EXPECT_TRUE(config->options.checks_overflow);
+}
+
+TEST(DeepSpeedConfig, SaysWhatIsWrong) {
+  EXPECT_EQ(parse("{").error().code, ErrorCode::kWorld);
+  const std::pair<const char*, const char*> wrong[] = {
+      {"[]", "ds.json"},
+      {"{}", "zero_optimization"},
+      {R"({"zero_optimization": 2})", "zero_optimization must be an object"},
+      {R"({"zero_optimization": {"stage": 0}})", "stage"},
+      {R"({"zero_optimization": {"stage": "two"}})", "stage must be a number"},
+      {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": -1}})", "reduce_bucket_size"},
+      {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}})", "auto"},
+      {R"({"zero_optimization": {"stage": 2, "overlap_com": true}})", "overlap_com"},
+      {R"({"zero_optimization": {"stage": 2}, "fp16": {"enabled": true}, "bf16": {"enabled": true}})", "both"},
+  };
+  for (const auto& [text, what] : wrong) {
+    const auto config = parse(text);
+    ASSERT_FALSE(config.ok()) << text;
+    EXPECT_EQ(config.error().code, ErrorCode::kUsage) << text;
+    EXPECT_THAT(config.error().what, HasSubstr(what));
+  }
+}
+
+TEST(DeepSpeedConfig, RefusesWhatIsNotModelled) {
+  for (const char* text :
+       {R"({"zero_optimization": {"stage": 3}})",
+        R"({"zero_optimization": {"stage": 2, "contiguous_gradients": false}})",
+        R"({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}})",
+        R"({"zero_optimization": {"stage": 2}, "communication_data_type": "fp32", "bf16": {"enabled": true}})",
+        R"({"zero_optimization": {"stage": 2}, "data_types": {"grad_accum_dtype": "fp32"}, "bf16": {"enabled": true}})",
+        R"({"zero_optimization": {"stage": 2}, "optimizer": {"type": "Lamb", "params": {"lr": 1e-4}}})",
+        R"({"zero_optimization": {"stage": 2}, "torch_autocast": {"enabled": true}})"}) {
+    const auto config = parse(text);
+    ASSERT_FALSE(config.ok()) << text;
+    EXPECT_EQ(config.error().code, ErrorCode::kIncomplete) << text << config.error().what;
+  }
+}
+
+}  // namespace
+}  // namespace vramwise

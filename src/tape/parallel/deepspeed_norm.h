@@ -1,0 +1,21 @@
+// What DeepSpeed's step does with gradients before the optimizer sees them: small tensors in an order of its own, and a
+// float64 copy of one gradient after the other.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "tape/tape.h"
+
+namespace vramwise::tape {
+
+/// has_overflow_partitioned_grads_serial of at least one gradient. None overflows here.
+void check_overflow(const std::vector<Tensor>& gradients);
+/// scaled_global_norm
+Tensor global_norm(Tape& tape, std::span<const Tensor> gradients);
+/// is_invalid_grad_norm
+Tensor is_invalid(const Tensor& norm);
+/// unscale_and_clip_grads of a gradient by `norm`
+void scale_by(const Tensor& norm);
+
+}  // namespace vramwise::tape
