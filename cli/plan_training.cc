@@ -185,6 +185,7 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   if (!architecture.has_sdpa) s.attention = Attention::kEager;
   s.precision = precision_of_checkpoint(request.model);
   s.uses_cache = false;  // as the words have it
+  s.copies_outputs = copies_outputs(request.trainer);
   s.seq_len = options.seq_len.value_or(
       architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
   VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));

@@ -13,6 +13,7 @@
 #include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
 #include "tape/engine.h"
+#include "tape/ops/pointwise.h"
 #include "tape/optim/grad_scaler.h"
 #include "tape/transforms/autocast.h"
 
@@ -97,6 +98,7 @@ class Run {
                                  .lora = settings.lora,
                                  .quantization = settings.quantization,
                                  .repeater = repeats() ? &repeater_ : nullptr,
+                                 .logits = settings.copies_outputs && uses_autocast() ? &logits_ : nullptr,
                                  .loss_mark = static_cast<std::uint32_t>(TrainingPhase::kLoss)};
     model_ = std::make_unique<ParallelModel>(tape, config.architecture, computed_type(settings), options,
                                              parallel_options(settings));
@@ -177,9 +179,12 @@ class Run {
     Tensor loss;
     {
       std::optional<tape::Autocast> autocast;
-      const auto type = autocast_type(settings_.precision);
-      if (type && !model_->has_shards()) autocast.emplace(tape_, *type);
+      if (uses_autocast()) autocast.emplace(tape_, *autocast_type(settings_.precision));
       loss = model_->loss(batch_, is_last);
+    }
+    if (logits_.defined()) {
+      const Tensor returned = to(logits_, DType::kFloat32);
+      logits_.reset();
     }
     begin(TrainingPhase::kBackward);
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->backward(loss, is_last);
@@ -198,6 +203,10 @@ class Run {
         layers[static_cast<std::size_t>(each.layer)].parameters.push_back(each.tensor);
     repeater_.set_layers(std::move(layers));
   }
+  /// fully_shard has a policy in its place.
+  bool uses_autocast() const {
+    return autocast_type(settings_.precision).has_value() && settings_.parallel.kind != Parallel::kFullyShard;
+  }
   /// fp16 gradients need a GradScaler.
   bool scales_loss() const { return settings_.precision == TrainingPrecision::kFp16Mixed; }
   void begin(TrainingPhase phase) { tape_.mark(static_cast<std::uint32_t>(phase)); }
@@ -210,6 +219,7 @@ class Run {
   tape::GradScaler scaler_;
   std::vector<BatchTensor> inputs_;
   Batch batch_;
+  Tensor logits_;
   tape::Work first_pass_;
   tape::Work last_pass_;
 };

@@ -47,6 +47,7 @@ struct ForwardOptions {
   TensorSharing tensor_sharing{};            ///< of tensor parallelism
   tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
   tape::LayerRepeater* repeater = nullptr;   ///< runs layers that are alike once
+  Tensor* logits = nullptr;                  ///< where those of a language model are kept, if it makes them whole
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin
 
   /// TRL asks for none.

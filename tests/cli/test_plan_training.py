@@ -103,7 +103,6 @@ def test_bad_questions_are_refused(vramwise, model):
         ("transformers", ("--compare", "rtx-3090"), 2),
         ("accelerate", ("--gradient_checkpointing", "23"), 2),
         ("transformers", ("--precision", "fp16"), 2),
-        ("transformers", ("--precision", "bf16-mixed"), 5),
     ]:
         refused = vramwise(*flags, "--for", trainer, *more)
         assert refused.returncode == code and not refused.stdout, (trainer, more, refused.stderr)

@@ -49,6 +49,7 @@ Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
   const Tensor kept = slice(hidden, 1, 0, hidden.size(1));  // logits_to_keep = 0: all of them
   if (options_.loss == LossKind::kLiger) return fused_causal_lm_loss(kept, head_.weight, labels);
   const Tensor logits = transformed(head_(kept));
+  if (options_.logits != nullptr) *options_.logits = logits;
   return causal_lm_loss(logits, labels);
 }
 

@@ -149,7 +149,6 @@ TEST(Words, NoTrainerOfPythonTakesFloat16Weights) {
     EXPECT_FALSE(can_take(trainer, *find_knob("precision"), "fp16")) << trainer_name(trainer);
     EXPECT_THAT(no_words(trainer, *find_knob("precision"), "fp16").what, ::testing::HasSubstr("without loss scaling"));
   }
-  EXPECT_EQ(no_words(Trainer::kTransformers, *find_knob("precision"), "bf16-mixed").code, ErrorCode::kIncomplete);
   EXPECT_TRUE(can_take(Trainer::kFsdp2, *find_knob("precision"), "fp16-mixed"));
 }
 

@@ -149,10 +149,14 @@ constexpr Words kWords[] = {
     {"precision", "fp32", kAcc, Place::kAccelerate, "mixed_precision: 'no'"},
     {"precision", "bf16", kScripts, Place::kModelArgument, "dtype=torch.bfloat16,"},
     {"precision", "bf16", kAcc, Place::kAccelerate, "mixed_precision: 'no'"},
-    {"precision", "bf16-mixed", kFsdp, Place::kModelArgument, kFp32},
+    {"precision", "bf16-mixed", kScripts, Place::kModelArgument, kFp32},
+    {"precision", "bf16-mixed", kHf, Place::kArgument, "bf16=True,"},
+    {"precision", "bf16-mixed", kAcc, Place::kAccelerate, "mixed_precision: bf16"},
     {"precision", "bf16-mixed", kFsdp, Place::kImport, kImportMixed},
     {"precision", "bf16-mixed", kFsdp, Place::kPolicy, "mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32),"},
-    {"precision", "fp16-mixed", kFsdp, Place::kModelArgument, kFp32},
+    {"precision", "fp16-mixed", kScripts, Place::kModelArgument, kFp32},
+    {"precision", "fp16-mixed", kHf, Place::kArgument, "fp16=True,"},
+    {"precision", "fp16-mixed", kAcc, Place::kAccelerate, "mixed_precision: fp16"},
     {"precision", "fp16-mixed", kFsdp, Place::kImport, kImportMixed},
     {"precision", "fp16-mixed", kFsdp, Place::kPolicy, "mp_policy=MixedPrecisionPolicy(param_dtype=torch.float16, reduce_dtype=torch.float32),"},
     {"precision", "fp16-mixed", kFsdp, Place::kOptimizer, "scaler = torch.amp.GradScaler(\"cuda\")"},
@@ -214,15 +218,8 @@ constexpr const char* kUnscaled =
     "float16 weights would train without loss scaling, which diverges: torch.amp.GradScaler stops at them "
     "(\"Attempting "
     "to unscale FP16 gradients\")";
-constexpr const char* kCopiesOutputs =
-    "Accelerate, which the trainer runs on, copies what a model returns under autocast to float32: not modelled";
-constexpr const char* kMeasures = "`vramwise dryrun` measures it; --precision bf16 and fp32 are planned.";
-
 constexpr Refusal kRefusals[] = {
-    {kHf | kAcc, "precision", "fp16", ErrorCode::kUsage, kUnscaled, "--precision bf16 or fp32 are planned."},
-    {kFsdp, "precision", "fp16", ErrorCode::kUsage, kUnscaled, "--precision bf16, bf16-mixed, fp16-mixed or fp32."},
-    {kHf | kAcc, "precision", "bf16-mixed", ErrorCode::kIncomplete, kCopiesOutputs, kMeasures},
-    {kHf | kAcc, "precision", "fp16-mixed", ErrorCode::kIncomplete, kCopiesOutputs, kMeasures},
+    {kScripts, "precision", "fp16", ErrorCode::kUsage, kUnscaled, "--precision bf16, bf16-mixed, fp16-mixed or fp32."},
 };
 
 struct Conflict {
@@ -290,6 +287,8 @@ bool can_turn(Trainer trainer, const Knob& knob) {
 }
 
 bool is_searched(Trainer trainer) { return (kScripts & only(trainer)) != 0; }
+
+bool copies_outputs(Trainer trainer) { return ((kHf | kAcc) & only(trainer)) != 0; }
 
 Error no_words(Trainer trainer, const Knob& knob, const std::string& value) {
   for (const Refusal& each : kRefusals)

@@ -60,6 +60,9 @@ bool can_turn(Trainer trainer, const Knob& knob);
 /// Whether plans are made for it: its words are here, and what it does is modelled.
 bool is_searched(Trainer trainer);
 
+/// Whether the trainer runs on Accelerate's wrapper of the model (TrainingSettings::copies_outputs).
+bool copies_outputs(Trainer trainer);
+
 /// Why the trainer has no words for a value that it may be asked for. Errors: usage, or kIncomplete where the trainer
 /// could but what that takes is not known.
 Error no_words(Trainer trainer, const Knob& knob, const std::string& value);
