@@ -92,7 +92,7 @@ def test_nothing_is_uploaded_and_the_program_gets_its_answers(tmp_path, monkeypa
 def limited(batches, limit, grad=True):
     torch = types.SimpleNamespace(is_grad_enabled=lambda: grad)
     owner = loaders.Loaders(torch, types.SimpleNamespace(of_this_thread=lambda: owner.training), limit)
-    owner.training = types.SimpleNamespace(steps=0, backwards=0)
+    owner.training = types.SimpleNamespace(steps=0, forwards=0, backwards=0, follows_calls=True)
 
     class Loader:
         dataset = "data"
@@ -128,14 +128,41 @@ def test_one_step_is_enough_in_later_epochs():
 
 
 def test_without_training_batches_count():
-    owner, loader = limited(100, 3, grad=False)
-    assert len(list(loader())) == 3
+    def used(owner, loader):
+        count = 0
+        for _ in loader():
+            owner.training.forwards += 1
+            count += 1
+        return count
+
+    assert used(*limited(100, 3, grad=False)) == 3
     owner, loader = limited(2, 3, grad=False)
-    assert len(list(loader())) == 2
+    assert used(owner, loader) == 2
     assert owner.ended == 0
     # Gradients are on, but the backward pass has not come yet: some libraries look ahead.
-    _, loader = limited(100, 1)
+    assert used(*limited(100, 1)) == 3
+    # Compiled code tells nothing of its calls.
+    owner, loader = limited(100, 3, grad=False)
+    owner.training.follows_calls = False
     assert len(list(loader())) == 3
+
+
+def test_batches_of_a_step_may_be_fetched_at_once():
+    """As transformers' Trainer does (get_batch_samples): the first is used when the last of them is there."""
+    owner, loader = limited(200, 2)
+    batches = iter(loader())
+    steps = 0
+    while fetched := [batch for _, batch in zip(range(32), batches, strict=False)]:
+        for _ in fetched:
+            owner.training.forwards += 1
+            owner.training.backwards += 1
+        owner.training.steps += 1
+        steps += 1
+        assert len(fetched) == 32
+    assert steps == 2
+    assert owner.ended == 1
+    # Nothing ever uses them: an end all the same.
+    assert len(list(limited(10_000, 2)[1]())) == 256
 
 
 def test_an_unknown_optimizer_does_not_run_for_ever():

@@ -6,6 +6,8 @@ _LOOKAHEAD = 2
 _FULL_EPOCHS = 2
 # So many backward passes without a step: the optimizer is none of PyTorch's.
 _MOST_BACKWARDS = 256
+# So many batches that no model was called for: they are not fetched to be used later.
+_MOST_UNUSED = 256
 
 
 class Loaders:
@@ -20,14 +22,18 @@ class Loaders:
 
 
 class _Limited:
-    """Ends after `limit` optimizer steps; where nothing is trained, after `limit` batches."""
+    """Ends after `limit` optimizer steps; where nothing is trained, after `limit` batches that a model was called for.
+
+    (Trainers fetch all batches of a step before they use the first.)
+    """
 
     def __init__(self, owner, loader, batches):
         self._owner, self._batches = owner, batches
         self._data = id(getattr(loader, "dataset", loader))
-        self._count, self._epoch, self._over = 0, None, False
+        self._count, self._used, self._epoch, self._over = 0, 0, None, False
         self._training = owner.trainings.of_this_thread()
         self._steps, self._backwards = self._training.steps, self._training.backwards
+        self._forwards = self._training.forwards
 
     def __getattr__(self, name):
         return getattr(self._batches, name)
@@ -55,7 +61,7 @@ class _Limited:
     def _is_enough(self):
         owner, training = self._owner, self._owner.trainings.of_this_thread()
         if training is not self._training:  # this thread's own began when there was a batch already
-            self._training, self._steps, self._backwards = training, 0, 0
+            self._training, self._steps, self._backwards, self._forwards = training, 0, 0, 0
         if training.backwards > self._backwards:
             if self._epoch is None:
                 self._epoch = owner.epochs.get(self._data, 0)
@@ -63,5 +69,8 @@ class _Limited:
             limit = owner.limit if self._epoch < _FULL_EPOCHS else 1
             steps = training.steps - self._steps
             return steps >= limit or (steps == 0 and training.backwards - self._backwards >= _MOST_BACKWARDS)
-        ahead = _LOOKAHEAD if owner.torch.is_grad_enabled() else 0
-        return self._count >= owner.limit + ahead
+        self._used += training.forwards > self._forwards
+        self._forwards = training.forwards
+        limit = owner.limit + (_LOOKAHEAD if owner.torch.is_grad_enabled() else 0)
+        used = self._used if training.follows_calls else self._count
+        return used >= limit or self._count >= self._used + max(_MOST_UNUSED, limit)

@@ -154,6 +154,7 @@ class Modules:
         evaluates = self.roots[module][0] and not self.torch.is_grad_enabled()
         if evaluates or training.name != EVALUATION or self.torch.is_grad_enabled():
             training.begin(EVALUATION if evaluates else FORWARD)
+        training.forwards += 1
         self.tensors.note_modules(module, training.steps)
 
     def _learn(self, root):

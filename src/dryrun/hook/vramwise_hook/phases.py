@@ -23,7 +23,8 @@ class Training:
 
     def __init__(self, counters, covers):
         self.counters, self.covers = counters, covers
-        self.name, self.since, self.steps, self.backwards = LOAD, now(), 0, 0
+        self.name, self.since = LOAD, now()
+        self.steps, self.forwards, self.backwards = 0, 0, 0
         self.steps_of = {}  # id of an optimizer: its steps. A program with two takes both in one step.
         self.depth = {BACKWARD: 0, SAVE: 0}
         self.stepping = []  # ids of the optimizers whose step() is being called: those with a closure go on after it
