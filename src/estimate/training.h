@@ -39,7 +39,8 @@ struct TrainingSettings {
   Checkpointing checkpointing{};
   bool clips_gradients = true;
   LossKind loss = LossKind::kWhole;
-  /// Accelerate, on which transformers' Trainer runs: what a language model returns under autocast is copied to float32.
+  /// Accelerate, on which transformers' Trainer runs: what a language model returns under autocast is copied to
+  /// float32.
   bool copies_outputs = false;
   bool uses_cache = true;  ///< use_cache of the model's configuration, which is off under checkpointing
   Quantization quantization = Quantization::kNone;  ///< of the frozen weights under LoRA
