@@ -87,6 +87,8 @@ class Tape {
   /// What the checkpointed block that runs keeps of its first run; null outside of one.
   SelectiveCache* selective_cache() const { return selective_cache_; }
   void set_selective_cache(SelectiveCache* cache) { selective_cache_ = cache; }
+  /// Composite ops change nothing in place then (isTensorSubclassLike of PyTorch 2.14's TensorSubclassLikeUtils.h).
+  bool has_dispatch_mode() const { return selective_cache_ != nullptr; }
   /// A result that such a block kept was changed in place, at which PyTorch stops.
   void note_changed_result() { has_changed_result_ = true; }
   bool has_changed_result() const { return has_changed_result_; }

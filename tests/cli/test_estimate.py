@@ -214,3 +214,11 @@ def test_float16_weights_of_t5_are_refused(vramwise):
     run = vramwise("estimate", "--model", "google-t5/t5-small", "--gpu", "rtx-3090", "--precision", "fp16")
     assert run.returncode == 5
     assert "fp16-mixed" in run.stderr
+
+
+def test_attention_without_a_kernel_of_its_own_goes_with_selective_checkpointing(vramwise):
+    """Before 8.0 bfloat16 has none. Its mask is not added in place then, so no kept result changes."""
+    flags = ("--model", "Qwen/Qwen2.5-0.5B", "--gpu", "t4", "--precision", "bf16", "--seq_len", 512, "--json")
+    kept = json.loads(vramwise("estimate", *flags, "--gradient_checkpointing", "selective").stdout)
+    whole = json.loads(vramwise("estimate", *flags, "--gradient_checkpointing", "all").stdout)
+    assert kept["allocated_bytes"] > whole["allocated_bytes"]

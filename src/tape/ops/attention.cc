@@ -89,7 +89,11 @@ Tensor plain_attention(const Tensor& query, const Tensor& key, const Tensor& val
   const Tensor keys = options.enable_gqa ? repeat_heads(wide_key, query.size(1)) : wide_key;
   values = options.enable_gqa ? repeat_heads(wide_value, query.size(1)) : wide_value;
   Tensor weights = matmul(scaled, mul(transpose(keys, -2, -1), 0.5));
-  if (bias.defined()) add_(weights, bias);
+  if (bias.defined() && tape.has_dispatch_mode()) {
+    weights = std::move(weights) + bias;
+  } else if (bias.defined()) {
+    add_(weights, bias);
+  }
   weights = safe_softmax(std::move(weights), -1);
   if (options.dropout > 0) weights = dropout(std::move(weights), options.dropout);
   returned_weights = to(weights, query.type());

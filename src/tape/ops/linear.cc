@@ -258,6 +258,7 @@ Tensor linear(Tensor x, Tensor weight, Tensor bias, BiasUse use) {
     return view(addmm(bias, rows, t(weight), use), sizes);
   }
   Tensor out = matmul(x, t(weight));
+  if (out.tape().has_dispatch_mode()) return std::move(out) + bias;
   add_(out, bias);
   return out;
 }
