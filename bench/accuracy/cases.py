@@ -43,6 +43,7 @@ OF_IMAGES = ("clip", "resnet", "unet", "vit")
 PRECISIONS = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
 SHARDED_OPTIMIZERS = ("adamw", "adamw-fused", "adamw-loop", "sgd", "sgd-momentum")
 MOST_TOKENS = 32768
+MOST_ON_HOST = 10e9  # bytes, of what is offloaded
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layer")
 OPTIMIZERS = [
     ("adamw", {"name": "adamw", "how": "foreach"}),
@@ -130,6 +131,12 @@ def takes_parts(run):
     return has_plan and not run.keys() & {"lora", "selective"} and not run.get("scaler")
 
 
+def on_host(run):
+    """Bytes of parameters, gradients and AdamW's states of the whole model. Offloaded, they are really there."""
+    numbers = next(numbers for name, _, numbers in SHAPES if name == run["name"].partition(",")[0])
+    return 4 * numbers * (2 if run["dtype"] in ("float16", "bfloat16") else 4)
+
+
 def parallel(rng, run):
     """One of several cards; fully_shard takes the types of a mixed run as its own. DistributedDataParallel stops where
     a parameter gets no gradient, as poolers of encoders."""
@@ -147,7 +154,7 @@ def parallel(rng, run):
         zero = run["optimizer"]["name"] != "muon" and "lora" not in run and rng.random() < 0.5
         return {**run, "parallel": {"kind": "ddp", "ranks": ranks, "views": rng.random() < 0.3, "zero": zero}}
     described = {"kind": "fsdp", "ranks": ranks, "keeps": rng.random() < 0.2}
-    if run["precision"] != "fp16-mixed" and rng.random() < 0.3:
+    if run["precision"] != "fp16-mixed" and rng.random() < 0.3 and on_host(run) / ranks <= MOST_ON_HOST:
         described["offload"] = True
     if "autocast" not in run:
         return {**run, "parallel": described}
