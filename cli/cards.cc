@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "base/units.h"
+#include "device/processor.h"
 #include "gpus/catalogue.h"
 #include "gpus/cuda_facts.h"
 #include "gpus/gpu_spec.h"
@@ -195,7 +196,7 @@ Result<CardSet> host_card(const Machine& machine) {
                        .device = "cpu",
                        .shown_total = machine.host.total.value_or(*budget),
                        .budget = *budget,
-                       .target = {.backend = Backend::kCpu, .threads = compute_threads()},
+                       .target = {.backend = Backend::kCpu, .threads = compute_threads(), .has_avx512 = has_avx512()},
                        .rates = cpu_rates(compute_threads())});
   return set;
 }

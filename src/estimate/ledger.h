@@ -25,6 +25,7 @@ struct Target {
   Bytes workspaces{};  ///< cuBLAS workspaces of the forward and the backward thread, together; 0 on the CPU
   /// Threads that the CPU's operators run on: each has scratch of its own. Not used for CUDA.
   std::int64_t threads = 1;
+  bool has_avx512 = true;  ///< of the CPU: oneDNN computes bf16 products then, with scratch. Not used for CUDA.
   /// Whether this device's replica has the optimizer's states. Of several replicas only the first has; the others send
   /// it their gradients and receive weights.
   bool holds_optimizer = true;

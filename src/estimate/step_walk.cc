@@ -50,7 +50,7 @@ class StepWalk {
         batch_heads_(settings.micro_batch * config.n_heads),
         head_dim_(config.head_dim),
         layers_(config.n_layers),
-        bf16_(settings.precision == Precision::kBf16),
+        has_scratch_(settings.precision == Precision::kBf16 && target.has_avx512),
         tied_(config.tie_embeddings),
         e_(precision_bytes(settings.precision)),
         checkpointed_(std::clamp<std::int64_t>(settings.checkpointed_blocks, 0, config.n_layers)),
@@ -95,7 +95,7 @@ class StepWalk {
   std::int64_t seq_, tokens_;
   std::int64_t hidden_, q_, kv_, inner_, vocab_, batch_heads_, head_dim_;
   std::int64_t layers_;
-  bool bf16_;
+  bool has_scratch_;  ///< of weight gradients
   bool tied_;
   std::int64_t e_;
   std::int64_t checkpointed_, chunk_;
@@ -131,9 +131,9 @@ Block StepWalk::forward_block(SavedBlock& saved) {
 }
 
 // oneDNN splits the long sums of bf16 weight gradients over threads and gathers them; its scratch does not grow with
-// the tokens. The figure was measured (AVX-512, 2 threads), as was that fp16 has none.
+// the tokens. The figure was measured (AVX-512 BF16, 2 threads), as was that fp16 has none, nor bf16 on AVX2.
 void StepWalk::weight_gradient_scratch() {
-  if (!bf16_) return;
+  if (!has_scratch_) return;
   const Block scratch = temporary(1, 2560 << 10, 1);
 }
 

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "device/processor.h"
 #include "estimate/ledger.h"
 #include "measured_run.h"
 #include "train/block_store.h"
@@ -122,8 +123,8 @@ int measure(const Case& c) {
   MeasuredRun run(c.config, c.settings);
   run.add_optimizer(std::filesystem::temp_directory_path());
   run.step(2);
-  const Ledger ledger =
-      estimate_step(c.config, c.settings, {.backend = Backend::kCpu, .threads = at::get_num_threads()});
+  const Ledger ledger = estimate_step(
+      c.config, c.settings, {.backend = Backend::kCpu, .threads = at::get_num_threads(), .has_avx512 = has_avx512()});
   // The weights are known to the byte: taken from both, so that the error is that of all that comes on top of the
   // model.
   const std::int64_t weights = ledger.at_peak.weights.count();

@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "counting_allocator.h"
+#include "device/processor.h"
 #include "estimate/ledger.h"
 #include "measured_run.h"
 
@@ -72,17 +73,23 @@ Peak peak_of(const DecoderConfig& config, const StepSettings& settings) {
   run.step(1);
   memory.reset_peak();
   run.step(1);
-  const Target target{.backend = Backend::kCpu, .threads = at::get_num_threads()};
+  const Target target{.backend = Backend::kCpu, .threads = at::get_num_threads(), .has_avx512 = has_avx512()};
   const Ledger ledger = estimate_step(config, settings, target);
   return {.measured = static_cast<double>(memory.peak_bytes() - before),
           .predicted = static_cast<double>(ledger.allocated.count()),
           .phase = ledger.phase};
 }
 
+/// AVX-512 without BF16: oneDNN takes copies in float32, which are not predicted (docs/accuracy.md).
+bool is_predicted(const StepSettings& settings) {
+  return settings.precision != Precision::kBf16 || !has_avx512() || has_avx512_bf16();
+}
+
 class LedgerMemory : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LedgerMemory, EqualsWhatLives) {
   const auto& [name, config, settings] = GetParam();
+  if (!is_predicted(settings)) GTEST_SKIP() << "this processor has AVX-512, but not its BF16";
   const Peak peak = peak_of(config, settings);
   const double error = (peak.predicted - peak.measured) / peak.measured;
   RecordProperty("error_percent", std::to_string(100 * error));
@@ -97,6 +104,7 @@ class KnobMemory : public ::testing::TestWithParam<Knob> {};
 // No knob is only printed: switched alone, it changes the measured peak by what was predicted.
 TEST_P(KnobMemory, ChangesThePeakAsPredicted) {
   const auto& [name, config, before, after, changes_memory] = GetParam();
+  if (!is_predicted(after)) GTEST_SKIP() << "this processor has AVX-512, but not its BF16";
   const Peak a = peak_of(config, before);
   const Peak b = peak_of(config, after);
   const double measured = b.measured - a.measured;

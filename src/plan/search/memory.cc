@@ -13,7 +13,7 @@ bool same_estimate(const CardPlan& a, const CardPlan& b) {
   const Target &x = a.card.target, &y = b.card.target;
   return a.holds_optimizer == b.holds_optimizer && x.backend == y.backend && x.context == y.context &&
          x.workspaces == y.workspaces && x.threads == y.threads && x.capability == y.capability &&
-         x.sm_count == y.sm_count;
+         x.has_avx512 == y.has_avx512 && x.sm_count == y.sm_count;
 }
 
 /// Fewer sequences with the same memory: it hangs on which sizes the passes have, and whether the larger one comes
