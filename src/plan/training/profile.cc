@@ -2,6 +2,7 @@
 #include "plan/training/profile.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace vramwise {
 namespace {
@@ -43,15 +44,15 @@ tape::Work sum_of(const tape::Work& a, const tape::Work& b) {
   return sum;
 }
 
-/// `read` gives a member of any work its number.
+/// `read` gives a member of any work its number. Whole numbers out of sums of fractions are off by a rounding error.
 template <typename Read>
 tape::Work each_number(const Read& read) {
   return {.matmul_flops = read(&tape::Work::matmul_flops),
           .occupied_16bit_flops = read(&tape::Work::occupied_16bit_flops),
           .occupied_fp32_flops = read(&tape::Work::occupied_fp32_flops),
           .attention_flops = read(&tape::Work::attention_flops),
-          .bytes_moved = static_cast<std::int64_t>(read(&tape::Work::bytes_moved)),
-          .kernels = static_cast<std::int64_t>(read(&tape::Work::kernels))};
+          .bytes_moved = std::llround(read(&tape::Work::bytes_moved)),
+          .kernels = std::llround(read(&tape::Work::kernels))};
 }
 
 }  // namespace
@@ -177,10 +178,10 @@ Accumulation PassProfile::accumulation() const {
 }
 
 std::int64_t PassProfile::parameters() const {
-  return static_cast<std::int64_t>(sum(1, [](const Run& run) { return run.parameters; }));
+  return std::llround(sum(1, [](const Run& run) { return run.parameters; }));
 }
 std::int64_t PassProfile::trained_parameters() const {
-  return static_cast<std::int64_t>(sum(1, [](const Run& run) { return run.trained_parameters; }));
+  return std::llround(sum(1, [](const Run& run) { return run.trained_parameters; }));
 }
 
 namespace {
