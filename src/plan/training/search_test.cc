@@ -116,7 +116,7 @@ class Draw {
 
 TEST(TrainingSearch, IsTheAnswerOfBruteForce) {
   Draw draw;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 2; ++i) {
     const TrainingRequest request = draw.request();
     SCOPED_TRACE(draw.text(request));
     const Result<TrainingPlan> plan = plan_training(request);
