@@ -8,6 +8,7 @@
 #include <chrono>
 #include <vector>
 
+#include "base/heap.h"
 #include "estimate/training.h"
 #include "io/files.h"
 #include "models/config.h"
@@ -54,6 +55,7 @@ Status run(const std::string& path) {
 }  // namespace vramwise
 
 int main(int argc, char** argv) {
+  vramwise::keep_freed_memory();
   for (int i = 1; i < argc; ++i) {
     if (const vramwise::Status done = vramwise::run(argv[i]); !done.ok()) {
       fmt::print(stderr, "estimate_bench: {}\n", done.error().what);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/heap.h"
 #include "models/catalogue/model_catalogue.h"
 #include "models/shorter.h"
 #include "plan/catalogue_card.h"
@@ -127,6 +128,7 @@ bool other_searches(Worst& worst) {
 
 int main() {
   using namespace vramwise;
+  keep_freed_memory();
   Worst worst;
   own_searches(worst);
   const bool all_fit = other_searches(worst);

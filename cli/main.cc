@@ -9,6 +9,7 @@
 #include <exception>
 #include <system_error>
 
+#include "base/heap.h"
 #include "cli/arguments.h"
 #include "cli/command.h"
 
@@ -68,6 +69,7 @@ int after_output(int code) {
 }  // namespace vramwise::cli
 
 int main(int argc, char** argv) {
+  vramwise::keep_freed_memory();
   vramwise::set_check_handler(vramwise::cli::report_bug);
   try {
     return vramwise::cli::after_output(vramwise::cli::run(argc, argv));

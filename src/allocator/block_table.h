@@ -9,7 +9,7 @@
 
 namespace vramwise {
 
-struct Block {
+struct alignas(64) Block {
   std::int64_t address = 0;
   std::int64_t order = 0;  ///< among free blocks of one size, in units of 512 bytes from the start of its segment
   std::int64_t size = 0;

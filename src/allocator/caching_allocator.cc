@@ -37,7 +37,7 @@ BlockIndex CachingAllocator::allocate(std::int64_t bytes, StreamIndex stream) {
     return kNoBlock;
   }
   if (!waiting_.empty()) complete_uses();
-  const std::int64_t size = rounds_to_divisions_ ? rounded_block_bytes(options_, bytes) : rounded_to_granules(bytes);
+  const std::int64_t size = block_bytes(bytes);
   Pool& pool = is_small_request(size) ? small_ : large_;
   const Request request{.size = size, .stream = stream, .pool = pool, .list = stream_pool(pool, stream)};
   if (exact_is_best_) {
@@ -53,7 +53,10 @@ BlockIndex CachingAllocator::allocate(std::int64_t bytes, StreamIndex stream) {
   }
   Found found = find_free(request);
   if (found.block == kNoBlock) found = {.block = from_device(request)};
-  return found.block == kNoBlock ? kNoBlock : hand_out(request, found, bytes);
+  if (found.block == kNoBlock) return kNoBlock;
+  if (choices_ != nullptr && !pool.is_small)
+    choices_->push_back({.asked = size, .given = blocks_[found.block].size, .is_new = !found.place.valid()});
+  return hand_out(request, found, bytes);
 }
 
 BlockIndex CachingAllocator::from_device(const Request& request) {
@@ -269,6 +272,13 @@ bool CachingAllocator::take_outside(std::int64_t bytes) {
   if (bytes >= 0) return memory_.take(bytes);
   memory_.give_back(-bytes);
   return true;
+}
+
+std::int64_t CachingAllocator::large_blocks() const {
+  std::int64_t count = 0;
+  for (BlockIndex index = 0; index < blocks_.size(); ++index)
+    count += blocks_[index].in_use && !blocks_[index].is_free() && !blocks_[index].is_small ? 1 : 0;
+  return count;
 }
 
 void CachingAllocator::reset_peaks() {

@@ -81,6 +81,23 @@ class CachingAllocator {
   /// After kNoBlock: the least by which the card, or the part of it that memory_fraction allows, was too small.
   std::int64_t missing_bytes() const { return missing_; }
 
+  /// How a large block was found that does not have just the size that was asked for.
+  struct Choice {
+    std::int64_t asked = 0;  ///< of the block, rounded
+    std::int64_t given = 0;  ///< the free block, or the new segment, of which it was cut
+    bool is_new = false;
+  };
+  /// Notes these choices, the requests of all streams in one list; null: not any more.
+  void set_choice_log(std::vector<Choice>* log) { choices_ = log; }
+  /// A request takes the smallest free block that is large enough, and of those the one at the lowest address; new
+  /// segments have come at ever higher addresses.
+  bool takes_first_fit() const {
+    return exact_is_best_ && options_.older_segments_first && stats_.num_device_free == 0 && large_.streams.size() <= 1;
+  }
+  bool is_small(std::int64_t bytes) const { return is_small_request(block_bytes(bytes)); }
+  /// How many blocks are allocated in the pool of large ones.
+  std::int64_t large_blocks() const;
+
   /// Told of every segment that comes and goes; null: nobody.
   void set_segment_sink(SegmentSink* sink) { sink_ = sink; }
 
@@ -113,6 +130,9 @@ class CachingAllocator {
     FreeList::Cursor place{};  ///< not valid: it was in no list
   };
 
+  std::int64_t block_bytes(std::int64_t bytes) const {
+    return rounds_to_divisions_ ? rounded_block_bytes(options_, bytes) : rounded_to_granules(bytes);
+  }
   static StreamPool& stream_pool(Pool& pool, StreamIndex stream) {
     if (stream < pool.streams.size() && pool.streams[stream] != nullptr) return *pool.streams[stream];
     return new_stream_pool(pool, stream);
@@ -188,6 +208,7 @@ class CachingAllocator {
   std::int64_t missing_ = 0;
   std::int64_t next_order_ = 0;
   SegmentSink* sink_ = nullptr;
+  std::vector<Choice>* choices_ = nullptr;
 };
 
 }  // namespace vramwise

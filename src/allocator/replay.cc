@@ -40,6 +40,8 @@ class PeakKeeper {
               .reserved_bytes = stats_.reserved_bytes.current};
     has_phase_ = true;
   }
+  /// How many have begun.
+  std::size_t phases() const { return result_.phases.size() + (has_phase_ ? 1 : 0); }
   void end_phase() {
     if (has_phase_) result_.phases.push_back(phase_);
   }
@@ -110,27 +112,103 @@ bool Replayer::apply(const AllocationEvent& event) {
   return true;
 }
 
-Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
-              const DeviceMemoryLimits& limits) {
-  CachingAllocator allocator(options, DeviceMemory(limits));
-  Replayer replayer(allocator);
-  Replay result;
-  PeakKeeper peaks(allocator.stats(), result);
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    if (!replayer.apply(events[i])) {
-      const bool outside = events[i].kind == EventKind::kOutside;
-      result.out_of_memory = {
-          .event = i,
-          .requested_bytes = events[i].bytes,
-          .missing_bytes = outside ? events[i].bytes - allocator.memory().free_bytes() : allocator.missing_bytes()};
-      break;
+bool Replayer::apply_small(std::span<const AllocationEvent> events) {
+  for (const AllocationEvent& event : events) {
+    if (event.kind == EventKind::kAllocate) {
+      if (allocator_.is_small(event.bytes) && !allocate(event)) return false;
+    } else if (event.kind == EventKind::kFree && event.id < blocks_.size() && blocks_[event.id] != kNotAllocated) {
+      free(event.id);
     }
-    if (events[i].kind == EventKind::kMark) peaks.begin_phase(events[i].id, i);
-    if (events[i].kind != EventKind::kFree) peaks.after(i);
   }
-  peaks.end_phase();
-  result.stats = allocator.stats();
-  return result;
+  return true;
+}
+
+namespace {
+
+class WholeReplay {
+ public:
+  WholeReplay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
+              const DeviceMemoryLimits& limits)
+      : events_(events), allocator_(options, DeviceMemory(limits)), replayer_(allocator_) {}
+
+  /// False: out of memory.
+  bool run(std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      if (!replayer_.apply(events_[i])) {
+        note_out_of_memory(i);
+        return false;
+      }
+      if (events_[i].kind == EventKind::kMark) peaks_.begin_phase(events_[i].id, i);
+      if (events_[i].kind != EventKind::kFree) peaks_.after(i);
+    }
+    return true;
+  }
+  /// All of them, the repeat shortened where it can be; false: it could not be shortened, and what was run is void.
+  bool run_to_end(const EventRepeat& repeat) {
+    if (!run(0, repeat.first)) return true;
+    const std::size_t phases = peaks_.phases();
+    const SteadyState state(allocator_, events_.subspan(repeat.first, repeat.last - repeat.first));
+    if (!run(repeat.first, repeat.last)) return true;
+    if (events_[repeat.first].kind != EventKind::kMark || !state.is_reached()) {
+      run(repeat.last, events_.size());
+      return true;
+    }
+    peaks_.end_phase();
+    result_.stats = allocator_.stats();
+    if (!replayer_.apply_small(events_.subspan(repeat.last)) ||
+        allocator_.stats().reserved_bytes.current != result_.stats.reserved_bytes.current)
+      return false;
+    repeat_phases(repeat, phases);
+    is_shortened_ = true;
+    return true;
+  }
+  Replay result() {
+    if (!is_shortened_) {
+      peaks_.end_phase();
+      result_.stats = allocator_.stats();
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void note_out_of_memory(std::size_t event) {
+    const std::int64_t asked = events_[event].bytes;
+    const bool outside = events_[event].kind == EventKind::kOutside;
+    result_.out_of_memory = {
+        .event = event,
+        .requested_bytes = asked,
+        .missing_bytes = outside ? asked - allocator_.memory().free_bytes() : allocator_.missing_bytes()};
+  }
+  void repeat_phases(const EventRepeat& repeat, std::size_t first) {
+    const std::size_t last = result_.phases.size(), length = repeat.last - repeat.first;
+    for (std::size_t shift = length; repeat.first + shift < events_.size(); shift += length) {
+      for (std::size_t i = first; i < last; ++i) {
+        ReplayPhase& phase = result_.phases.emplace_back(ReplayPhase(result_.phases[i]));
+        phase.first_event += shift;
+        phase.reserved_bytes = result_.reserved.bytes;
+      }
+    }
+  }
+
+  std::span<const AllocationEvent> events_;
+  CachingAllocator allocator_;
+  Replayer replayer_;
+  Replay result_;
+  PeakKeeper peaks_{allocator_.stats(), result_};
+  bool is_shortened_ = false;
+};
+
+}  // namespace
+
+Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
+              const DeviceMemoryLimits& limits, const EventRepeat& repeat) {
+  if (repeat.any()) {
+    WholeReplay shortened(events, options, limits);
+    if (shortened.run_to_end(repeat)) return shortened.result();
+  }
+  WholeReplay whole(events, options, limits);
+  whole.run(0, events.size());
+  return whole.result();
 }
 
 std::vector<AllocationId> alive_after(std::span<const AllocationEvent> events, std::size_t last) {

@@ -10,6 +10,7 @@
 
 #include "allocator/caching_allocator.h"
 #include "allocator/event.h"
+#include "allocator/steady_state.h"
 
 namespace vramwise {
 
@@ -33,7 +34,7 @@ struct ReplayOutOfMemory {
 };
 
 struct Replay {
-  AllocatorStats stats;  ///< at the end, or when memory ran out
+  AllocatorStats stats;  ///< at the end, or when memory ran out; where a repeat was left out, before it
   ReplayPeak allocated;
   ReplayPeak reserved;
   std::int64_t allocated_at_reserved_peak = 0;  ///< bytes; what is reserved beyond it was cached or fragmented
@@ -44,9 +45,10 @@ struct Replay {
 };
 
 /// Every id must be allocated before it is freed, and freed before it is used again (anything else is a bug of the
-/// caller's). What is still allocated at the end stays so.
+/// caller's). What is still allocated at the end stays so. Of a `repeat` that begins with a mark, only small blocks are
+/// replayed where that is proven to be enough (steady_state.h).
 Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options = {},
-              const DeviceMemoryLimits& limits = {});
+              const DeviceMemoryLimits& limits = {}, const EventRepeat& repeat = {});
 
 /// The ids that are allocated after event `last` (the event of a peak), in the order of their allocation.
 std::vector<AllocationId> alive_after(std::span<const AllocationEvent> events, std::size_t last);
@@ -58,6 +60,8 @@ class Replayer {
 
   /// False: out of memory.
   bool apply(const AllocationEvent& event);
+  /// Hands over those events only that concern small blocks. False: out of memory.
+  bool apply_small(std::span<const AllocationEvent> events);
   /// The block of a live id; kNoBlock for one of 0 bytes.
   BlockIndex block_of(AllocationId id) const { return blocks_[id]; }
 

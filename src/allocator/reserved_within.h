@@ -7,12 +7,14 @@
 
 #include "allocator/event.h"
 #include "allocator/options.h"
+#include "allocator/steady_state.h"
 
 namespace vramwise {
 
-/// The peak of what the allocator reserves on a card without end; none where that is more than `most`.
+/// The peak of what the allocator reserves on a card without end; none where that is more than `most`. `repeat`: as for
+/// replay().
 std::optional<std::int64_t> reserved_within(std::span<const AllocationEvent> events, const AllocatorOptions& options,
-                                            std::int64_t most);
+                                            std::int64_t most, const EventRepeat& repeat = {});
 
 /// The peak of live allocations in the allocator's least granules. It never reserves less, whatever its options, and
 /// this is some twenty times as fast as a replay.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "allocator/steady_state.h"
 #include "tape/tape.h"
 
 namespace vramwise {
@@ -20,6 +21,8 @@ class RepeatedStep {
   /// The same step once more.
   void repeat(tape::Tape& tape);
   int repeats() const { return repeats_; }
+  /// The step's events, if they were repeated.
+  EventRepeat events() const { return repeats_ > 0 ? EventRepeat{.first = begin_, .last = end_} : EventRepeat{}; }
 
   /// Adds the places of the repeated steps to places in the events of the real one.
   void add_repeated(std::vector<std::size_t>& places) const;

@@ -274,7 +274,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   if (last) {
     last->add_repeated(trace.gathered);
     last->add_repeated(trace.buckets);
-    trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats()};
+    trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats(), .events = last->events()};
   }
   run.note_passes(trace);
   trace.step_work = tape.work() - before;

@@ -76,7 +76,8 @@ struct TrainingTrace {
   struct {
     int layers = 0;  ///< forward and backward passes of layers
     int steps = 0;
-  } repeats;  ///< what was not run, but repeated
+    EventRepeat events{};  ///< of the step that was repeated
+  } repeats;               ///< what was not run, but repeated
 };
 
 /// A card as the estimate sees it.

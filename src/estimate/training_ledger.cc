@@ -18,7 +18,7 @@ TrainingPhase phase_at(const EventList& events, std::size_t index) {
 }  // namespace
 
 TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& options) {
-  const Replay replayed = replay(trace.events, options);
+  const Replay replayed = replay(trace.events, options, {}, trace.repeats.events);
   TrainingEstimate estimate;
   estimate.allocated = Bytes(replayed.allocated.bytes);
   estimate.reserved = Bytes(replayed.reserved.bytes);
@@ -42,7 +42,7 @@ void replay_on_card(const TrainingTrace& trace, const TrainingCard& card, const 
                     TrainingEstimate& estimate) {
   const DeviceMemoryLimits limits{.total_bytes = card.total->count(),
                                   .taken_bytes = (card.context + card.communicator).count()};
-  const Replay replayed = replay(trace.events, options, limits);
+  const Replay replayed = replay(trace.events, options, limits, trace.repeats.events);
   estimate.fits = replayed.fits();
   estimate.allocation_retries = replayed.stats.num_alloc_retries;
   estimate.out_of_memory = replayed.out_of_memory;

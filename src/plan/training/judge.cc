@@ -293,7 +293,8 @@ Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidat
   if (known.at_least > limit) return std::optional<Bytes>();
   ++replays_;
   const std::optional<std::int64_t> reserved =
-      reserved_within(run->trace.events, space_.options[candidate.option].allocator, (most - outside()).count());
+      reserved_within(run->trace.events, space_.options[candidate.option].allocator, (most - outside()).count(),
+                      run->trace.repeats.events);
   if (reserved) known.device = Bytes(*reserved) + outside();
   known.at_least = std::max(known.at_least, known.device ? static_cast<double>(known.device->count()) : limit + 1);
   return known.device;
