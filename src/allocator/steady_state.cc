@@ -24,20 +24,16 @@ bool SteadyState::is_reached() const {
 
 // What came went, and as many are left as before: so those that were there before still are.
 bool SteadyState::returns_large_blocks() const {
-  std::vector<bool> is_new;
-  std::ptrdiff_t alive = 0;
+  std::vector<std::int8_t> is_new;
+  std::int64_t alive = 0;
   for (const AllocationEvent& event : stretch_) {
     if (event.kind == EventKind::kMark) continue;
     if (event.kind != EventKind::kAllocate && event.kind != EventKind::kFree) return false;
     if (event.id >= is_new.size()) is_new.resize(2 * (std::size_t{event.id} + 1));
-    if (event.kind == EventKind::kAllocate) {
-      const bool is_large = !allocator_.is_small(event.bytes);
-      is_new[event.id] = is_large;
-      alive += is_large ? 1 : 0;
-    } else if (is_new[event.id]) {
-      is_new[event.id] = false;
-      --alive;
-    }
+    // One that is freed has 0 bytes. Nobody could foresee which it is.
+    const std::int8_t is_large = allocator_.is_small(event.bytes) ? 0 : 1;
+    alive += is_large - is_new[event.id];
+    is_new[event.id] = is_large;
   }
   return alive == 0 && allocator_.large_blocks() == large_blocks_;
 }
