@@ -110,11 +110,17 @@ Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlag
   VRAMWISE_ASSIGN_OR_RETURN(const DeepSpeedConfig config, parse_deepspeed_config(text, flags.deepspeed));
   settings.parallel.deepspeed = config.options;
   FromFile file(command, flags.deepspeed, out);
-  if (config.micro_batch)
-    VRAMWISE_RETURN_IF_ERROR(
-        file.take("--batch_size", "train_micro_batch_size_per_gpu", *config.micro_batch, settings.micro_batch));
-  if (config.passes)
-    VRAMWISE_RETURN_IF_ERROR(file.take("--gradient_accumulation_steps", "gradient_accumulation_steps", *config.passes,
+  VRAMWISE_ASSIGN_OR_RETURN(const DeepSpeedBatch batch,
+                            share_out_batch(config, settings.parallel.ranks, settings.micro_batch,
+                                            settings.gradient_accumulation_steps, flags.deepspeed));
+  const auto key_of = [](bool is_told, const char* key) { return is_told ? key : "train_batch_size"; };
+  if (batch.micro_batch && !config.leaves_micro_batch)
+    VRAMWISE_RETURN_IF_ERROR(file.take("--batch_size",
+                                       key_of(config.micro_batch.has_value(), "train_micro_batch_size_per_gpu"),
+                                       *batch.micro_batch, settings.micro_batch));
+  if (batch.passes && !config.leaves_passes)
+    VRAMWISE_RETURN_IF_ERROR(file.take("--gradient_accumulation_steps",
+                                       key_of(config.passes.has_value(), "gradient_accumulation_steps"), *batch.passes,
                                        settings.gradient_accumulation_steps));
   if (config.clips)
     VRAMWISE_RETURN_IF_ERROR(file.take("--no_clip", "gradient_clipping", *config.clips, settings.clips_gradients));

@@ -259,11 +259,30 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   VRAMWISE_RETURN_IF_ERROR(read_precision(all, config));
   VRAMWISE_RETURN_IF_ERROR(read_optimizer(all, config));
   VRAMWISE_RETURN_IF_ERROR(check_others(all));
+  if (all.has("train_batch_size")) config.train_batch = all.count("train_batch_size", 1);
   if (all.has("train_micro_batch_size_per_gpu")) config.micro_batch = all.count("train_micro_batch_size_per_gpu", 1);
   if (all.has("gradient_accumulation_steps")) config.passes = all.count("gradient_accumulation_steps", 1);
+  config.leaves_micro_batch = all.is_auto("train_micro_batch_size_per_gpu");
+  config.leaves_passes = all.is_auto("gradient_accumulation_steps");
   if (!all.is_auto("gradient_clipping")) config.clips = all.number("gradient_clipping", 1) > 0;
   VRAMWISE_RETURN_IF_ERROR(all.status());
   return config;
+}
+
+// _set_batch_related_parameters and _batch_assertion; where "auto" stands, transformers' fill_match.
+Result<DeepSpeedBatch> share_out_batch(const DeepSpeedConfig& config, std::int64_t ranks,
+                                       std::int64_t given_micro_batch, std::int64_t given_passes,
+                                       const std::string& where) {
+  DeepSpeedBatch batch{.micro_batch = config.micro_batch, .passes = config.passes};
+  if (!config.train_batch) return batch;
+  if (config.leaves_micro_batch) batch.micro_batch = given_micro_batch;
+  if (config.leaves_passes) batch.passes = given_passes;
+  if (!batch.passes) batch.passes = batch.micro_batch ? *config.train_batch / *batch.micro_batch / ranks : 1;
+  if (!batch.micro_batch && *batch.passes > 0) batch.micro_batch = *config.train_batch / ranks / *batch.passes;
+  if (batch.micro_batch.value_or(0) * *batch.passes * ranks == *config.train_batch) return batch;
+  return usage_error(fmt::format("{}: train_batch_size {} is not micro-batch {} times {} passes times {} cards", where,
+                                 *config.train_batch, batch.micro_batch.value_or(0), *batch.passes, ranks),
+                     "DeepSpeed stops there");
 }
 
 }  // namespace vramwise

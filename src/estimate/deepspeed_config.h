@@ -17,13 +17,26 @@ namespace vramwise {
 struct DeepSpeedConfig {
   tape::DeepSpeedOptions options;  ///< but for the ranks; ranks, passes and clipping as below
   std::optional<tape::DType> computed;
+  std::optional<std::int64_t> train_batch;  ///< sequences a step, over all ranks
   std::optional<std::int64_t> micro_batch;
   std::optional<std::int64_t> passes;
+  bool leaves_micro_batch = false;  ///< "auto"
+  bool leaves_passes = false;       ///< likewise
   std::optional<bool> clips;
   std::optional<TrainingOptimizer> optimizer;
 };
 
 /// `where` names the text in errors. Settings that no run was compared with are errors (ErrorCode::kIncomplete).
 Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where);
+
+struct DeepSpeedBatch {
+  std::optional<std::int64_t> micro_batch;
+  std::optional<std::int64_t> passes;
+};
+/// What the file says of them, one left out worked out of train_batch_size. `given_…` are what the trainer puts in
+/// the place of "auto". Errors: kUsage where they don't multiply to train_batch_size.
+Result<DeepSpeedBatch> share_out_batch(const DeepSpeedConfig& config, std::int64_t ranks,
+                                       std::int64_t given_micro_batch, std::int64_t given_passes,
+                                       const std::string& where);
 
 }  // namespace vramwise

@@ -1,5 +1,6 @@
 #include "estimate/deepspeed_config.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,6 +46,40 @@ TEST(DeepSpeedConfig, AutoLeavesItToTheTrainer) {
   EXPECT_FALSE(config->micro_batch || config->passes || config->clips || config->computed || config->optimizer);
   EXPECT_EQ(config->options.reduce_bucket_size, 500'000'000);
   EXPECT_TRUE(config->options.checks_overflow);
+}
+
+// As DeepSpeedConfig._set_batch_related_parameters of 0.19.8 has it, with 4 ranks.
+TEST(DeepSpeedConfig, TrainBatchSizeTellsWhatIsLeftOut) {
+  struct Case {
+    const char* batch;
+    std::optional<std::int64_t> micro_batch, passes;
+  };
+  const Case cases[] = {
+      {R"("train_batch_size": 32)", 8, 1},
+      {R"("train_batch_size": 32, "train_micro_batch_size_per_gpu": 2)", 2, 4},
+      {R"("train_batch_size": 32, "gradient_accumulation_steps": 2)", 4, 2},
+      {R"("train_batch_size": 32, "train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 4)", 2, 4},
+      {R"("train_batch_size": 24, "train_micro_batch_size_per_gpu": "auto")", 3, 2},
+      {R"("train_batch_size": "auto", "train_micro_batch_size_per_gpu": 2)", 2, std::nullopt},
+  };
+  for (const Case& each : cases) {
+    SCOPED_TRACE(each.batch);
+    const auto config = parse(fmt::format(R"({{"zero_optimization": {{"stage": 2}}, {}}})", each.batch));
+    ASSERT_TRUE(config.ok()) << config.error().what;
+    const auto batch = share_out_batch(*config, 4, 3, 5, "ds.json");
+    ASSERT_TRUE(batch.ok()) << batch.error().what;
+    EXPECT_EQ(batch->micro_batch, each.micro_batch);
+    EXPECT_EQ(batch->passes, each.passes);
+  }
+  for (const char* wrong : {R"("train_batch_size": 30)", R"("train_batch_size": 2)",
+                            R"("train_batch_size": 32, "train_micro_batch_size_per_gpu": 3)",
+                            R"("train_batch_size": 32, "gradient_accumulation_steps": "auto")"}) {
+    const auto config = parse(fmt::format(R"({{"zero_optimization": {{"stage": 2}}, {}}})", wrong));
+    ASSERT_TRUE(config.ok()) << config.error().what;
+    const auto batch = share_out_batch(*config, 4, 3, 5, "ds.json");
+    ASSERT_FALSE(batch.ok()) << wrong;
+    EXPECT_EQ(batch.error().code, ErrorCode::kUsage);
+  }
 }
 
 TEST(DeepSpeedConfig, SaysWhatIsWrong) {
