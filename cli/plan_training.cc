@@ -41,11 +41,13 @@ Status refuse_own_flags(const PlanOptions& options, const char* trainer) {
   const std::pair<const char*, bool> given[] = {
       {"--cpu_offload", !options.cpu_offload.empty()},
       {"--loss_chunk_tokens", options.loss_chunk_tokens.has_value()},
-      {"--strategy guide", options.strategy == "guide"},
-      {"--strategy safest", options.strategy == "safest"},
   };
   for (const auto& [flag, is_given] : given)
     if (is_given) return usage_error(fmt::format("{} is no knob of {}", flag, trainer), "docs/commands.md lists them.");
+  if (options.strategy == "guide" || options.strategy == "safest")
+    return usage_error(
+        fmt::format("--strategy {} is for vramwise train's plans", options.strategy),
+        fmt::format("Plans for {} are the fastest that fit; their runner-ups take less memory.", trainer));
   return Done{};
 }
 
@@ -215,6 +217,9 @@ std::vector<std::string> notes_on(const Question& question, const TrainingPlan& 
     notes.emplace_back(
         "The checkpoint is in float16, whose gradients no GradScaler scales: it is loaded in bfloat16, which has the "
         "same size");
+  const std::int64_t positions = request.model.architecture.max_positions;
+  if (positions > 0 && request.start.settings.seq_len > positions)
+    notes.push_back(fmt::format("The model is made for at most {} tokens", positions));
   const TrainingEstimate& estimate = plan.best.estimate;
   if (const Bytes host = estimate.host_pinned + estimate.host_pageable; host > Bytes(0))
     notes.push_back(fmt::format("The host holds {} for each card, {} of it page-locked: {} for all", format_size(host),

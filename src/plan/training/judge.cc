@@ -15,7 +15,7 @@ namespace {
 
 // The host's work for one kernel out of Python: the middle of the range that device_rates.h names.
 constexpr double kPythonLaunch = 10e-6;
-// From the second pass on every pass allocates what the one before did.
+// From the second pass on every pass allocates what the one before did, if not always out of the same blocks.
 constexpr std::int64_t kUnlikePasses = 2;
 constexpr std::size_t kMostTraces = 6;
 constexpr double kRounding = 1e-9;
@@ -300,12 +300,19 @@ Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidat
   return known.device;
 }
 
+bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const {
+  return space_.sequences / candidate.micro_batch <= kUnlikePasses;
+}
+
 Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candidate) {
   ++replays_;
   TrainingCard card = request_.card;
   card.total.reset();
-  return estimate_training(request_.model, replayed_settings(candidate), card,
-                           space_.options[candidate.option].allocator);
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate whole,
+                            estimate_training(request_.model, configuration(candidate).settings, card,
+                                              space_.options[candidate.option].allocator));
+  known_[numbers_of(candidate)] = {.at_least = static_cast<double>(whole.device.count()), .device = whole.device};
+  return whole;
 }
 
 TrainingChoice TrainingJudge::choice(const TrainingCandidate& candidate, Bytes device) {

@@ -41,7 +41,10 @@ class TrainingJudge {
   Result<std::optional<Bytes>> device_within(const TrainingCandidate& candidate, Bytes most);
   /// Whether that is known to be none.
   bool is_refused(TrainingCandidate candidate, Bytes most) const;
-  /// The whole estimate. Errors: the same.
+  /// Whether device_within() has replayed every pass of a step.
+  bool replays_all_passes(const TrainingCandidate& candidate) const;
+  /// The whole estimate, of all passes: where blocks are cut otherwise in a third one, it takes more, or less, than
+  /// two. device_within() goes by it from then on. Errors: the same.
   Result<TrainingEstimate> estimate(const TrainingCandidate& candidate);
 
   TrainingConfiguration configuration(const TrainingCandidate& candidate) const;

@@ -243,9 +243,20 @@ Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const Training
                                   format_size(request.usable), request.cards > 1 ? " of each card" : ""));
 }
 
+/// The fastest that takes no more with all of its passes either.
+Result<TrainingChoice> fastest_of_all_passes(Search& search, TrainingJudge& judge, Bytes usable) {
+  while (true) {
+    VRAMWISE_ASSIGN_OR_RETURN(TrainingChoice choice, search.fastest(usable));
+    if (judge.replays_all_passes(choice.candidate)) return choice;
+    VRAMWISE_ASSIGN_OR_RETURN(choice.estimate, judge.estimate(choice.candidate));
+    choice.device = choice.estimate.device;
+    if (choice.device <= usable) return choice;
+  }
+}
+
 Result<TrainingPlan> search_in(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
   Search search(space, judge);
-  Result<TrainingChoice> best = search.fastest(request.usable);
+  Result<TrainingChoice> best = fastest_of_all_passes(search, judge, request.usable);
   if (!best.ok() && best.error().code == ErrorCode::kDoesNotFit) return nothing_fits(request, space, judge);
   TrainingPlan plan;
   VRAMWISE_ASSIGN_OR_RETURN(plan.best, std::move(best));
@@ -255,7 +266,7 @@ Result<TrainingPlan> search_in(const TrainingRequest& request, const TrainingSpa
     Bytes least = plan.best.device;
     while (plan.runner_ups.size() < kMostRunnerUps) {
       const Bytes usable(static_cast<std::int64_t>(kSmallestStep * static_cast<double>(least.count())));
-      const Result<TrainingChoice> row = search.fastest(usable);
+      const Result<TrainingChoice> row = fastest_of_all_passes(search, judge, usable);
       if (!row.ok()) break;
       plan.runner_ups.push_back(*row);
       least = row->device;
@@ -291,7 +302,10 @@ bool fits_at(const TrainingRequest& request) {
   std::ranges::stable_sort(by_bound, {}, &std::pair<double, TrainingCandidate>::first);
   const bool fits = std::ranges::any_of(by_bound, [&](const auto& each) {
     const Result<std::optional<Bytes>> device = judge.device_within(each.second, request.usable);
-    return device.ok() && device->has_value();
+    if (!device.ok() || !device->has_value()) return false;
+    if (judge.replays_all_passes(each.second)) return true;
+    const Result<TrainingEstimate> whole = judge.estimate(each.second);
+    return whole.ok() && whole->device <= request.usable;
   });
   return judge.is_contradicted() ? fits_at(without_short_models(request)) : fits;
 }

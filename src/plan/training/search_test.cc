@@ -213,6 +213,28 @@ TEST(TrainingSearch, TheNextLargerMicroBatchBreaksTheBudgetOrIsSlower) {
   }
 }
 
+// In the third pass of this one blocks are cut otherwise than in the second.
+TEST(TrainingSearch, APlanFitsWithAllOfItsPasses) {
+  TrainingRequest request = request_for(Bytes::gib(80));
+  TrainingSettings& start = request.start.settings;
+  start.seq_len = 384;
+  start.micro_batch = 2;
+  start.uses_cache = false;
+  request.fixed = {"micro_batch", "checkpointing", "recomputed", "optimizer", "attention", "loss", "segments"};
+  const auto device = [&](TrainingSettings settings, std::int64_t passes) {
+    settings.gradient_accumulation_steps = passes;
+    return estimate_training(request.model, settings, request.card, {}).value().device;
+  };
+  const TrainingPlan plan = plan_training(request).value();
+  const TrainingSettings& chosen = plan.best.configuration.settings;
+  ASSERT_EQ(chosen.gradient_accumulation_steps, 8);
+  EXPECT_EQ(plan.best.device, device(chosen, 8));
+  EXPECT_GT(plan.best.device, device(chosen, 2));
+  request.usable = device(chosen, 2);
+  EXPECT_EQ(plan_training(request).error().code, ErrorCode::kDoesNotFit);
+  EXPECT_FALSE(can_train(request));
+}
+
 TEST(TrainingSearch, TakesWhatFitsAndKeepsTheBatch) {
   const TrainingPlan roomy = plan_training(request_for(Bytes::gib(80))).value();
   const TrainingPlan tight = plan_training(request_for(Bytes::mib(1200))).value();
