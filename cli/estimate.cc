@@ -274,6 +274,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
         fmt::format("the model is made for at most {} tokens", configuration.model.architecture.max_positions));
   if (!arguments.html.empty()) {
     settings.parallel.deepspeed.rank = report.estimate.rank;
+    if (report.hardware.total) settings.parallel.deepspeed.card_bytes = report.hardware.total->count();
     VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
                               trace_training(configuration.model, settings, report.hardware.hardware));
     VRAMWISE_RETURN_IF_ERROR(
@@ -315,7 +316,7 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
       ->add_option(
           "--gradient_checkpointing", arguments->gradient_checkpointing,
           "Recompute layers: none, all, the first N (a number), every-N (each N-th), or selective: all but their "
-          "matrix products and attention, by torchtitan's policy; all where no value is given")
+          "matrix products and attention, by torchtitan's policy; all where no value is given, none without the flag")
       ->expected(0, 1)
       ->default_str("all");
   command->add_option("--lora_rank", settings.lora.rank, "Train LoRA factors of this rank only, as PEFT does");

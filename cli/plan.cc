@@ -179,8 +179,8 @@ void add_plan_command(CLI::App& app, Outcome& outcome) {
       ->group(kQuestions);
   add_trainer_options(*command, options->trainer, kQuestions);
   command->add_option("--save", options->save, "Write the plan here, for `vramwise train --plan` and `explain`");
-  CLI::Option* verify =
-      command->add_flag("--verify", options->verify, "Train two steps by it on emulated cards (--gpu)");
+  CLI::Option* verify = command->add_flag("--verify", options->verify,
+                                          "Train two steps by it on emulated cards (--gpu); three with --for");
   command->add_flag("--verbose", options->verbose, "With --verify: what the trainer printed, too")->needs(verify);
   command->add_flag("--json", options->as_json, "Print JSON (docs/formats.md)");
   command->callback([options, &outcome] { outcome = plan(*options); });

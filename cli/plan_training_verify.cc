@@ -10,8 +10,6 @@
 namespace vramwise::cli {
 namespace {
 
-constexpr int kSteps = 2;  // optimizer states are there from the second on
-
 std::string data_set(std::int64_t rows, std::int64_t length) {
   return fmt::format(
       "import torch\n\n"
@@ -29,6 +27,8 @@ Result<Verification> verify_training(Told told, const std::string& config, std::
   VRAMWISE_ASSIGN_OR_RETURN(const std::string program, own_path());
   told.model = folder.path();
   VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder.path(), "config.json"), config));
+  // As many steps as the plan's estimate has: a later one may take segments that those before did not.
+  const TrainingSettings& settings = told.configuration.settings;
   std::string command;
   for (const Document& document : documents_of(told)) {
     if (document.name == "command") {
@@ -36,13 +36,12 @@ Result<Verification> verify_training(Told told, const std::string& config, std::
       continue;
     }
     const bool is_program = document.name == "train.py";
-    const std::string head =
-        is_program ? data_set((kSteps + 1) * sequences, told.configuration.settings.seq_len) : std::string();
+    const std::string head = is_program ? data_set((settings.steps + 1) * sequences, settings.seq_len) : std::string();
     VRAMWISE_RETURN_IF_ERROR(write_file_atomically(join_path(folder.path(), document.name), head + document.text));
   }
   DryRunOptions options;
   options.command = {"sh", "-c", fmt::format("cd '{}' && exec env {}", folder.path(), command)};
-  options.steps = kSteps;
+  options.steps = settings.steps;
   options.fake_weights = true;
   VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
   VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));

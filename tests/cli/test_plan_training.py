@@ -101,6 +101,7 @@ def test_bad_questions_are_refused(vramwise, model):
         ("transformers", ("--cpu_offload", "on"), 2),
         ("transformers", ("--batch_size", 3), 2),
         ("transformers", ("--compare", "rtx-3090"), 2),
+        ("transformers", ("--strategy", "safest"), 2),
         ("accelerate", ("--gradient_checkpointing", "23"), 2),
         ("transformers", ("--precision", "fp16"), 2),
     ]:
@@ -108,6 +109,12 @@ def test_bad_questions_are_refused(vramwise, model):
         assert refused.returncode == code and not refused.stdout, (trainer, more, refused.stderr)
     unlike = vramwise("plan", "--model", model, "--for", "accelerate", "--gpu", "rtx-3090,rtx-4090")
     assert unlike.returncode == 2 and "unlike cards" in unlike.stderr
+
+
+def test_a_length_beyond_the_models_positions_is_noted(vramwise, model):
+    flags = ("--model", model, "--for", "transformers", "--gpu", "rtx-3090", "--gradient_checkpointing", "all")
+    assert not plan_json(vramwise, *flags, "--seq_len", 2048)["notes"]
+    assert "at most 2048 tokens" in plan_json(vramwise, *flags, "--seq_len", 4096)["notes"][0]
 
 
 def program_of(plan):

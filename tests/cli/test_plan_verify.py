@@ -60,3 +60,17 @@ def test_a_plan_takes_what_it_says(vramwise, tmp_path, trainer, cards, more):
     assert plan["verified"]["verdict"] == "fits"
     assert card["measured_bytes"] == card["predicted_bytes"] == plan["device_bytes"], plan["configuration"]
     assert "Traceback" not in ended.stderr and "deprecated" not in ended.stderr
+
+
+@pytest.mark.sweep
+def test_later_passes_and_steps_count(vramwise, tmp_path):
+    """Of this one the third pass of a step takes 8 MiB more than two, and the third step 12 MiB more than two."""
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "vocab_size": 4000, "num_hidden_layers": 3}))
+    fixed = [word for knob in ("loss=whole", "segments=fixed", "optimizer=fused") for word in ("--fix", knob)]
+    flags = ("--model", tmp_path, "--for", "transformers", "--gpu", "rtx-3090", "--precision", "fp32", *fixed)
+    sizes = ("--batch_size", 2, "--seq_len", 384, "--effective_batch", 16, "--gradient_checkpointing", "none")
+    ended = vramwise("plan", *flags, *sizes, "--verify", "--json", timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    plan = json.loads(ended.stdout)
+    (card,) = plan["verified"]["cards"]
+    assert card["measured_bytes"] == card["predicted_bytes"] == plan["device_bytes"] == 650 << 20
