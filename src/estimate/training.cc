@@ -304,7 +304,8 @@ Result<TrainingEstimate> estimate_of_rank(const ModelConfig& model, const Traini
 
 }  // namespace
 
-// Of few ranks under DeepSpeed each is run: parts are equal, but what they keep of gradients is not.
+// Of few ranks under DeepSpeed each is run: parts are equal, but what they keep of gradients is not. Whether a card
+// holds it is decided by what is reserved.
 Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
                                            const TrainingCard& card, const AllocatorOptions& options) {
   TrainingSettings on_card = settings;
@@ -316,7 +317,7 @@ Result<TrainingEstimate> estimate_training(const ModelConfig& model, const Train
   VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate most, estimate_of_rank(model, on_card, card, options));
   for (rank = 1; rank < settings.parallel.ranks; ++rank) {
     VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate other, estimate_of_rank(model, on_card, card, options));
-    if (other.allocated > most.allocated) most = std::move(other);
+    if (std::pair(!other.fits, other.reserved) > std::pair(!most.fits, most.reserved)) most = std::move(other);
   }
   return most;
 }
