@@ -16,7 +16,6 @@
 #include "cli/terminal.h"
 #include "io/files.h"
 #include "plan/alternatives.h"
-#include "plan/candidate.h"
 #include "plan/catalogue_card.h"
 #include "report/plan_json.h"
 #include "report/plan_search_text.h"
@@ -124,7 +123,7 @@ std::string table_of(const std::vector<Row>& rows, bool first_is_chosen) {
           row.plan->time_is_known ? speed_text(row.plan->tokens_per_s(), true, 0) : std::string("not known");
       cells.insert(cells.end(), {format_size(usable), format_size(peak), speed});
       if (priced) cells.push_back(row.cost() ? fmt::format("{:.3f}", *row.cost()) : "");
-      cells.push_back(settings_text(row.plan->step, batches_text(row.plan->cards), row.plan->request.model.n_layers));
+      cells.push_back(settings_text(*row.plan));
     } else {
       cells.insert(cells.end(), {"", "does not fit", ""});
       if (priced) cells.emplace_back();

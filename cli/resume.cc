@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/json.h"
 
 namespace vramwise::cli {
@@ -66,7 +68,10 @@ void take_over(const EarlierRun& earlier, Overrides& overrides) {
   const StepSettings& step = earlier.run.step;
   overrides.seq_len = overrides.seq_len.value_or(step.seq_len);
   overrides.precision = overrides.precision.value_or(step.precision);
-  overrides.loss_chunk_tokens = overrides.loss_chunk_tokens.value_or(step.loss_chunk_tokens);
+  std::int64_t chunk = step.loss_chunk_tokens;
+  for (const ReplicaSpec& replica : earlier.run.replicas)
+    chunk = std::min(chunk, earlier.run.settings_of(replica).loss_chunk_tokens);
+  overrides.loss_chunk_tokens = overrides.loss_chunk_tokens.value_or(chunk);
   if (!overrides.micro_batch || !overrides.gradient_accumulation_steps)
     overrides.effective_batch = earlier.run.effective_batch_size();
 }

@@ -190,12 +190,15 @@ Result<RunSpec> run_spec_for(const Options& options, const Plan& plan) {
     spec.replicas.push_back({.device = card.card.device,
                              .micro_batch = card.micro_batch,
                              .sequences = plan.request.sequences.empty() ? 0 : card.sequences,
+                             .knobs = card.knobs,
                              .predicted_peak = card.ledger.device - card.card.target.context,
                              .budget = card.usable});
   }
   // The trainer's first replica is the one with the optimizer.
   std::swap(spec.replicas.front(), spec.replicas[plan.optimizer_card()]);
+  spec.step = spec.settings_of(spec.replicas.front());
   spec.step.micro_batch = spec.replicas.front().micro_batch;
+  if (spec.replicas.size() == 1) spec.replicas.front().knobs.reset();
   spec.effective_batch = plan.effective_batch_size();
   VRAMWISE_RETURN_IF_ERROR(options.run.apply_to(spec));
   return spec;

@@ -170,12 +170,16 @@ double DecoderPass::seconds(std::int64_t sequences) const {
 }
 
 double seconds_of(const DecoderPass& pass, const ReplicaWork& work) {
+  return seconds_of([&](std::int64_t sequences) { return pass.seconds(sequences); }, work);
+}
+
+double seconds_of(const std::function<double(std::int64_t)>& pass_seconds, const ReplicaWork& work) {
   if (work.sequences == 0) return 0;
   VRAMWISE_CHECK(work.passes >= 1 && work.passes <= work.sequences);
   const std::int64_t size = work.sequences / work.passes;
   const std::int64_t larger = work.sequences % work.passes;
-  double seconds = static_cast<double>(work.passes - larger) * pass.seconds(size);
-  if (larger > 0) seconds += static_cast<double>(larger) * pass.seconds(size + 1);
+  double seconds = static_cast<double>(work.passes - larger) * pass_seconds(size);
+  if (larger > 0) seconds += static_cast<double>(larger) * pass_seconds(size + 1);
   return seconds;
 }
 

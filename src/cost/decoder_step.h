@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "cost/device_rates.h"
@@ -35,6 +36,8 @@ struct ReplicaWork {
 
 /// Seconds of those passes. `passes` is at least 1, and at most `sequences`.
 double seconds_of(const DecoderPass& pass, const ReplicaWork& work);
+/// The same, where somebody knows the seconds of one pass by its sequences.
+double seconds_of(const std::function<double(std::int64_t)>& pass_seconds, const ReplicaWork& work);
 
 /// What comes after the passes: gradients of the other cards summed on the one with the optimizer, one card after the
 /// other; the norm; AdamW, on the card or on the host; weights back to the others; gradients zeroed. `others`: rates of

@@ -145,9 +145,10 @@ void require_on_card(Section& zero, const char* key) {
 
 tape::DeepSpeedOptions options_of(Section& zero) {
   tape::DeepSpeedOptions options;
-  options.stage = static_cast<int>(zero.count("stage", 0, 0));
-  if (options.stage < 1 || options.stage > 3)
-    zero.fail(usage_error(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), options.stage)));
+  const std::int64_t stage = zero.count("stage", 0, 0);
+  if (stage < 1 || stage > 3)
+    zero.fail(usage_error(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
+  options.stage = static_cast<int>(std::clamp<std::int64_t>(stage, 0, 3));
   if (options.stage == 3) zero.fail(not_modelled("DeepSpeed's ZeRO-3"));
   check_keys(zero);
   if (zero.is_auto("reduce_bucket_size"))

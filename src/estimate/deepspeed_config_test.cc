@@ -89,6 +89,7 @@ TEST(DeepSpeedConfig, SaysWhatIsWrong) {
       {"{}", "zero_optimization"},
       {R"({"zero_optimization": 2})", "zero_optimization must be an object"},
       {R"({"zero_optimization": {"stage": 0}})", "stage"},
+      {R"({"zero_optimization": {"stage": 4294967298}})", "stage is 4294967298"},
       {R"({"zero_optimization": {"stage": "two"}})", "stage must be a number"},
       {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": -1}})", "reduce_bucket_size"},
       {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}})", "auto"},

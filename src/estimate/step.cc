@@ -28,6 +28,17 @@ Result<Precision> parse_precision(const std::string& name) {
 
 std::int64_t precision_bytes(Precision precision) { return precision == Precision::kFp32 ? 4 : 2; }
 
+CardKnobs knobs_of(const StepSettings& settings) {
+  return {.checkpointed_blocks = settings.checkpointed_blocks, .loss_chunk_tokens = settings.loss_chunk_tokens};
+}
+
+StepSettings with_knobs(const StepSettings& settings, const CardKnobs& knobs) {
+  StepSettings changed = settings;
+  changed.checkpointed_blocks = knobs.checkpointed_blocks;
+  changed.loss_chunk_tokens = knobs.loss_chunk_tokens;
+  return changed;
+}
+
 Json to_json(const StepSettings& s) {
   return {{"micro_batch", s.micro_batch},
           {"seq_len", s.seq_len},

@@ -35,6 +35,18 @@ struct StepSettings {
   bool operator==(const StepSettings&) const = default;
 };
 
+/// The settings that each of several cards may have its own of, beside its micro-batch: what is computed stays the same
+/// but for rounding.
+struct CardKnobs {
+  std::int64_t checkpointed_blocks = 0;
+  std::int64_t loss_chunk_tokens = 1024;
+
+  bool operator==(const CardKnobs&) const = default;
+};
+
+CardKnobs knobs_of(const StepSettings& settings);
+StepSettings with_knobs(const StepSettings& settings, const CardKnobs& knobs);
+
 Json to_json(const StepSettings& settings);
 Result<StepSettings> step_settings_from_json(const Json& json);
 

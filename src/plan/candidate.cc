@@ -40,12 +40,22 @@ std::vector<std::int64_t> share_sequences(std::int64_t sequences, const std::vec
 }
 
 void share_out(Candidate& candidate, const PlanRequest& request) {
+  candidate.knobs = request.knobs;
   candidate.sequences = request.sequences;
   if (!candidate.sequences.empty()) return;
   const std::vector<std::int64_t>& sizes = candidate.micro_batches;
   const std::int64_t together = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
   candidate.sequences = share_sequences(
       request.overrides.effective_batch.value_or(together * candidate.step.gradient_accumulation_steps), sizes);
+}
+
+std::string knob_text(const std::vector<CardPlan>& cards, std::int64_t CardKnobs::* knob) {
+  const std::int64_t first = cards.front().knobs.*knob;
+  const auto is_first = [&](const CardPlan& card) { return card.knobs.*knob == first; };
+  if (std::all_of(cards.begin(), cards.end(), is_first)) return std::to_string(first);
+  std::string text;
+  for (const CardPlan& card : cards) text += (text.empty() ? "" : " + ") + std::to_string(card.knobs.*knob);
+  return text;
 }
 
 std::string batches_text(const std::vector<CardPlan>& cards) {
@@ -62,7 +72,7 @@ double step_seconds(const DecoderConfig& model, const StepSettings& step, const 
   std::vector<DeviceRates> others;
   const CardPlan* holder = &cards.front();
   for (const CardPlan& card : cards) {
-    const DecoderPass pass(model, step, card.card.backend, card.card.rates);
+    const DecoderPass pass(model, with_knobs(step, card.knobs), card.card.backend, card.card.rates);
     const std::int64_t passes = (card.sequences + card.micro_batch - 1) / card.micro_batch;
     slowest = std::max(slowest, seconds_of(pass, {.sequences = card.sequences, .passes = passes}));
     if (card.holds_optimizer) {
@@ -83,7 +93,7 @@ Bytes offloaded_bytes(const DecoderConfig& model, const Candidate& candidate, co
 }
 
 Ledger ledger_of(const DecoderConfig& model, const Candidate& candidate, const CardPlan& card, std::size_t index) {
-  StepSettings step = candidate.step;
+  StepSettings step = candidate.step_of(index);
   step.micro_batch = candidate.micro_batches.at(index);
   Target target = card.card.target;
   target.holds_optimizer = card.holds_optimizer;

@@ -88,6 +88,7 @@ struct PlanRequest {
   /// A saved plan's: one for each card, then nothing of it is chosen anew.
   std::vector<std::int64_t> micro_batches = {};
   std::vector<std::int64_t> sequences = {};  ///< of an optimizer step, for each card
+  std::vector<CardKnobs> knobs = {};         ///< for each card; empty: the same for all
 };
 
 /// One replica of the plan.
@@ -100,6 +101,7 @@ struct CardPlan {
   bool holds_optimizer = false;
   std::int64_t micro_batch = 1;
   std::int64_t sequences = 1;  ///< of an optimizer step, computed in as few passes as micro_batch allows
+  CardKnobs knobs = {};
   Ledger ledger = {};
 
   /// Weights, gradients and the optimizer's states that this card holds.
@@ -127,7 +129,7 @@ struct RunnerUp {
 
 struct Plan {
   PlanRequest request;
-  StepSettings step;  ///< micro_batch is that of the first card
+  StepSettings step;  ///< micro_batch and knobs are those of the first card
   std::vector<CardPlan> cards;
   Bytes total_target = {};                ///< the sum over cards of their targets
   Bytes model_memory = {};                ///< weights, gradients and optimizer states on the device that holds them all

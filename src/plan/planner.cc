@@ -87,10 +87,14 @@ Candidate starting_candidate(const PlanRequest& request, const std::vector<CardP
   return candidate;
 }
 
-std::string describe_settings(const StepSettings& step) {
+std::string describe_settings(const StepSettings& step, const std::string& checkpointed_blocks) {
   return fmt::format("batch_size {}, gradient_accumulation_steps {}, seq_len {}, {} checkpointed blocks{}",
-                     step.micro_batch, step.gradient_accumulation_steps, step.seq_len, step.checkpointed_blocks,
+                     step.micro_batch, step.gradient_accumulation_steps, step.seq_len, checkpointed_blocks,
                      step.offload_optimizer ? ", optimizer states offloaded" : "");
+}
+
+std::string describe_settings(const StepSettings& step) {
+  return describe_settings(step, std::to_string(step.checkpointed_blocks));
 }
 
 Error preset_does_not_fit(const PlanRequest& request, const std::vector<CardPlan>& cards, const Candidate& row) {
@@ -135,11 +139,12 @@ Error nothing_fits(const PlanRequest& request, const std::vector<CardPlan>& card
 
 void finish(Plan& plan, Candidate candidate) {
   share_out(candidate, plan.request);
-  plan.step = candidate.step;
+  plan.step = candidate.step_of(0);
   plan.step.micro_batch = candidate.micro_batches.front();
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
     plan.cards[i].micro_batch = candidate.micro_batches[i];
     plan.cards[i].sequences = candidate.sequences[i];
+    plan.cards[i].knobs = knobs_of(candidate.step_of(i));
     plan.cards[i].ledger = ledger_of(plan.request.model, candidate, plan.cards[i], i);
     plan.total_target += plan.cards[i].target;
   }
@@ -249,6 +254,7 @@ Result<Plan> make_plan(const PlanRequest& request) {
   VRAMWISE_CHECK(!request.cards.empty());
   VRAMWISE_CHECK(request.micro_batches.empty() || request.micro_batches.size() == request.cards.size());
   VRAMWISE_CHECK(request.sequences.empty() || request.sequences.size() == request.cards.size());
+  VRAMWISE_CHECK(request.knobs.empty() || request.knobs.size() == request.cards.size());
   Plan plan;
   plan.request = request;
   VRAMWISE_ASSIGN_OR_RETURN(plan.cards, budget_cards(request));
@@ -293,15 +299,18 @@ std::string gain_of_fastest(const Plan& plan) {
   if (request.overrides.micro_batch) request.overrides.gradient_accumulation_steps.reset();
   request.micro_batches.clear();
   request.sequences.clear();
+  request.knobs.clear();
   const Result<Plan> fastest = make_plan(request);
   if (!fastest.ok()) return {};
   const double gain = plan.step_seconds / fastest->step_seconds;
   if (gain < 1.005) return "no configuration of these sequences and this batch would be faster";
-  return fmt::format("{:.2f} times as fast: {}", gain, describe_settings(fastest->step));
+  return fmt::format("{:.2f} times as fast: {}", gain,
+                     describe_settings(fastest->step, knob_text(fastest->cards, &CardKnobs::checkpointed_blocks)));
 }
 
 std::int64_t largest_micro_batch_that_fits(const Plan& plan) {
   Candidate candidate{.step = plan.step, .micro_batches = {}};
+  for (const CardPlan& card : plan.cards) candidate.knobs.push_back(card.knobs);
   const auto fits_with = [&](std::int64_t micro_batch) {
     candidate.step.micro_batch = micro_batch;
     candidate.micro_batches = share_micro_batch(micro_batch, plan.cards);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/json.h"
@@ -38,6 +39,16 @@ std::string batches_of(const Json& plan) {
     text += fmt::format("{}{} x {}", text.empty() ? "" : " + ", micro_batch, passes);
   }
   return text;
+}
+
+/// "3 + 7" where the cards have their own, as batches_of() has theirs.
+std::string knob_of(const Json& plan, const char* knob) {
+  std::vector<std::string> values;
+  for (const Json& card : plan.value("cards", Json::array())) values.push_back(text_of(card, knob));
+  const bool equal =
+      std::all_of(values.begin(), values.end(), [&](const auto& value) { return value == values.front(); });
+  return equal ? text_of(plan.value("configuration", Json::object()), knob)
+               : fmt::format("{}", fmt::join(values, " + "));
 }
 
 std::string settings_of(const Json& c, const std::string& batches) {
@@ -86,7 +97,9 @@ Result<std::string> explain_text(const Json& plan, TextStyle style) {
   const Json time = plan.value("time", Json::object());
   std::string text = fmt::format("A plan for {} ({} parameters), strategy {}\n", text_of(model, "name"),
                                  format_count(model.value("parameters", std::int64_t{0})), text_of(plan, "strategy"));
-  text += fmt::format("{}; {} tokens a sequence, {} sequences a step\n", settings_of(configuration, batches_of(plan)),
+  Json own = configuration;
+  for (const char* knob : {"checkpointed_blocks", "loss_chunk_tokens"}) own[knob] = knob_of(plan, knob);
+  text += fmt::format("{}; {} tokens a sequence, {} sequences a step\n", settings_of(own, batches_of(plan)),
                       text_of(configuration, "max_seq_len"), text_of(configuration, "effective_batch_size"));
   if (time.value("is_known", false))
     text += fmt::format("Predicted speed: {} tokens/s (rates: {})\n", speed_of(time), text_of(time, "rates_from"));

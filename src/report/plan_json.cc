@@ -1,6 +1,8 @@
 // Adding a key is a compatible change; renaming or removing one is not: raise kSchemaVersion then.
 #include "report/plan_json.h"
 
+#include <algorithm>
+
 #include "base/json.h"
 #include "report/risk.h"
 
@@ -63,6 +65,8 @@ Json card_json(const CardPlan& plan) {
           {"usable_bytes", plan.usable.count()},
           {"micro_batch", plan.micro_batch},
           {"sequences", plan.sequences},
+          {"checkpointed_blocks", plan.knobs.checkpointed_blocks},
+          {"loss_chunk_tokens", plan.knobs.loss_chunk_tokens},
           {"peak", ledger_json(plan.ledger)}};
 }
 
@@ -84,6 +88,11 @@ Json decision_json(const Decision& d) {
           {"reason", d.reason},
           {"saved_bytes", d.saved ? Json(d.saved->count()) : Json()},
           {"slowdown", d.slowdown ? Json(*d.slowdown) : Json()}};
+}
+
+bool uses_checkpointing(const Plan& plan) {
+  return std::any_of(plan.cards.begin(), plan.cards.end(),
+                     [](const CardPlan& card) { return card.knobs.checkpointed_blocks > 0; });
 }
 
 Json time_json(const Plan& plan) {
@@ -120,6 +129,7 @@ Json plan_json(const Plan& plan) {
                           {"tokens_per_s", row.tokens_per_s}});
   }
   Json configuration = settings_json(plan.step);
+  configuration["use_gradient_checkpointing"] = uses_checkpointing(plan);
   configuration["effective_batch_size"] = plan.effective_batch_size();
   configuration["description"] = plan.description;
   return {{"schema", "vramwise.plan"},

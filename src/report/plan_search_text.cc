@@ -13,6 +13,8 @@
 namespace vramwise {
 namespace {
 
+constexpr double kFull = 0.9;
+
 std::string time_line(const Plan& plan) {
   if (plan.step_seconds <= 0) return {};
   if (!plan.time_is_known) {
@@ -31,17 +33,25 @@ std::string time_line(const Plan& plan) {
 /// Two readings of unequal cards: how the work is shared, and how full that makes each.
 std::string shares(const Plan& plan, TextStyle style) {
   if (plan.cards.size() < 2) return {};
-  Table table({"GPU", "sequences a step", "by speed", "micro-batch", "passes", "memory", "<of its budget"});
+  bool all_full = true;
+  Table table({"GPU", "sequences a step", "share", "micro-batch", "passes", "recomputed", "loss by", "memory",
+               "of usable", "<full"});
   for (std::size_t i = 0; i < plan.cards.size(); ++i) {
     const CardPlan& card = plan.cards[i];
     const double full = card.ledger.device.in_mib() / card.usable.in_mib();
     const double part = static_cast<double>(card.sequences) / static_cast<double>(plan.effective_batch_size());
+    all_full = all_full && full >= kFull;
     table.add({std::to_string(i), std::to_string(card.sequences), fmt::format("{:.0f} %", 100 * part),
                std::to_string(card.micro_batch),
                std::to_string((card.sequences + card.micro_batch - 1) / card.micro_batch),
-               format_size(card.ledger.device), fmt::format("{} {:.0f} %", bar(full, style), 100 * full)});
+               fmt::format("{}/{}", card.knobs.checkpointed_blocks, plan.request.model.n_layers),
+               std::to_string(card.knobs.loss_chunk_tokens), format_size(card.ledger.device), format_size(card.usable),
+               fmt::format("{} {:.0f} %", bar(full, style), 100 * full)});
   }
-  return "Shares of the cards:\n" + table.text(style);
+  const char* note =
+      "  On a card that is not full nothing larger fits, or nothing larger that would make the step shorter\n";
+  return "Shares of the cards, each within its own memory less the margin:\n" + table.text(style) +
+         (all_full ? "" : note);
 }
 
 std::string decisions(const Plan& plan, TextStyle style) {
@@ -53,7 +63,16 @@ std::string decisions(const Plan& plan, TextStyle style) {
                decision.slowdown ? fmt::format("{:+.1f} %", 100 * *decision.slowdown) : "",
                needed ? "does not fit without" : ""});
   }
-  return "Why (each knob against the same plan without it):\n" + table.text(style);
+  const char* where = plan.cards.size() > 1 ? "; memory on the fullest card" : "";
+  return fmt::format("Why (each knob against the same plan without it{}):\n", where) + table.text(style);
+}
+
+std::string settings_in_words(const StepSettings& step, const std::string& batches, const std::string& blocks,
+                              std::int64_t n_layers, const std::string& chunks) {
+  std::string text = "batch " + batches;
+  if (blocks != "0") text += fmt::format(", {}/{} checkpointed", blocks, n_layers);
+  if (step.offload_optimizer) text += ", offloaded";
+  return text + fmt::format(", loss by {}, {}", chunks, precision_name(step.precision));
 }
 
 std::string runner_ups(const Plan& plan, TextStyle style) {
@@ -70,8 +89,7 @@ std::string runner_ups(const Plan& plan, TextStyle style) {
   const double best = plan.tokens_per_s();
   Table table({"<configuration", "memory", "full", "speed"});
   const auto percent = [](double part) { return fmt::format("{:.0f} %", 100 * part); };
-  table.add({settings_text(plan.step, batches_text(plan.cards), layers), format_size(fullest), percent(full),
-             speed_text(best, plan.time_is_known, best)},
+  table.add({settings_text(plan), format_size(fullest), percent(full), speed_text(best, plan.time_is_known, best)},
             true);
   for (const RunnerUp& row : plan.runner_ups) {
     table.add({settings_text(row.step, row.batches, layers), format_size(row.device), percent(row.fullness),
@@ -87,11 +105,14 @@ std::string speed_text(double tokens_per_s, bool is_known, double than) {
   return grouped(std::llround(tokens_per_s)) + " tokens/s";
 }
 
+std::string settings_text(const Plan& plan) {
+  return settings_in_words(plan.step, batches_text(plan.cards), knob_text(plan.cards, &CardKnobs::checkpointed_blocks),
+                           plan.request.model.n_layers, knob_text(plan.cards, &CardKnobs::loss_chunk_tokens));
+}
+
 std::string settings_text(const StepSettings& step, const std::string& batches, std::int64_t n_layers) {
-  std::string text = "batch " + batches;
-  if (step.checkpointed_blocks > 0) text += fmt::format(", {}/{} checkpointed", step.checkpointed_blocks, n_layers);
-  if (step.offload_optimizer) text += ", offloaded";
-  return text + fmt::format(", loss by {}, {}", step.loss_chunk_tokens, precision_name(step.precision));
+  return settings_in_words(step, batches, std::to_string(step.checkpointed_blocks), n_layers,
+                           std::to_string(step.loss_chunk_tokens));
 }
 
 std::string search_text(const Plan& plan, TextStyle style) {

@@ -15,7 +15,9 @@ std::string search_text(const Plan& plan, TextStyle style);
 /// "12,300 tokens/s", or without known rates "1.00" times `than`.
 std::string speed_text(double tokens_per_s, bool is_known, double than);
 
-/// "batch 4 x 8", with checkpointing and offload where they are on. `batches`: "4 x 8", of each card.
+/// "batch 4 x 8, 3 + 7/22 checkpointed", with checkpointing and offload where they are on; of each card.
+std::string settings_text(const Plan& plan);
+/// The same where all cards have one value of each knob. `batches`: "4 x 8", of each card.
 std::string settings_text(const StepSettings& step, const std::string& batches, std::int64_t n_layers);
 
 /// What would fit instead of a request that doesn't: single changes, then cards. Empty where nothing was found.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "plan/candidate.h"
 #include "report/plan_search_text.h"
 
 namespace vramwise {
@@ -127,7 +128,9 @@ std::string configuration(const Plan& plan) {
   text += setting("gradient_accumulation_steps", std::to_string(step.gradient_accumulation_steps));
   text += setting("max_seq_len", std::to_string(step.seq_len));
   text += setting("use_fp16", yes_no(step.precision != Precision::kFp32));
-  text += setting("use_gradient_checkpointing", yes_no(step.checkpointed_blocks > 0));
+  const bool recomputes = std::any_of(plan.cards.begin(), plan.cards.end(),
+                                      [](const CardPlan& card) { return card.knobs.checkpointed_blocks > 0; });
+  text += setting("use_gradient_checkpointing", yes_no(recomputes));
   text += setting("use_cpu_offload", yes_no(step.offload_optimizer));
   text += setting("effective_batch_size", std::to_string(plan.effective_batch_size()));
   text += setting("description", plan.description);
@@ -163,9 +166,11 @@ std::string peak_of(const CardPlan& card, const std::string& where) {
 }
 
 std::string checkpointing_line(const Plan& plan) {
-  const std::int64_t blocks = plan.step.checkpointed_blocks;
-  if (blocks == 0 || blocks == plan.request.model.n_layers) return {};
-  return fmt::format("Checkpointing: the first {} of {} blocks\n", blocks, plan.request.model.n_layers);
+  const std::string blocks = knob_text(plan.cards, &CardKnobs::checkpointed_blocks);
+  const std::int64_t layers = plan.request.model.n_layers;
+  if (blocks == "0" || blocks == std::to_string(layers)) return {};
+  const bool by_card = blocks != std::to_string(plan.step.checkpointed_blocks);
+  return fmt::format("Checkpointing: the first {} of {} blocks{}\n", blocks, layers, by_card ? ", card by card" : "");
 }
 
 std::string reasons(const Plan& plan) {

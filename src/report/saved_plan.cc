@@ -36,9 +36,16 @@ Result<SavedPlan> saved_plan_from_json(const Json& json) {
   for (const Json& card : json.value("cards", Json::array())) {
     VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t micro_batch, json_get<std::int64_t>(card, "micro_batch"));
     VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t sequences, json_get<std::int64_t>(card, "sequences"));
-    if (micro_batch < 1 || sequences < 0) return world_error("the plan's cards: a count is below its minimum");
+    CardKnobs knobs;
+    VRAMWISE_ASSIGN_OR_RETURN(knobs.checkpointed_blocks,
+                              json_get_or<std::int64_t>(card, "checkpointed_blocks", saved.step.checkpointed_blocks));
+    VRAMWISE_ASSIGN_OR_RETURN(knobs.loss_chunk_tokens,
+                              json_get_or<std::int64_t>(card, "loss_chunk_tokens", saved.step.loss_chunk_tokens));
+    if (micro_batch < 1 || sequences < 0 || knobs.checkpointed_blocks < 0 || knobs.loss_chunk_tokens < 1)
+      return world_error("the plan's cards: a count is below its minimum");
     saved.micro_batches.push_back(micro_batch);
     saved.sequences.push_back(sequences);
+    saved.knobs.push_back(knobs);
   }
   if (saved.micro_batches.empty()) return world_error("the plan has no cards");
   return saved;
@@ -55,6 +62,7 @@ Status apply(const SavedPlan& saved, PlanRequest& request) {
   request.strategy = Strategy::kGuide;  // nothing is left to choose
   request.micro_batches = saved.micro_batches;
   request.sequences = saved.sequences;
+  request.knobs = saved.knobs;
   request.overrides = {.micro_batch = saved.step.micro_batch,
                        .seq_len = saved.step.seq_len,
                        .gradient_accumulation_steps = saved.step.gradient_accumulation_steps,

@@ -17,6 +17,7 @@ struct SavedPlan {
   StepSettings step;
   std::vector<std::int64_t> micro_batches;  ///< per card
   std::vector<std::int64_t> sequences;      ///< of an optimizer step, per card
+  std::vector<CardKnobs> knobs;             ///< per card
 };
 
 /// Errors: not a plan of ours, a later version of it, a key that is missing.

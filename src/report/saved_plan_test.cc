@@ -36,6 +36,7 @@ TEST(SavedPlan, IsCarriedOutAsItWasSaved) {
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_EQ(same.cards[i].micro_batch, plan.cards[i].micro_batch);
     EXPECT_EQ(same.cards[i].sequences, plan.cards[i].sequences);
+    EXPECT_EQ(same.cards[i].knobs, plan.cards[i].knobs);
     EXPECT_EQ(same.cards[i].ledger.device, plan.cards[i].ledger.device);
   }
   EXPECT_DOUBLE_EQ(same.step_seconds, plan.step_seconds);
@@ -66,7 +67,7 @@ TEST(SavedPlan, IsExplained) {
 TEST(PlanText, OfASearchHasItsTables) {
   const Plan plan = make_plan(request_for({"rtx-3090", "rtx-3080-10gb"})).value();
   const std::string text = plan_text(plan);
-  for (const char* part : {"Predicted speed: ", "Shares of the cards:", "Why (each knob", "Runner-ups"})
+  for (const char* part : {"Predicted speed: ", "Shares of the cards", "Why (each knob", "Runner-ups"})
     EXPECT_THAT(text, HasSubstr(part));
   EXPECT_THAT(text, ::testing::Not(HasSubstr("\033")));
   EXPECT_THAT(plan_text(plan, {.colour = true}), HasSubstr("\033[1m"));

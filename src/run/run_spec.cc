@@ -9,11 +9,16 @@ namespace vramwise {
 namespace {
 
 Json to_json(const ReplicaSpec& r) {
-  return {{"device", r.device},
-          {"micro_batch", r.micro_batch},
-          {"sequences", r.sequences},
-          {"predicted_peak_bytes", r.predicted_peak.count()},
-          {"budget_bytes", r.budget.count()}};
+  Json json = {{"device", r.device},
+               {"micro_batch", r.micro_batch},
+               {"sequences", r.sequences},
+               {"predicted_peak_bytes", r.predicted_peak.count()},
+               {"budget_bytes", r.budget.count()}};
+  if (r.knobs) {
+    json["checkpointed_blocks"] = r.knobs->checkpointed_blocks;
+    json["loss_chunk_tokens"] = r.knobs->loss_chunk_tokens;
+  }
+  return json;
 }
 
 Json to_json(const OptimizerSpec& o) {
@@ -46,6 +51,13 @@ Result<ReplicaSpec> replica_from_json(const Json& json) {
   r.predicted_peak = Bytes(peak);
   r.budget = Bytes(budget);
   if (r.micro_batch < 1) return world_error("replicas: micro_batch is below 1");
+  if (json.contains("checkpointed_blocks")) {
+    r.knobs.emplace();
+    VRAMWISE_ASSIGN_OR_RETURN(r.knobs->checkpointed_blocks, json_get<std::int64_t>(json, "checkpointed_blocks"));
+    VRAMWISE_ASSIGN_OR_RETURN(r.knobs->loss_chunk_tokens, json_get<std::int64_t>(json, "loss_chunk_tokens"));
+    if (r.knobs->checkpointed_blocks < 0 || r.knobs->loss_chunk_tokens < 1)
+      return world_error("replicas: checkpointed_blocks or loss_chunk_tokens is below its minimum");
+  }
   return r;
 }
 
@@ -86,6 +98,10 @@ Result<Json> section(const Json& json, const char* key) {
 
 std::int64_t eval_sequences(const ScheduleSpec& schedule, std::int64_t seq_len) {
   return (schedule.eval_batches * kEvalBatchTokens + seq_len - 1) / seq_len;
+}
+
+StepSettings RunSpec::settings_of(const ReplicaSpec& replica) const {
+  return replica.knobs ? with_knobs(step, *replica.knobs) : step;
 }
 
 std::int64_t RunSpec::effective_batch_size() const {

@@ -17,13 +17,14 @@
 
 namespace vramwise {
 
-/// One model replica on one device; the first of several holds the optimizer. Unequal cards have unequal micro-batches;
-/// all replicas share the other settings.
+/// One model replica on one device; the first of several holds the optimizer. Unequal cards have unequal micro-batches,
+/// and may recompute unequal numbers of blocks; all replicas share the other settings.
 struct ReplicaSpec {
   std::string device = "cpu";  ///< "cpu" or "cuda:N", N as CUDA counts the visible cards
   std::int64_t micro_batch = 1;
   /// Of an optimizer step; 0 in all replicas: shared out in proportion to the micro-batches.
   std::int64_t sequences = 0;
+  std::optional<CardKnobs> knobs = {};  ///< absent: those of the run's settings
   Bytes predicted_peak{};  ///< memory of this device at the peak of a step, beyond what was taken before the model was
                            ///< built
   Bytes budget{};          ///< what the plan may take there
@@ -86,6 +87,7 @@ struct RunSpec {
   std::string init_from;  ///< begin with the weights of this safetensors file, or of a folder with model.safetensors;
                           ///< empty: a fresh start from the seed
 
+  StepSettings settings_of(const ReplicaSpec& replica) const;
   /// Sequences an optimizer step: effective_batch, or what it stands for where it is 0.
   std::int64_t effective_batch_size() const;
 

@@ -27,6 +27,9 @@ TEST(RunSpec, JsonRoundTrip) {
   const RunSpec spec = two_unequal_cards();
   const Json json = Json::parse(to_json(spec).dump());
   EXPECT_EQ(run_spec_from_json(json).value(), spec);
+  RunSpec own = spec;
+  own.replicas[1].knobs = CardKnobs{.checkpointed_blocks = 3, .loss_chunk_tokens = 512};
+  EXPECT_EQ(run_spec_from_json(Json::parse(to_json(own).dump())).value(), own);
 }
 
 TEST(RunSpec, EffectiveBatchSumsOverUnequalCards) { EXPECT_EQ(two_unequal_cards().effective_batch_size(), 18); }

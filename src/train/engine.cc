@@ -86,8 +86,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const RunSpec& spec, TrainerHooks
 }
 
 Status Engine::build(const std::vector<torch::Device>& devices) {
-  for (const torch::Device& device : devices) {
-    replicas_.push_back(std::make_unique<Replica>(spec_.model, layout_, spec_.step, device));
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    const StepSettings settings = spec_.settings_of(spec_.replicas[i]);
+    replicas_.push_back(std::make_unique<Replica>(spec_.model, layout_, settings, devices[i]));
   }
   VRAMWISE_ASSIGN_OR_RETURN(optimizer_, make_optimizer(layout_, first().flat(), spec_.optimizer,
                                                        {spec_.step.offload_optimizer, spec_.out_dir}));

@@ -128,6 +128,20 @@ TEST_F(EngineTest, PlannedSharesNeedNotFollowTheMicroBatches) {
   EXPECT_LT(relative_difference(a.gradients[0], steps(one, 1).gradients[0]), 1e-5);
 }
 
+TEST_F(EngineTest, ReplicasMayHaveKnobsOfTheirOwn) {
+  RunSpec alike = spec();
+  alike.replicas = {{.device = "cpu", .micro_batch = 3}, {.device = "cpu", .micro_batch = 2}};
+  RunSpec own = alike;
+  own.replicas[1].knobs = CardKnobs{.checkpointed_blocks = 2, .loss_chunk_tokens = 7};
+  EXPECT_EQ(own.settings_of(own.replicas[0]), own.step);
+  EXPECT_EQ(own.settings_of(own.replicas[1]).checkpointed_blocks, 2);
+  const Trace a = steps(own, 4);
+  const Trace b = steps(alike, 4);
+  EXPECT_FALSE(a.gradients[0].equal(b.gradients[0]));  // other chunks round otherwise
+  EXPECT_LT(relative_difference(a.gradients[0], b.gradients[0]), 1e-5);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(a.losses[i], b.losses[i], 1e-5);
+}
+
 TEST_F(EngineTest, ReplicasAreDeterministic) {
   RunSpec replicas = spec();
   replicas.replicas = {{.device = "cpu", .micro_batch = 3}, {.device = "cpu", .micro_batch = 2}};

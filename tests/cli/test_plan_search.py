@@ -38,7 +38,7 @@ def test_the_guide_block_is_the_same_with_and_without_the_line(vramwise):
 def test_two_unequal_cards_show_both_readings(vramwise):
     flags = "--model_size large --gpu rtx-3090,rtx-3080-10gb --strategy fastest".split()
     text = vramwise("plan", *flags).stdout
-    assert "Shares of the cards:" in text and "by speed" in text and "of its budget" in text
+    assert "Shares of the cards, each within its own memory" in text and "of usable" in text
     cards = plan_json(vramwise, *flags)["cards"]
     assert (
         sum(card["sequences"] for card in cards) == plan_json(vramwise, *flags)["configuration"]["effective_batch_size"]

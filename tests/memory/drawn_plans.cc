@@ -92,10 +92,11 @@ bool next_larger_is_worse(const Plan& plan) {
     for (const CardPlan& each : plan.cards) {
       candidate.micro_batches.push_back(each.micro_batch);
       candidate.sequences.push_back(each.sequences);
+      candidate.knobs.push_back(each.knobs);
     }
     candidate.micro_batches[i] = micro_batch_of(larger);
     if (ledger_of(plan.request.model, candidate, card, i).device > card.usable) continue;
-    const DecoderPass pass(plan.request.model, plan.step, card.card.backend, card.card.rates);
+    const DecoderPass pass(plan.request.model, with_knobs(plan.step, card.knobs), card.card.backend, card.card.rates);
     if (seconds_of(pass, larger) < seconds_of(pass, now)) return false;
   }
   return true;

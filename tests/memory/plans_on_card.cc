@@ -38,7 +38,10 @@ RunSpec spec_of(const Plan& plan) {
   spec.model = plan.request.model;
   spec.step = plan.step;
   for (const CardPlan& card : plan.cards)
-    spec.replicas.push_back({.device = card.card.device, .micro_batch = card.micro_batch, .sequences = card.sequences});
+    spec.replicas.push_back({.device = card.card.device,
+                             .micro_batch = card.micro_batch,
+                             .sequences = card.sequences,
+                             .knobs = card.knobs});
   std::swap(spec.replicas.front(), spec.replicas[plan.optimizer_card()]);
   spec.step.micro_batch = spec.replicas.front().micro_batch;
   spec.effective_batch = plan.effective_batch_size();
@@ -93,6 +96,8 @@ Json carry_out(const Plan& plan, Bytes context) {
                      {"usable_bytes", card.usable.count()},
                      {"micro_batch", card.micro_batch},
                      {"sequences", card.sequences},
+                     {"checkpointed_blocks", card.knobs.checkpointed_blocks},
+                     {"loss_chunk_tokens", card.knobs.loss_chunk_tokens},
                      {"predicted_reserved_bytes", (card.ledger.device - context).count()},
                      {"measured_reserved_bytes", stats.reserved_bytes[0].peak - taken_bytes[i]},
                      {"retries", stats.num_alloc_retries}});

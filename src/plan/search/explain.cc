@@ -31,6 +31,7 @@ Measured measure(const Plan& plan, const StepSettings& step, const std::vector<C
   for (const CardPlan& card : cards) {
     candidate.micro_batches.push_back(card.micro_batch);
     candidate.sequences.push_back(card.sequences);
+    candidate.knobs.push_back(card.knobs);
   }
   const std::size_t fullest = fullest_card(plan);
   return {.device = ledger_of(plan.request.model, candidate, cards[fullest], fullest).device,
@@ -68,18 +69,33 @@ void explain_search(Plan& plan) {
     reset(plain);
     add(plan, knob, change, measure(plan, plain, plan.cards));
   };
-  if (step.checkpointed_blocks > 0) {
-    put_back("checkpointed_blocks", fmt::format("{} of {}", step.checkpointed_blocks, plan.request.model.n_layers),
-             [](StepSettings& plain) { plain.checkpointed_blocks = 0; });
+  const auto put_back_on_cards = [&](const char* knob, const std::string& change, std::int64_t CardKnobs::* member,
+                                     std::int64_t value) {
+    std::vector<CardPlan> cards = plan.cards;
+    for (CardPlan& card : cards) card.knobs.*member = value;
+    add(plan, knob, change, measure(plan, step, cards));
+  };
+  const auto recomputes = [](const CardPlan& card) { return card.knobs.checkpointed_blocks > 0; };
+  if (std::any_of(plan.cards.begin(), plan.cards.end(), recomputes)) {
+    put_back_on_cards(
+        "checkpointed_blocks",
+        fmt::format("{} of {}", knob_text(plan.cards, &CardKnobs::checkpointed_blocks), plan.request.model.n_layers),
+        &CardKnobs::checkpointed_blocks, 0);
   }
   if (step.offload_optimizer) {
     put_back("offload_optimizer", "on", [](StepSettings& plain) { plain.offload_optimizer = false; });
   }
   std::int64_t tokens = 0;
-  for (const CardPlan& card : plan.cards) tokens = std::max(tokens, card.micro_batch * step.seq_len);
-  if (step.loss_chunk_tokens < tokens) {
-    put_back("loss_chunk_tokens", fmt::format("{} of {} tokens at a time", step.loss_chunk_tokens, tokens),
-             [&](StepSettings& plain) { plain.loss_chunk_tokens = tokens; });
+  bool in_chunks = false;
+  for (const CardPlan& card : plan.cards) {
+    tokens = std::max(tokens, card.micro_batch * step.seq_len);
+    in_chunks = in_chunks || card.knobs.loss_chunk_tokens < card.micro_batch * step.seq_len;
+  }
+  if (in_chunks) {
+    put_back_on_cards(
+        "loss_chunk_tokens",
+        fmt::format("{} of {} tokens at a time", knob_text(plan.cards, &CardKnobs::loss_chunk_tokens), tokens),
+        &CardKnobs::loss_chunk_tokens, tokens);
   }
   if (step.precision != Precision::kFp32) {
     put_back("precision", precision_name(step.precision),

@@ -79,6 +79,10 @@ bool SearchMemory::fits(const StepSettings& step, std::size_t card, const Replic
   return at_least(step, card, work) <= usable && device(step, card, work) <= usable;
 }
 
+bool SearchMemory::alike(std::size_t a, std::size_t b) const {
+  return like_[a] == like_[b] && cards_[a].usable == cards_[b].usable && cards_[a].card.rates == cards_[b].card.rates;
+}
+
 std::int64_t SearchMemory::largest(const StepSettings& step, std::size_t card, std::int64_t most) {
   const auto fits_with = [&](std::int64_t micro_batch) { return fits(step, card, {.sequences = micro_batch}); };
   if (fits_with(most)) return most;

@@ -24,6 +24,9 @@ class SearchMemory {
   /// memory falls with a larger one, which the allocator's rounding can bring about, it is one of several such limits.
   std::int64_t largest(const StepSettings& step, std::size_t card, std::int64_t most);
 
+  /// Whether the same fits on both, computed in the same time.
+  bool alike(std::size_t a, std::size_t b) const;
+
   const std::vector<CardPlan>& cards() const { return cards_; }
   int replays() const { return replays_; }
 

@@ -14,19 +14,6 @@ namespace {
 // Two cards and so few sequences: every split is tried.
 constexpr std::int64_t kEverySplit = 24;
 
-double update_of(const DecoderConfig& model, const StepSettings& step, const std::vector<CardPlan>& cards) {
-  std::vector<DeviceRates> others;
-  const DeviceRates* holder = &cards.front().card.rates;
-  for (const CardPlan& card : cards) {
-    if (card.holds_optimizer) {
-      holder = &card.card.rates;
-    } else {
-      others.push_back(card.card.rates);
-    }
-  }
-  return update_seconds(model, step, *holder, others);
-}
-
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 /// One card's time for a share, in the best number of passes with micro-batches that it allows.
@@ -146,12 +133,25 @@ std::vector<std::int64_t> by_speed(const CardTimes& cards, std::int64_t sequence
 
 }  // namespace
 
+double update_of(const DecoderConfig& model, const StepSettings& step, const std::vector<CardPlan>& cards) {
+  std::vector<DeviceRates> others;
+  const DeviceRates* holder = &cards.front().card.rates;
+  for (const CardPlan& card : cards) {
+    if (card.holds_optimizer) {
+      holder = &card.card.rates;
+    } else {
+      others.push_back(card.card.rates);
+    }
+  }
+  return update_seconds(model, step, *holder, others);
+}
+
 ReplicaSearch::ReplicaSearch(const DecoderConfig& model, const SearchSpace& space, SearchMemory& memory)
     : model_(model), space_(space), memory_(memory) {}
 
 bool ReplicaSearch::fits(const Choice& choice) {
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    if (!memory_.fits(choice.step, i, choice.work[i])) return false;
+    if (!memory_.fits(choice.step_of(i), i, choice.work[i])) return false;
   }
   return true;
 }

@@ -19,7 +19,13 @@ struct Choice {
   StepSettings step;
   std::vector<ReplicaWork> work;
   double seconds = 0;
+  std::vector<CardKnobs> knobs = {};  ///< per card; empty: those of `step` for all
+
+  StepSettings step_of(std::size_t card) const { return knobs.empty() ? step : with_knobs(step, knobs[card]); }
 };
+
+/// What comes after the passes, by the model's size and the cards.
+double update_of(const DecoderConfig& model, const StepSettings& step, const std::vector<CardPlan>& cards);
 
 class ReplicaSearch {
  public:

@@ -17,7 +17,7 @@ Bytes fullest_device(SearchMemory& memory, const Choice& choice) {
   Bytes device;
   double most = 0;
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    const Bytes bytes = memory.device(choice.step, i, choice.work[i]);
+    const Bytes bytes = memory.device(choice.step_of(i), i, choice.work[i]);
     const double part = bytes.in_mib() / memory.cards()[i].usable.in_mib();
     if (part <= most) continue;
     most = part;

@@ -14,8 +14,9 @@ namespace {
 constexpr double kLeastSpeed = 0.9;
 constexpr std::int64_t kShortestSequence = 32;
 
-Candidate candidate_of(const Choice& choice, std::vector<std::int64_t>& sequences) {
-  Candidate candidate{.step = choice.step, .micro_batches = {}};
+Candidate candidate_of(const Choice& choice, PlanRequest& request) {
+  std::vector<std::int64_t>& sequences = request.sequences;
+  Candidate candidate{.step = choice.step_of(0), .micro_batches = {}, .knobs = choice.knobs};
   candidate.step.gradient_accumulation_steps = 1;
   sequences.clear();
   for (const ReplicaWork& work : choice.work) {
@@ -25,6 +26,7 @@ Candidate candidate_of(const Choice& choice, std::vector<std::int64_t>& sequence
         std::max(candidate.step.gradient_accumulation_steps, work.sequences == 0 ? 1 : work.passes);
   }
   candidate.sequences = sequences;
+  request.knobs = choice.knobs;
   candidate.step.micro_batch = candidate.micro_batches.front();
   return candidate;
 }
@@ -65,6 +67,7 @@ Result<Choice> search_at(Plan& plan, const Candidate& start) {
 const std::vector<SearchPass>& search_passes() {
   static const std::vector<SearchPass> kPasses = {{"bound_times", bound_times},
                                                   {"find_fastest", find_fastest},
+                                                  {"choose_knobs_by_card", choose_knobs_by_card},
                                                   {"keep_memory_free", keep_memory_free},
                                                   {"list_runner_ups", list_runner_ups}};
   return kPasses;
@@ -73,7 +76,7 @@ const std::vector<SearchPass>& search_passes() {
 double fullness(SearchMemory& memory, const Choice& choice) {
   double most = 0;
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    const Bytes device = memory.device(choice.step, i, choice.work[i]);
+    const Bytes device = memory.device(choice.step_of(i), i, choice.work[i]);
     most = std::max(most, device.in_mib() / memory.cards()[i].usable.in_mib());
   }
   return most;
@@ -82,7 +85,7 @@ double fullness(SearchMemory& memory, const Choice& choice) {
 double least_fullness(const SearchMemory& memory, const Choice& choice) {
   double most = 0;
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    const Bytes device = memory.at_least(choice.step, i, choice.work[i]);
+    const Bytes device = memory.at_least(choice.step_of(i), i, choice.work[i]);
     most = std::max(most, device.in_mib() / memory.cards()[i].usable.in_mib());
   }
   return most;
@@ -135,7 +138,7 @@ Result<Candidate> search_plan(Plan& plan, const Candidate& start) {
   Candidate from = start;
   for (;;) {
     const Result<Choice> choice = search_at(plan, from);
-    if (choice.ok()) return candidate_of(*choice, plan.request.sequences);
+    if (choice.ok()) return candidate_of(*choice, plan.request);
     const bool may_shorten = plan.request.allowed.seq_len && !plan.request.overrides.seq_len;
     if (!may_shorten || from.step.seq_len / 2 < kShortestSequence) return choice.error();
     from.step.seq_len /= 2;

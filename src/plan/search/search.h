@@ -2,7 +2,8 @@
 // is the fastest that fits, what it is chosen over.
 //
 // Times are cheap and memory is dear, so configurations come up in the order of their best possible time; the first
-// whose fitting choice no later one can beat is the answer. That is the answer of trying everything.
+// whose fitting choice no later one can beat is the answer. That is the answer of trying everything. Several cards may
+// then have knobs of their own: one that is short of memory recomputes blocks, and the others need not.
 #pragma once
 
 #include <optional>
@@ -32,6 +33,7 @@ const std::vector<SearchPass>& search_passes();
 
 void bound_times(SearchState& state);
 void find_fastest(SearchState& state);
+void choose_knobs_by_card(SearchState& state);
 void keep_memory_free(SearchState& state);
 void list_runner_ups(SearchState& state);
 

@@ -54,13 +54,14 @@ DecoderConfig tiny_model(Random& random) {
   return config;
 }
 
-/// Tries every micro-batch of every card and every split; the fastest seconds that fit, or nothing.
+/// Tries every micro-batch, number of recomputed blocks and loss chunk of every card and every split; the fastest
+/// seconds that fit, or nothing.
 std::optional<double> brute_force(const Plan& plan, const SearchSpace& space) {
   const std::vector<CardPlan>& cards = plan.cards;
   const std::int64_t all = space.sequences;
   std::optional<double> best;
-  for (StepSettings step : space.configurations) {
-    const auto one = [&](std::size_t i, std::int64_t share) -> std::optional<double> {
+  for (const StepSettings& shared : space.shared) {
+    const auto one_with = [&](std::size_t i, std::int64_t share, const StepSettings& step) -> std::optional<double> {
       const DecoderPass pass(plan.request.model, step, cards[i].card.backend, cards[i].card.rates);
       std::optional<double> least;
       // A card without a sequence still holds the model.
@@ -78,10 +79,21 @@ std::optional<double> brute_force(const Plan& plan, const SearchSpace& space) {
       }
       return least;
     };
+    const auto one = [&](std::size_t i, std::int64_t share) -> std::optional<double> {
+      std::optional<double> least;
+      for (const std::int64_t blocks : space.blocks) {
+        for (const std::int64_t chunk : space.chunks) {
+          const std::optional<double> seconds =
+              one_with(i, share, with_knobs(shared, {.checkpointed_blocks = blocks, .loss_chunk_tokens = chunk}));
+          if (seconds && (!least || *seconds < *least)) least = seconds;
+        }
+      }
+      return least;
+    };
     std::vector<DeviceRates> others;
     DeviceRates holder;
     for (const CardPlan& card : cards) (card.holds_optimizer ? holder : others.emplace_back()) = card.card.rates;
-    const double update = update_seconds(plan.request.model, step, holder, others);
+    const double update = update_seconds(plan.request.model, shared, holder, others);
     for (std::int64_t first = cards.size() == 1 ? all : 0; first <= all; ++first) {
       const std::optional<double> a = one(0, first);
       const std::optional<double> b = cards.size() == 1 ? std::optional<double>(0.0) : one(1, all - first);
@@ -204,12 +216,24 @@ TEST(Search, UnequalCardsShareBySpeedAndFillTheirOwnMemory) {
   }
   // Both are busy for as long, whatever their memory.
   const auto busy = [&](const CardPlan& card) {
-    const DecoderPass pass(request.model, plan.step, card.card.backend, card.card.rates);
+    const DecoderPass pass(request.model, with_knobs(plan.step, card.knobs), card.card.backend, card.card.rates);
     return seconds_of(
         pass, {.sequences = card.sequences, .passes = (card.sequences + card.micro_batch - 1) / card.micro_batch});
   };
   EXPECT_NEAR(busy(first) / busy(second), 1, 0.02);
   EXPECT_GT(first.micro_batch, second.micro_batch);
+}
+
+TEST(Search, OnlyTheCardThatIsShortOfMemoryRecomputes) {
+  PlanRequest request = request_for("large", {card_with(Bytes::gib(24)), card_with(Bytes::gib(4), "rtx-3080-10gb")});
+  request.overrides.effective_batch = 32;
+  request.overrides.seq_len = 2048;
+  const Plan plan = make_plan(request).value();
+  EXPECT_LT(plan.cards[0].knobs.checkpointed_blocks, plan.cards[1].knobs.checkpointed_blocks);
+  EXPECT_LE(plan.cards[1].ledger.device, plan.cards[1].usable);
+  // With the same on both, by flag, the step takes longer.
+  request.overrides.checkpointed_blocks = plan.cards[1].knobs.checkpointed_blocks;
+  EXPECT_GT(make_plan(request).value().step_seconds, plan.step_seconds);
 }
 
 TEST(Search, TwoCardsAreNeverOneOfTheirSum) {

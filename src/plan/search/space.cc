@@ -20,12 +20,15 @@ std::vector<std::int64_t> block_counts(const PlanRequest& request, const StepSet
   return counts;
 }
 
-std::vector<std::int64_t> loss_chunks(const PlanRequest& request, const StepSettings& start, std::int64_t sequences) {
+/// One card's search takes powers of two; several cards, each of which has its own, what lies between them, too.
+std::vector<std::int64_t> loss_chunks(const PlanRequest& request, const StepSettings& start, std::int64_t sequences,
+                                      bool finer) {
   if (request.overrides.loss_chunk_tokens) return {start.loss_chunk_tokens};
   const double tokens = static_cast<double>(sequences) * static_cast<double>(start.seq_len);
   std::vector<std::int64_t> chunks = {start.loss_chunk_tokens};
   for (std::int64_t chunk = 256; chunk <= 16384; chunk *= 2) {
     if (chunk != start.loss_chunk_tokens && static_cast<double>(chunk) < 2 * tokens) chunks.push_back(chunk);
+    if (finer && static_cast<double>(chunk) < tokens) chunks.push_back(chunk + chunk / 2);
   }
   return chunks;
 }
@@ -84,17 +87,18 @@ SearchSpace make_space(const PlanRequest& request, const std::vector<CardPlan>& 
   } else {
     space.fixed_passes = fixed.gradient_accumulation_steps;
   }
+  space.blocks = block_counts(request, start.step);
+  const std::vector<std::int64_t> common_chunks = loss_chunks(request, start.step, space.sequences, false);
+  space.chunks = loss_chunks(request, start.step, space.sequences, cards.size() > 1);
   for (const Precision precision : precisions(request, cards, start.step)) {
     for (const bool offload : offload_choices(request, cards, start)) {
-      for (const std::int64_t blocks : block_counts(request, start.step)) {
-        for (const std::int64_t chunk : loss_chunks(request, start.step, space.sequences)) {
-          StepSettings step = start.step;
-          step.precision = precision;
-          step.offload_optimizer = offload;
-          step.checkpointed_blocks = blocks;
-          step.loss_chunk_tokens = chunk;
-          space.configurations.push_back(step);
-        }
+      StepSettings step = start.step;
+      step.precision = precision;
+      step.offload_optimizer = offload;
+      space.shared.push_back(step);
+      for (const std::int64_t blocks : space.blocks) {
+        for (const std::int64_t chunk : common_chunks)
+          space.configurations.push_back(with_knobs(step, {.checkpointed_blocks = blocks, .loss_chunk_tokens = chunk}));
       }
     }
   }

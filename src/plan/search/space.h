@@ -15,6 +15,9 @@ struct SearchSpace {
   std::int64_t sequences = 1;  ///< of an optimizer step, over all cards: never searched over
   /// All knobs but the micro-batches; micro_batch and accumulation in them mean nothing.
   std::vector<StepSettings> configurations;
+  std::vector<StepSettings> shared;  ///< of those, what all cards share: precision and where the optimizer is
+  std::vector<std::int64_t> blocks;  ///< what a card may recompute, ascending
+  std::vector<std::int64_t> chunks;  ///< of the loss, in tokens
   /// Where the user fixed the micro-batch: what that makes of each card's share.
   std::optional<std::vector<ReplicaWork>> fixed_work;
   std::optional<std::int64_t> fixed_passes;  ///< --gradient_accumulation_steps
