@@ -157,6 +157,7 @@ class Run {
       if (i == 0) first_pass_ = last_pass_;
     }
     begin(TrainingPhase::kOptimizerStep);
+    if (!settings_.updates) return;
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->step(*optimizer_);
     // Gradients on the host are clipped there.
     if (settings_.clips_gradients && !settings_.parallel.offloads) {

@@ -49,6 +49,7 @@ struct TrainingSettings {
   /// float32, and compute in 16 bits.
   ParallelOptions parallel{};
   bool repeats = true;  ///< layers and steps that are alike run once; without it the answer is the same, but slower
+  bool updates = true;  ///< false: passes alone, whose step ends before its update
   int steps = 3;        ///< from the second on optimizer states are there; in the third the cache can still grow
 };
 

@@ -48,10 +48,13 @@ TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace
   balance(hardware_, rates_);
   for (std::size_t i = 0; i < space.options.size(); ++i) fused_.push_back(with_fused_optimizer(i));
   for (const TrainingConfiguration& option : space.options) {
-    pass_keys_.push_back(key_of(option, StepPart::kPasses));
+    trace_keys_.push_back(key_of(option, StepPart::kPasses) + key_of(option, StepPart::kUpdate));
     update_keys_.push_back(key_of(option, StepPart::kUpdate));
-    trace_keys_.push_back(pass_keys_.back() + update_keys_.back());
-    TrainingConfiguration whole_layers = option;
+    pass_options_.push_back(option);
+    // Which card keeps whose states is nothing to the passes.
+    pass_options_.back().settings.parallel.shares_states = false;
+    pass_keys_.push_back(key_of(pass_options_.back(), StepPart::kPasses));
+    TrainingConfiguration whole_layers = pass_options_.back();
     whole_layers.settings.checkpointing.is_selective = false;
     plain_keys_.push_back("none: " + key_of(whole_layers, StepPart::kPasses));
   }
@@ -93,7 +96,7 @@ const PassProfile* TrainingJudge::passes_of(std::size_t option, std::int64_t mic
   const Key& key = recomputes ? pass_keys_[option] : plain_keys_[option];
   const auto [place, is_new] = passes_.try_emplace({key, micro_batch}, Error{});
   if (is_new) {
-    TrainingConfiguration plain = plain_but(space_.options[option], StepPart::kPasses);
+    TrainingConfiguration plain = plain_but(pass_options_[option], StepPart::kPasses);
     if (!recomputes) plain.settings.checkpointing.is_selective = false;
     const Accumulation* accumulation = accumulation_of(plain_keys_[option], plain);
     plain.settings.micro_batch = micro_batch;

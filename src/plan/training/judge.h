@@ -97,6 +97,7 @@ class TrainingJudge {
   std::map<std::pair<Key, std::int64_t>, Result<PassProfile>> passes_;  ///< by micro-batch too
   std::map<Key, std::optional<Accumulation>> accumulations_;
   std::map<Key, Result<UpdateProfile>> updates_;
+  std::vector<TrainingConfiguration> pass_options_;  ///< the options without what only the update looks at
   std::vector<Key> pass_keys_, plain_keys_, update_keys_, trace_keys_;  ///< of the options
   std::vector<std::optional<std::size_t>> fused_;  ///< by option: the one that differs by taking the fused AdamW
   std::map<Numbers, Known> known_;

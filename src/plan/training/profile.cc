@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace vramwise {
 namespace {
@@ -27,6 +28,35 @@ class Alive {
  private:
   std::vector<std::int64_t> bytes_;
   double sum_ = 0;
+};
+
+/// What a pass allocates and does not release.
+class Newcomers {
+ public:
+  void see(const AllocationEvent& event, std::size_t moment) {
+    if (event.kind == EventKind::kAllocate) {
+      if (event.id >= all_.size()) all_.resize(std::size_t{event.id} + 1);
+      all_[event.id] = {.moment = moment, .bytes = event.bytes};
+    } else if ((event.kind == EventKind::kFree || event.kind == EventKind::kFreeLater) && event.id < all_.size()) {
+      all_[event.id] = {};
+    }
+  }
+  /// Bytes at each of so many moments; then nobody is new.
+  std::vector<double> take(std::size_t moments) {
+    std::vector<double> bytes(moments);
+    for (const Newcomer& each : all_)
+      if (each.moment < moments) bytes[each.moment] += static_cast<double>(each.bytes);
+    std::partial_sum(bytes.begin(), bytes.end(), bytes.begin());
+    all_.clear();
+    return bytes;
+  }
+
+ private:
+  struct Newcomer {
+    std::size_t moment = 0;
+    std::int64_t bytes = 0;
+  };
+  std::vector<Newcomer> all_;  ///< by id
 };
 
 bool begins(const AllocationEvent& event, TrainingPhase phase) {
@@ -65,19 +95,24 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
           .parameters = number(trace.parameters),
           .trained_parameters = number(trace.trained_parameters)};
   Alive alive;
+  Newcomers newcomers;
   int pass = -1;
   bool is_in_loss = false;
   for (const AllocationEvent& event : trace.events) {
     const std::int64_t bytes = alive.take(event);
-    if (begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep)) is_in_loss = false;
+    const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep);
+    if (ends && is_in_loss && pass <= 1) run.passes[pass].kept = newcomers.take(run.passes[pass].events.size());
+    if (ends) is_in_loss = false;
     if (begins(event, TrainingPhase::kLoss)) {
       ++pass;
       is_in_loss = true;
     }
-    const bool is_late = event.kind == EventKind::kAllocate && pass >= 0;
-    if (is_late && std::ranges::count(trace.workspaces, event.id) > 0) run.late_workspaces += number(bytes);
+    const bool is_workspace =
+        event.kind == EventKind::kAllocate && pass >= 0 && std::ranges::count(trace.workspaces, event.id) > 0;
+    if (is_workspace) run.late_workspaces += number(bytes);
     if (!is_in_loss || pass > 1) continue;
     Moments& moments = run.passes[pass];
+    if (!is_workspace) newcomers.see(event, moments.events.size());
     if (moments.events.size() == kMostMoments) continue;
     moments.events.emplace_back(event.kind, bytes);
     moments.alive.push_back(alive.bytes());
@@ -88,6 +123,7 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
 Status PassProfile::add(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
                         int recomputed, bool looks_at_later) {
   settings.steps = 1;
+  settings.updates = false;
   settings.gradient_accumulation_steps = looks_at_later ? 2 : 1;
   settings.checkpointing.layers = recomputed == model.architecture.layers ? kAllLayers : recomputed;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, hardware));
@@ -132,23 +168,25 @@ void PassProfile::find_common_moments() {
 }
 
 // Of the whole model: without and with all. Of short ones: one layer; another that is not recomputed; another that is.
-std::vector<PassProfile::Part> PassProfile::parts(int recomputed) const {
+PassProfile::Weights PassProfile::weights(int recomputed) const {
   const double all = layers_, again = std::min(recomputed, layers_);
-  if (runs_.size() == 1) return {{1, &runs_[0]}};
-  if (is_of_whole_) return {{1 - again / all, &runs_[0]}, {again / all, &runs_[1]}};
-  if (runs_.size() == 2) return {{2 - all, &runs_[0]}, {all - 1, &runs_[1]}};
-  return {{2 - all, &runs_[0]}, {all - again, &runs_[1]}, {again - 1, &runs_[2]}};
+  if (runs_.size() == 1) return {1};
+  if (is_of_whole_) return {1 - again / all, again / all};
+  if (runs_.size() == 2) return {2 - all, all - 1};
+  return {2 - all, all - again, again - 1};
 }
 
-double PassProfile::sum(int recomputed, const std::function<double(const Run&)>& read) const {
+template <typename Read>
+double PassProfile::sum(const Weights& weights, const Read& read) const {
   double sum = 0;
-  for (const Part& part : parts(recomputed)) sum += part.weight * read(*part.run);
+  for (std::size_t i = 0; i < runs_.size(); ++i) sum += weights[i] * read(runs_[i]);
   return sum;
 }
 
 tape::Work PassProfile::work(int recomputed, tape::Work Run::* member) const {
+  const Weights of = weights(recomputed);
   return each_number([&](auto tape::Work::* field) {
-    return sum(recomputed, [&](const Run& run) { return static_cast<double>(run.*member.*field); });
+    return sum(of, [&](const Run& run) { return static_cast<double>(run.*member.*field); });
   });
 }
 
@@ -158,30 +196,33 @@ tape::Work PassProfile::later_pass(int recomputed) const {
 }
 
 double PassProfile::alive_bytes(int recomputed, bool accumulates) const {
+  // A later pass told by the first: all gradients are there from its begin, so those that the first makes do not count.
+  const bool is_told = accumulates && accumulation_;
   const int pass = accumulates && !accumulation_ ? 1 : 0;
   // Where layers are unlike, all of them bound every number.
-  const std::vector<Part> of = parts(recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed);
+  const Weights of = weights(recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed);
   double most = 0;
   for (std::size_t i = 0; i < common_[pass]; ++i) {
-    double alive = 0;
-    for (const Part& part : of) alive += part.weight * part.run->passes[pass].alive[i];
-    most = std::max(most, alive);
+    most = std::max(most, sum(of, [&](const Run& run) {
+                      const Moments& moments = run.passes[pass];
+                      return moments.alive[i] - (is_told ? moments.kept[i] : 0);
+                    }));
   }
-  return most + (accumulates && accumulation_ ? accumulation_->alive_bytes : 0);
+  return most + (is_told ? accumulation_->alive_bytes : 0);
 }
 
 Accumulation PassProfile::accumulation() const {
-  return {.work = later_pass(0) - first_pass(0), .alive_bytes = sum(0, [](const Run& run) {
+  return {.work = later_pass(0) - first_pass(0), .alive_bytes = sum(weights(0), [](const Run& run) {
                                                    return run.passes[1].alive.front() - run.passes[0].alive.front() -
                                                           run.late_workspaces;
                                                  })};
 }
 
 std::int64_t PassProfile::parameters() const {
-  return std::llround(sum(1, [](const Run& run) { return run.parameters; }));
+  return std::llround(sum(weights(1), [](const Run& run) { return run.parameters; }));
 }
 std::int64_t PassProfile::trained_parameters() const {
-  return std::llround(sum(1, [](const Run& run) { return run.trained_parameters; }));
+  return std::llround(sum(weights(1), [](const Run& run) { return run.trained_parameters; }));
 }
 
 namespace {

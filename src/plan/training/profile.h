@@ -10,8 +10,8 @@
 // from the beginning of the loss up to that moment, which is looked at.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -31,7 +31,7 @@ struct ModelLengths {
   bool are_told() const { return shorter.size() == 2 && layers() > 2 && whole.architecture.takes_layers_to_checkpoint; }
 };
 
-/// What a pass adds for the gradients of passes before it.
+/// What a pass does and holds for the gradients of passes before it.
 struct Accumulation {
   tape::Work work;
   double alive_bytes = 0;
@@ -59,6 +59,7 @@ class PassProfile {
   struct Moments {
     std::vector<std::pair<EventKind, std::int64_t>> events;  ///< bytes that come or go
     std::vector<double> alive;                               ///< after each of them
+    std::vector<double> kept;  ///< of that, what came since the loss began and stays for later passes: gradients
   };
   struct Run {
     tape::Work first, later;
@@ -67,18 +68,16 @@ class PassProfile {
     double parameters = 0;
     double trained_parameters = 0;
   };
-  /// A run's part in a number: the parts add up to 1.
-  struct Part {
-    double weight;
-    const Run* run;
-  };
+  /// The runs' parts in a number; they add up to 1.
+  using Weights = std::array<double, 3>;
 
   static Run run_of(const TrainingTrace& trace);
   Status add(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware, int recomputed,
              bool looks_at_later);
-  std::vector<Part> parts(int recomputed) const;
+  Weights weights(int recomputed) const;
   void find_common_moments();
-  double sum(int recomputed, const std::function<double(const Run&)>& read) const;
+  template <typename Read>
+  double sum(const Weights& weights, const Read& read) const;
   tape::Work work(int recomputed, tape::Work Run::* member) const;
 
   std::vector<Run> runs_;

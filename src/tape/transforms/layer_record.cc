@@ -73,6 +73,7 @@ SlotRecorder::SlotRecorder(const Tape& tape)
     : tape_(tape),
       first_event_(tape.events().size()),
       first_estimate_(tape.estimates().size()),
+      workspaces_before_(tape.cublas_workspaces().size()),
       work_before_(tape.work()),
       slots_(tape.id_count(), kNone) {}
 
@@ -81,10 +82,27 @@ std::uint32_t& SlotRecorder::slot_of(AllocationId id) {
   return slots_[id];
 }
 
+// A workspace of cuBLAS that comes in this stretch is its thread's and not the layer's: it does not come again.
+std::vector<std::size_t> SlotRecorder::new_workspaces() const {
+  std::vector<std::size_t> places;
+  const std::vector<AllocationId> ids = tape_.cublas_workspaces();
+  if (ids.size() == workspaces_before_) return places;
+  const EventList& events = tape_.events();
+  for (const AllocationId id : ids) {
+    // An id may have been another's before.
+    std::size_t place = events.size();
+    while (place > first_event_ && !(events[place - 1].kind == EventKind::kAllocate && events[place - 1].id == id)) --place;
+    if (place > first_event_) places.push_back(place - 1);
+  }
+  return places;
+}
+
 bool SlotRecorder::finish(SlotEvents& result) {
   const EventList& events = tape_.events();
+  const std::vector<std::size_t> left_out = new_workspaces();
   result.events.reserve(events.size() - first_event_);
   for (std::size_t i = first_event_; i < events.size(); ++i) {
+    if (std::ranges::find(left_out, i) != left_out.end()) continue;
     const AllocationEvent& event = events[i];
     std::uint32_t& slot = slot_of(event.id);
     if (event.kind == EventKind::kAllocate) {
@@ -100,8 +118,11 @@ bool SlotRecorder::finish(SlotEvents& result) {
   }
   std::erase_if(alive_, [this](const auto& each) { return find(each.second.id) != each.first; });
   result.slots = next_slot_;
-  for (std::size_t i = first_estimate_; i < tape_.estimates().size(); ++i)
-    result.estimates.push_back(tape_.estimates()[i] - first_event_);
+  for (std::size_t i = first_estimate_; i < tape_.estimates().size(); ++i) {
+    const std::size_t place = tape_.estimates()[i];
+    const auto before = std::ranges::count_if(left_out, [place](std::size_t other) { return other < place; });
+    result.estimates.push_back(place - first_event_ - static_cast<std::size_t>(before));
+  }
   result.work = tape_.work() - work_before_;
   return true;
 }

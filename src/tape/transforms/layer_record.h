@@ -67,10 +67,12 @@ class SlotRecorder {
 
  private:
   std::uint32_t& slot_of(AllocationId id);
+  std::vector<std::size_t> new_workspaces() const;  ///< places among the tape's events
 
   const Tape& tape_;
   std::size_t first_event_;
   std::size_t first_estimate_;
+  std::size_t workspaces_before_;
   Work work_before_;
   std::vector<std::uint32_t> slots_;  ///< by id
   std::uint32_t next_slot_ = 0;
