@@ -31,11 +31,18 @@ constexpr std::int64_t kCpuGranule = 1;
 // elements.
 constexpr std::int64_t kOffloadPiece = std::int64_t{1} << 22;
 
-std::int64_t flat_size(const DecoderConfig& config) {
+std::int64_t flat_size_of(DecoderConfig config, std::int64_t layers) {
+  config.n_layers = layers;
   std::int64_t elements = 0;
   for (const ParameterShape& shape : parameters(config))
     elements += (shape.count() + kParameterAlignment - 1) / kParameterAlignment * kParameterAlignment;
   return elements;
+}
+
+// All layers are alike, and a search asks thousands of times.
+std::int64_t flat_size(const DecoderConfig& config) {
+  const std::int64_t one = flat_size_of(config, 1);
+  return one + (config.n_layers - 1) * (flat_size_of(config, 2) - one);
 }
 
 // A model or a batch beyond this is beyond any machine: how much it takes at least is answer enough.
@@ -83,6 +90,7 @@ Passes passes_of(const StepSettings& settings, const Target& target) {
 // first one left. Ends early where `most` does not hold what the allocator has reserved.
 void walk_on_cuda(Timeline& timeline, const CachingAllocator& allocator, const DecoderConfig& config,
                   const StepSettings& settings, const Target& target, Bytes most) {
+  timeline.set_most_reserved(most);
   const Passes passes = passes_of(settings, target);
   std::optional<CudaMicroBatch> larger, smaller;
   if (passes.larger > 0) larger.emplace(config, settings, target, passes.larger);

@@ -20,14 +20,16 @@ Timeline::Block Timeline::take(Owner owner, Bytes bytes) {
     peak_phase_ = phase_;
     peak_by_owner_ = live_by_owner_;
   }
-  const bool placed = allocator_ != nullptr && bytes > Bytes();
-  return {this, owner, rounded, placed ? allocator_->allocate(bytes.count()) : kNoBlock};
+  if (allocator_ == nullptr || bytes <= Bytes()) return {this, owner, rounded, kNoBlock};
+  const BlockIndex place = allocator_->allocate(bytes.count());
+  if (Bytes(allocator_->stats().reserved_bytes.current) > most_reserved_) allocator_ = nullptr;
+  return {this, owner, rounded, place};
 }
 
 void Timeline::give_back(const Block& block) {
   live_ -= block.bytes_;
   live_by_owner_[static_cast<std::size_t>(block.owner_)] -= block.bytes_;
-  if (block.place_ != kNoBlock) allocator_->free(block.place_);
+  if (block.place_ != kNoBlock && allocator_ != nullptr) allocator_->free(block.place_);
 }
 
 }  // namespace vramwise

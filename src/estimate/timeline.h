@@ -62,6 +62,8 @@ class Timeline {
 
   [[nodiscard]] Block take(Owner owner, Bytes bytes);
   void enter(Phase phase) { phase_ = phase; }
+  /// Once the allocator has reserved more than so many bytes, it is asked for nothing any more.
+  void set_most_reserved(Bytes most) { most_reserved_ = most; }
 
   Bytes live() const { return live_; }
   Bytes peak() const { return peak_; }
@@ -73,6 +75,7 @@ class Timeline {
 
   std::int64_t granule_;
   CachingAllocator* allocator_;
+  Bytes most_reserved_{std::int64_t{1} << 61};
   Phase phase_ = Phase::kForward;
   Bytes live_;
   PartBytes live_by_owner_{};

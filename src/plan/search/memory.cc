@@ -56,7 +56,7 @@ Bytes SearchMemory::at_least(const StepSettings& step, std::size_t card, const R
   return least_device_bytes(model_, with_micro_batch(step, work), target_of(card, work));
 }
 
-Bytes SearchMemory::device(const StepSettings& step, std::size_t card, const ReplicaWork& work) {
+Bytes SearchMemory::device(const StepSettings& step, std::size_t card, const ReplicaWork& work, double part) {
   const Key key = {static_cast<std::int64_t>(like_[card]),
                    micro_batch_of(work),
                    like_sequences(work),
@@ -65,12 +65,17 @@ Bytes SearchMemory::device(const StepSettings& step, std::size_t card, const Rep
                    step.checkpointed_blocks,
                    step.loss_chunk_tokens,
                    step.offload_optimizer ? 1 : 0};
+  const Bytes usable = most_usable_[like_[card]];
+  const Bytes enough =
+      part < 1 ? Bytes(static_cast<std::int64_t>(part * static_cast<double>(usable.count())) + 1) : usable;
   const auto found = known_.find(key);
-  if (found != known_.end()) return found->second;
+  if (found != known_.end()) {
+    const Known& known = found->second;
+    if (known.device <= known.enough || known.device > enough) return known.device;
+  }
   ++replays_;
-  const Bytes device =
-      estimate_step(model_, with_micro_batch(step, work), target_of(card, work), most_usable_[like_[card]]).device;
-  known_.emplace(key, device);
+  const Bytes device = estimate_step(model_, with_micro_batch(step, work), target_of(card, work), enough).device;
+  known_[key] = {.device = device, .enough = enough};
   return device;
 }
 

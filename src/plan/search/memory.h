@@ -16,8 +16,9 @@ class SearchMemory {
   SearchMemory(const DecoderConfig& model, const std::vector<CardPlan>& cards);
 
   bool fits(const StepSettings& step, std::size_t card, const ReplicaWork& work);
-  /// The exact prediction; where it is more than any card of this kind may use, some figure above that.
-  Bytes device(const StepSettings& step, std::size_t card, const ReplicaWork& work);
+  /// The exact prediction; where it is more than that `part` of what any card of this kind may use, some figure above
+  /// it.
+  Bytes device(const StepSettings& step, std::size_t card, const ReplicaWork& work, double part = 1);
   /// Never above it.
   Bytes at_least(const StepSettings& step, std::size_t card, const ReplicaWork& work) const;
   /// The largest micro-batch up to `most` that fits, computed in passes of one size; 0: not even one sequence. Where
@@ -32,6 +33,10 @@ class SearchMemory {
 
  private:
   using Key = std::array<std::int64_t, 8>;
+  struct Known {
+    Bytes device;
+    Bytes enough;  ///< `device` is exact up to here
+  };
 
   Target target_of(std::size_t card, const ReplicaWork& work) const;
 
@@ -39,7 +44,7 @@ class SearchMemory {
   const std::vector<CardPlan>& cards_;
   std::vector<std::size_t> like_;   ///< the first card whose estimate is the same
   std::vector<Bytes> most_usable_;  ///< by the first card of a kind: of all of them
-  std::map<Key, Bytes> known_;
+  std::map<Key, Known> known_;
   int replays_ = 0;
 };
 

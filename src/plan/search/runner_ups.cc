@@ -61,7 +61,7 @@ void list_runner_ups(SearchState& state) {
   for (const Choice& choice : choices) {
     if (state.plan.runner_ups.size() == kMostRows || state.memory.replays() - before > kMostReplays) break;
     if (choice.seconds < state.best->seconds || least_fullness(state.memory, choice) > least * kSmallestStep) continue;
-    const double full = fullness(state.memory, choice);
+    const double full = fullness(state.memory, choice, least * kSmallestStep);
     if (full > least * kSmallestStep) continue;
     least = full;
     state.plan.runner_ups.push_back(row_of(state, choice));

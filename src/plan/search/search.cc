@@ -73,13 +73,13 @@ const std::vector<SearchPass>& search_passes() {
   return kPasses;
 }
 
-double fullness(SearchMemory& memory, const Choice& choice) {
-  double most = 0;
+double fullness(SearchMemory& memory, const Choice& choice, double most) {
+  double fullest = 0;
   for (std::size_t i = 0; i < choice.work.size(); ++i) {
-    const Bytes device = memory.device(choice.step_of(i), i, choice.work[i]);
-    most = std::max(most, device.in_mib() / memory.cards()[i].usable.in_mib());
+    const Bytes device = memory.device(choice.step_of(i), i, choice.work[i], most);
+    fullest = std::max(fullest, device.in_mib() / memory.cards()[i].usable.in_mib());
   }
-  return most;
+  return fullest;
 }
 
 double least_fullness(const SearchMemory& memory, const Choice& choice) {
@@ -127,7 +127,7 @@ void keep_memory_free(SearchState& state) {
   double least = fullness(state.memory, *state.best);
   for (const auto& [bound, choice] : fast_enough) {
     if (bound >= least) break;
-    const double full = fullness(state.memory, choice);
+    const double full = fullness(state.memory, choice, least);
     if (full >= least) continue;
     least = full;
     state.best = choice;

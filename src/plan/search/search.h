@@ -44,8 +44,9 @@ Result<Candidate> search_plan(Plan& plan, const Candidate& start);
 /// Why: what each knob saves and costs, as decisions of a finished plan.
 void explain_search(Plan& plan);
 
-/// The step's device memory on the fullest card, as part of what that card may use.
-double fullness(SearchMemory& memory, const Choice& choice);
+/// The step's device memory on the fullest card, as part of what that card may use; above `most` only some figure that
+/// is also above it.
+double fullness(SearchMemory& memory, const Choice& choice, double most = 1);
 double least_fullness(const SearchMemory& memory, const Choice& choice);
 
 }  // namespace vramwise

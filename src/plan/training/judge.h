@@ -30,6 +30,8 @@ class TrainingJudge {
   double seconds(const TrainingCandidate& candidate);
   /// Never more than device_within().
   double least_device_bytes(const TrainingCandidate& candidate);
+  /// That bound as it is before anything was traced.
+  double told_bytes(const TrainingCandidate& candidate) { return profiled_bytes(candidate); }
   /// What the second takes less by the same bound: an expectation, not a bound.
   double layer_bytes(const TrainingCandidate& fewer, const TrainingCandidate& more) {
     return profiled_bytes(fewer) - profiled_bytes(more);

@@ -130,7 +130,7 @@ class Search {
   Status try_one(Line line) {
     const bool is_best =
         best_ && best_->line.candidate.option == line.candidate.option && best_->line.size == line.size;
-    std::size_t index = line.next;
+    std::size_t index = best_ ? line.next : hopeful(line);
     if (is_best) index = below_best(line);
     if (best_ && !is_best) index = last_before(line, best_->line);
     // How much is missing tells where to look next, as long as there is nothing to compare with.
@@ -138,6 +138,9 @@ class Search {
     const Bytes limit = looks_beyond ? usable_ + Bytes(usable_.count() / kLookBeyond) : usable_;
     VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device,
                               judge_.device_within(at(line.candidate, index), limit));
+    if (device)
+      excess_[{line.candidate.option, line.size}] = last_excess_ =
+          static_cast<double>(device->count()) / judge_.told_bytes(at(line.candidate, index));
     if (device && *device <= usable_) {
       best_ = Found{.line = at_index(line, index), .device = *device};
       if (index > line.from) push_from(line, line.from);
@@ -158,6 +161,15 @@ class Search {
     line.next = index + steps_for(line, index, device.value_or(limit) - usable_);
     line.next = std::min(line.next, std::max(index + 1, last() - 1));
     return try_one(line);  // until there is something to compare with
+  }
+
+  /// Where the line may fit if the allocator loses as much as it last did; all layers only where nothing else is left.
+  std::size_t hopeful(const Line& line) {
+    const auto lost = excess_.find({line.candidate.option, line.size});
+    const double hoped = static_cast<double>(usable_.count()) / (lost != excess_.end() ? lost->second : last_excess_);
+    const auto found = first_index(
+        line.next, [&](std::size_t index) { return judge_.told_bytes(at(line.candidate, index)) <= hoped; });
+    return std::min(found.value_or(last()), std::max(line.next, last() > 0 ? last() - 1 : 0));
   }
 
   /// So many layers more save that much; at least one.
@@ -217,6 +229,8 @@ class Search {
   Bytes usable_;
   std::priority_queue<Line> lines_;
   std::optional<Found> best_;
+  std::map<std::pair<std::size_t, std::size_t>, double> excess_;
+  double last_excess_ = 1;  ///< what the last replay took, by its bound
 };
 
 Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {

@@ -91,7 +91,8 @@ std::vector<std::size_t> SlotRecorder::new_workspaces() const {
   for (const AllocationId id : ids) {
     // An id may have been another's before.
     std::size_t place = events.size();
-    while (place > first_event_ && !(events[place - 1].kind == EventKind::kAllocate && events[place - 1].id == id)) --place;
+    while (place > first_event_ && !(events[place - 1].kind == EventKind::kAllocate && events[place - 1].id == id))
+      --place;
     if (place > first_event_) places.push_back(place - 1);
   }
   return places;
