@@ -53,6 +53,13 @@ Bytes too_little(TrainingRequest request) {
   return request.usable;
 }
 
+/// A candidate is refused already for what two passes of its step take.
+bool two_passes_fit(const TrainingRequest& request, TrainingConfiguration c) {
+  std::int64_t& passes = c.settings.gradient_accumulation_steps;
+  passes = std::min<std::int64_t>(passes, 2);
+  return estimate_training(request.model, c.settings, request.card, c.allocator).value().device <= request.usable;
+}
+
 /// Every candidate by the replay of all of its passes.
 std::optional<TrainingChoice> by_brute_force(const TrainingRequest& request) {
   const TrainingSpace space = training_space(request).value();
@@ -68,7 +75,7 @@ std::optional<TrainingChoice> by_brute_force(const TrainingRequest& request) {
         EXPECT_LE(judge.least_device_bytes(candidate), static_cast<double>(whole.device.count()));
         if (whole.device > request.usable) continue;
         TrainingChoice choice = judge.choice(candidate, whole.device);
-        if (!best || choice.seconds < best->seconds) best = choice;
+        if ((!best || choice.seconds < best->seconds) && two_passes_fit(request, c)) best = choice;
       }
     }
   }
