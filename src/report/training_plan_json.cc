@@ -71,7 +71,8 @@ std::string summary_of(const TrainingConfiguration& configuration) {
     text += ", every layer recomputed";
   }
   if (s.checkpointing.is_on() && s.checkpointing.layers < kAllLayers)
-    text += fmt::format(", the first {} layers recomputed", s.checkpointing.layers);
+    text += s.checkpointing.layers == 1 ? std::string(", the first layer recomputed")
+                                        : fmt::format(", the first {} layers recomputed", s.checkpointing.layers);
   for (const Knob& knob : training_knobs()) {
     const KnobValue* value = value_of(knob, configuration);
     if (value == nullptr) continue;

@@ -113,6 +113,9 @@ std::string training_changes_text(const Json& refusal, TextStyle style) {
   for (const Json& card : list_of(refusal, "fitting_cards"))
     if (card.is_string()) cards.push_back(card.get<std::string>());
   if (!cards.empty()) text += fmt::format("Cards on which it fits as it is: {}\n", fmt::join(cards, ", "));
+  if (text.empty())
+    text =
+        "No single change makes it fit, nor any other card. --for fsdp2 shares a model among several (--gpu 8xNAME).\n";
   return text;
 }
 

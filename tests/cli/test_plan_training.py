@@ -90,6 +90,12 @@ def test_what_does_not_fit_gets_single_changes_and_cards(vramwise, model):
     assert vramwise("plan", *flags[:-1], answer["fitting_cards"][0]).returncode == 0
 
 
+def test_what_nothing_makes_fit_says_so(vramwise):
+    ended = vramwise("plan", "--model", "meta-llama/Llama-3.1-70B", "--for", "transformers", "--gpu", "rtx-3090")
+    assert ended.returncode == 3
+    assert "No single change makes it fit, nor any other card" in ended.stderr
+
+
 def test_bad_questions_are_refused(vramwise, model):
     flags = ("plan", "--model", model, "--gpu", "rtx-3090")
     assert vramwise(*flags).returncode == 2
