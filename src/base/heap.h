@@ -4,7 +4,7 @@
 namespace vramwise {
 
 /// Memory that was freed stays with the process (glibc; elsewhere nothing changes). Otherwise each estimate of a search
-/// fetches its pages from the system anew, which takes a quarter of its time. For programs, at the start of main.
+/// fetches its pages from the system anew. For programs, at the start of main.
 void keep_freed_memory();
 
 }  // namespace vramwise
