@@ -91,7 +91,7 @@ class CachingAllocator {
   void set_choice_log(std::vector<Choice>* log) { choices_ = log; }
   /// A request takes the smallest free block that is large enough, and of those the one at the lowest address; new
   /// segments have come at ever higher addresses.
-  bool takes_first_fit() const {
+  bool takes_best_fit() const {
     return exact_is_best_ && options_.older_segments_first && stats_.num_device_free == 0 && large_.streams.size() <= 1;
   }
   bool is_small(std::int64_t bytes) const { return is_small_request(block_bytes(bytes)); }

@@ -18,7 +18,7 @@ SteadyState::SteadyState(CachingAllocator& allocator, std::span<const Allocation
 }
 
 bool SteadyState::is_reached() const {
-  return allocator_.takes_first_fit() && allocator_.stats().allocated_bytes.current == allocated_bytes_ &&
+  return allocator_.takes_best_fit() && allocator_.stats().allocated_bytes.current == allocated_bytes_ &&
          returns_large_blocks() && would_choose_again();
 }
 

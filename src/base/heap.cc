@@ -11,10 +11,10 @@ namespace vramwise {
 
 void keep_freed_memory() {
 #ifdef __GLIBC__
-  constexpr int kMost = 512 << 20,
-                kOwnMapping = 32 << 20;  // bytes; glibc maps nothing larger than the second by itself
-  mallopt(M_TRIM_THRESHOLD, kMost);
-  mallopt(M_MMAP_THRESHOLD, kOwnMapping);
+  constexpr int kMostKept = 512 << 20;    // bytes
+  constexpr int kLargestKept = 32 << 20;  // of one allocation; the most that glibc takes here
+  mallopt(M_TRIM_THRESHOLD, kMostKept);
+  mallopt(M_MMAP_THRESHOLD, kLargestKept);
 #endif
 }
 

@@ -122,7 +122,7 @@ def test_excuses_and_golden_files(tmp_path):
     changes = {
         "a.md": f"{HOME} tidy:allow\n",
         "tests/golden.txt": "a table \n",
-        "b.md": "github.com/x/work/y ../work/z\n",
+        "b.md": "github.com/x/home/y ../root/z\n",
     }
     assert rules.check(tree_of(tmp_path, changes)) == []
 
