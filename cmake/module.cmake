@@ -30,6 +30,8 @@ function(vramwise_module name)
     add_library(${target} STATIC ${M_SOURCES})
     set(scope PUBLIC)
     vramwise_warnings(${target})
+    # Position-independent functions are not inlined where another library might replace them. None does.
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-fno-semantic-interposition>)
     if(M_TORCH)
       vramwise_torch_headers(${target})
     endif()
