@@ -52,7 +52,7 @@ TrainingSettings draw_settings(Random& random) {
   TrainingSettings settings;
   settings.micro_batch = 1 + static_cast<std::int64_t>(random() % 3);
   settings.seq_len = one_of<std::int64_t>(random, {1, 17, 128, 333, 1024});
-  settings.gradient_accumulation_steps = one_of<std::int64_t>(random, {1, 1, 1, 2, 3});
+  settings.gradient_accumulation_steps = one_of<std::int64_t>(random, {1, 1, 1, 2, 3, 5, 8});
   settings.precision = one_of(random, {kFp32, kBf16, kBf16, kFp16, kBf16Mixed, kBf16Mixed, kFp16Mixed});
   settings.optimizer =
       one_of(random, {kAdamW, kAdamW, kAdamWFused, kAdamWLoop, kSgd, kSgdMomentum, kAdafactor, kAdafactorTransformers,
@@ -73,7 +73,7 @@ TrainingSettings draw_settings(Random& random) {
     if (happens(random, 3)) settings.lora.modules_to_save = {"lm_head"};
     settings.quantization = one_of(random, {Quantization::kNone, Quantization::kNf4, Quantization::kNf4Double});
   }
-  if (happens(random, 8)) {
+  if (happens(random, 4)) {
     settings.parallel.kind = one_of(random, {Parallel::kDataParallel, Parallel::kFullyShard});
     settings.parallel.ranks = 4;
     settings.parallel.gradients_are_views = happens(random, 2);
@@ -155,8 +155,13 @@ void expect_owners_agree(const TrainingTrace& trace) {
   }
 }
 
+struct Repeats {
+  int layers_and_steps = 0;
+  int passes = 0;
+};
+
 // Whether the run is one that is modelled; if so, both ways must agree.
-bool compare(const ModelConfig& model, const TrainingSettings& settings, const TrainingCard& card, int& repeated) {
+bool compare(const ModelConfig& model, const TrainingSettings& settings, const TrainingCard& card, Repeats& repeated) {
   TrainingSettings really = settings;
   really.repeats = false;
   const auto plain = trace_training(model, really, card.hardware);
@@ -172,11 +177,12 @@ bool compare(const ModelConfig& model, const TrainingSettings& settings, const T
   EXPECT_EQ(workspaces, fast->workspaces);
   EXPECT_EQ(plain->gathered, fast->gathered);
   EXPECT_EQ(plain->buckets, fast->buckets);
-  EXPECT_EQ(plain->repeats.layers + plain->repeats.steps, 0);
+  EXPECT_EQ(plain->repeats.layers + plain->repeats.steps + plain->repeats.passes, 0);
   EXPECT_EQ(owners_of(*plain), owners_of(*fast));
   expect_owners_agree(*fast);
   expect_same(*estimate_training(model, really, card), *estimate_training(model, settings, card));
-  repeated += fast->repeats.layers > 0 && fast->repeats.steps > 0 ? 1 : 0;
+  repeated.layers_and_steps += fast->repeats.layers > 0 && fast->repeats.steps > 0 ? 1 : 0;
+  repeated.passes += fast->repeats.passes > 0 ? 1 : 0;
   return true;
 }
 
@@ -187,7 +193,7 @@ TEST(RepeatedTraining, IsTheSameAsRunningEverything) {
   Random random(seed);
   const int wanted = 40;
   int compared = 0;
-  int repeated = 0;
+  Repeats repeated;
   while (compared < wanted) {
     std::string name;
     const ModelConfig model = draw_model(random, name);
@@ -200,7 +206,8 @@ TEST(RepeatedTraining, IsTheSameAsRunningEverything) {
     compared += compare(model, settings, card, repeated) ? 1 : 0;
     if (HasFailure()) return;
   }
-  EXPECT_GT(repeated, wanted / 10);
+  EXPECT_GT(repeated.layers_and_steps, wanted / 10);
+  EXPECT_GT(repeated.passes, 0);
 }
 
 TEST(RepeatedTraining, OneStepAndThreeLayersAreReallyRun) {

@@ -9,7 +9,7 @@
 #include <memory>
 #include <utility>
 
-#include "estimate/repeated_step.h"
+#include "estimate/repeated_stretch.h"
 #include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
 #include "tape/engine.h"
@@ -130,10 +130,9 @@ class Run {
   bool has_unused() const { return model_->has_unused(); }
   bool has_failed() const { return repeater_.has_failed(); }
   int repeated_layers() const { return repeater_.repeated(); }
-  std::vector<AllocationId> batch_ids() const {
-    std::vector<AllocationId> ids;
-    for (const Tensor& tensor : batch_)
-      if (tensor.defined() && tensor->storage->bytes > 0) ids.push_back(tensor->storage->id);
+  /// What each step replaces.
+  std::vector<AllocationId> replaced_ids() const {
+    std::vector<AllocationId> ids = batch_ids();
     if (const tape::DeepSpeedEngine* engine = model_->engine(); engine != nullptr && engine->kept().defined())
       ids.push_back(engine->kept()->storage->id);
     return ids;
@@ -141,21 +140,39 @@ class Run {
   void note_owners(TrainingTrace& trace) const {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
+    for (const RepeatedStretch& each : repeated_passes_) {
+      each.add_repeated(trace.gathered);
+      each.add_repeated(trace.buckets);
+    }
     if (const tape::DeepSpeedEngine* engine = model_->engine()) trace.rank = engine->rank();
   }
   void note_passes(TrainingTrace& trace) const {
     trace.first_pass = first_pass_;
     trace.last_pass = last_pass_;
+    for (const RepeatedStretch& each : repeated_passes_) trace.repeats.passes += each.repeats();
   }
 
   void step() {
     const std::int64_t passes = settings_.gradient_accumulation_steps;
+    std::optional<RepeatedStretch> alike;
+    bool is_settled = false;
     for (std::int64_t i = 0; i < passes; ++i) {
       const tape::Work before = tape_.work();
-      pass(i + 1 == passes);
+      const bool is_last = i + 1 == passes;
+      if (is_settled && !(is_last && has_unlike_last_pass())) {
+        alike->repeat(tape_);
+        rename_batch(alike->in_place());
+      } else {
+        // The first pass makes gradients, to which the others add.
+        const bool may_be_repeated = settings_.repeats && i > 0 && i + 1 < passes && !is_settled;
+        if (may_be_repeated) alike.emplace(tape_, batch_ids());
+        pass(is_last);
+        is_settled = may_be_repeated ? alike->ends(tape_, batch_ids()) : is_settled;
+      }
       last_pass_ = tape_.work() - before;
       if (i == 0) first_pass_ = last_pass_;
     }
+    if (is_settled && alike->repeats() > 0) repeated_passes_.push_back(std::move(*alike));
     begin(TrainingPhase::kOptimizerStep);
     if (!settings_.updates) return;
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->step(*optimizer_);
@@ -191,6 +208,22 @@ class Run {
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->backward(loss, is_last);
     tape::backward(scales_loss() ? scaler_.scale(loss) : loss);
   }
+  std::vector<AllocationId> batch_ids() const {
+    std::vector<AllocationId> ids;
+    for (const Tensor& tensor : batch_)
+      if (tensor.defined() && tensor->storage->bytes > 0) ids.push_back(tensor->storage->id);
+    return ids;
+  }
+  void rename_batch(const std::vector<AllocationId>& ids) {
+    auto id = ids.begin();
+    for (const Tensor& tensor : batch_)
+      if (tensor->storage->bytes > 0) tensor->storage->id = *id++;
+  }
+  /// Gradients are summed over the cards in it.
+  bool has_unlike_last_pass() const {
+    const Parallel kind = settings_.parallel.kind;
+    return kind == Parallel::kDataParallel || kind == Parallel::kDeepSpeed;
+  }
   /// What runs on several cards has hooks between its layers.
   bool repeats() const { return settings_.repeats && settings_.parallel.kind == Parallel::kNone; }
   void tell_layers() {
@@ -223,6 +256,7 @@ class Run {
   Tensor logits_;
   tape::Work first_pass_;
   tape::Work last_pass_;
+  std::vector<RepeatedStretch> repeated_passes_;
 };
 
 }  // namespace
@@ -246,7 +280,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   Run run(tape, model, settings);
   run.count_parameters(trace);
   tape::Work before = tape.work();
-  std::optional<RepeatedStep> last;
+  std::optional<RepeatedStretch> last;
   bool is_settled = false;
   for (int i = 0; i < settings.steps; ++i) {
     before = tape.work();
@@ -254,10 +288,10 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
       last->repeat(tape);
       continue;
     }
-    last.emplace(tape, run.batch_ids());
+    last.emplace(tape, run.replaced_ids());
     run.step();
     // The first step makes what is made once.
-    is_settled = settings.repeats && i > 0 && last->ends(tape, run.batch_ids());
+    is_settled = settings.repeats && i > 0 && last->ends(tape, run.replaced_ids());
   }
   if (run.has_unused())
     return incomplete("some parameters get no gradient, at which DistributedDataParallel stops",
@@ -275,7 +309,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   if (last) {
     last->add_repeated(trace.gathered);
     last->add_repeated(trace.buckets);
-    trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats(), .events = last->events()};
+    trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats(), .passes = 0, .events = last->events()};
   }
   run.note_passes(trace);
   trace.step_work = tape.work() - before;

@@ -77,6 +77,7 @@ struct TrainingTrace {
   struct {
     int layers = 0;  ///< forward and backward passes of layers
     int steps = 0;
+    int passes = 0;        ///< of the steps that were not repeated
     EventRepeat events{};  ///< of the step that was repeated
   } repeats;               ///< what was not run, but repeated
 };

@@ -308,6 +308,7 @@ bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const
 }
 
 Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candidate) {
+  if (const auto done = estimates_.find(numbers_of(candidate)); done != estimates_.end()) return done->second;
   ++replays_;
   TrainingCard card = request_.card;
   card.total.reset();
@@ -315,6 +316,7 @@ Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candid
                             estimate_training(request_.model, configuration(candidate).settings, card,
                                               space_.options[candidate.option].allocator));
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(whole.device.count()), .device = whole.device};
+  estimates_[numbers_of(candidate)] = whole;
   return whole;
 }
 

@@ -103,7 +103,8 @@ class TrainingJudge {
   std::vector<Key> pass_keys_, plain_keys_, update_keys_, trace_keys_;  ///< of the options
   std::vector<std::optional<std::size_t>> fused_;  ///< by option: the one that differs by taking the fused AdamW
   std::map<Numbers, Known> known_;
-  std::deque<std::unique_ptr<Traced>> traces_;  ///< the last few
+  std::map<Numbers, TrainingEstimate> estimates_;  ///< those that were asked for
+  std::deque<std::unique_ptr<Traced>> traces_;     ///< the last few
   std::optional<Error> error_;
   int replays_ = 0;
   bool is_contradicted_ = false;

@@ -1,6 +1,6 @@
-// What a step leaves is read off its events: allocations are all that a step on shapes remembers from one to the next,
-// beside what it takes of the host.
-#include "estimate/repeated_step.h"
+// What a step or pass leaves is read off its events: allocations are all that is remembered on shapes from one to the
+// next, beside what it takes of the host.
+#include "estimate/repeated_stretch.h"
 
 #include <algorithm>
 #include <cstring>
@@ -22,14 +22,14 @@ bool are_same(const tape::PinnedMemory& a, const tape::PinnedMemory& b) {
 
 }  // namespace
 
-RepeatedStep::RepeatedStep(const tape::Tape& tape, std::vector<AllocationId> replaced)
+RepeatedStretch::RepeatedStretch(const tape::Tape& tape, std::vector<AllocationId> replaced)
     : begin_(tape.events().size()),
       work_(tape.work()),
       host_bytes_(host_bytes(tape)),
       pinned_memory_(tape.pinned_memory()),
       replaced_(std::move(replaced)) {}
 
-bool RepeatedStep::ends(const tape::Tape& tape, std::vector<AllocationId> replacing) {
+bool RepeatedStretch::ends(const tape::Tape& tape, std::vector<AllocationId> replacing) {
   end_ = tape.events().size();
   work_ = tape.work() - work_;
   replacing_ = std::move(replacing);
@@ -60,7 +60,7 @@ bool RepeatedStep::ends(const tape::Tape& tape, std::vector<AllocationId> replac
          std::ranges::all_of(replacing_, [&](AllocationId id) { return is_new[id]; });
 }
 
-void RepeatedStep::repeat(tape::Tape& tape) {
+void RepeatedStretch::repeat(tape::Tape& tape) {
   names_.resize(tape.id_count());
   for (std::size_t i = 0; i < replaced_.size(); ++i) names_[replaced_[i]] = in_place_[i];
   tape.repeat_events(begin_, end_, names_);
@@ -69,11 +69,12 @@ void RepeatedStep::repeat(tape::Tape& tape) {
   ++repeats_;
 }
 
-void RepeatedStep::add_repeated(std::vector<std::size_t>& places) const {
+void RepeatedStretch::add_repeated(std::vector<std::size_t>& places) const {
   const std::size_t count = places.size();
   for (int n = 1; n <= repeats_; ++n)
     for (std::size_t i = 0; i < count; ++i)
       if (places[i] >= begin_ && places[i] < end_) places.push_back(places[i] + static_cast<std::size_t>(n) * length());
+  std::ranges::inplace_merge(places, places.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 }  // namespace vramwise

@@ -1,0 +1,48 @@
+// A training step that leaves everything as it found it is followed by the same step again, and so is a pass of
+// gradient accumulation that adds to gradients which are there. So it need not run again: its events are repeated,
+// under ids of their own.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "allocator/steady_state.h"
+#include "tape/tape.h"
+
+namespace vramwise {
+
+class RepeatedStretch {
+ public:
+  /// It begins. `replaced`: the allocations that each repeat puts others of the same size in the place of.
+  RepeatedStretch(const tape::Tape& tape, std::vector<AllocationId> replaced);
+
+  /// It is over, and this is what now stands in their place. True: no other allocation came to stay and none from
+  /// before was released, so the next one finds what this one found.
+  bool ends(const tape::Tape& tape, std::vector<AllocationId> replacing);
+  /// The same once more.
+  void repeat(tape::Tape& tape);
+  int repeats() const { return repeats_; }
+  /// What stands in the place of `replaced` now.
+  const std::vector<AllocationId>& in_place() const { return in_place_; }
+  /// The events, if they were repeated.
+  EventRepeat events() const { return repeats_ > 0 ? EventRepeat{.first = begin_, .last = end_} : EventRepeat{}; }
+
+  /// Adds the repeats' places to places in the events of the real one, which are in order and stay so.
+  void add_repeated(std::vector<std::size_t>& places) const;
+
+ private:
+  std::size_t length() const { return end_ - begin_; }
+
+  std::size_t begin_;
+  std::size_t end_ = 0;
+  tape::Work work_;                      ///< before it, then of it
+  std::int64_t host_bytes_;              ///< before it
+  tape::PinnedMemory pinned_memory_;     ///< likewise
+  std::vector<AllocationId> replaced_;   ///< as the recorded events name them
+  std::vector<AllocationId> replacing_;  ///< likewise
+  std::vector<AllocationId> in_place_;   ///< what stands there now
+  std::vector<AllocationId> names_;      ///< by id in the recorded events: the id in the repeat that is being written
+  int repeats_ = 0;
+};
+
+}  // namespace vramwise
