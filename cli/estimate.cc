@@ -25,6 +25,9 @@
 namespace vramwise::cli {
 namespace {
 
+/// Their events are kept: 100 steps of 405 B parameters are 50 MB.
+constexpr int kMostSteps = 100;
+
 struct EstimateArguments {
   std::string model;
   std::string gpu;
@@ -169,6 +172,7 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
     inputs.add("reduce_bucket_size", format_count(zero.reduce_bucket_size), "--deepspeed");
     inputs.add("overlap_comm", zero.overlaps ? "on" : "off", "--deepspeed");
   }
+  inputs.add("optimizer steps", std::to_string(s.steps), "--steps");
   inputs.add("loss", loss_text(s.loss), "--loss");
   inputs.add("gradient clipping", s.clips_gradients ? "on" : "off", "--no_clip");
   inputs.add("cache of keys and values", s.uses_cache ? "on" : "off", "--no_use_cache");
@@ -305,6 +309,9 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
   command->add_option("--image_size", settings.image_size,
                       "Height and width of images, in pixels (default: what the model is made for)");
   command->add_option("--gradient_accumulation_steps", settings.gradient_accumulation_steps)->capture_default_str();
+  command->add_option("--steps", settings.steps, "Optimizer steps that are run; the allocator can still grow later")
+      ->check(CLI::Range(1, kMostSteps))
+      ->capture_default_str();
   command->add_option("--precision", arguments->precision,
                       "fp32, bf16, fp16: weights and all; bf16-mixed, fp16-mixed: fp32 weights under autocast "
                       "(default: the checkpoint's dtype)");

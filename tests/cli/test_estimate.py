@@ -98,6 +98,17 @@ def test_the_loss_in_tiles_says_so(vramwise, folder):
     assert "8.0" in old.stderr
 
 
+def test_more_steps_can_be_run(vramwise, folder):
+    command = ["estimate", "--model", str(folder), "--gpu", "rtx-4090", "--json"]
+    first, usual, many = (
+        json.loads(vramwise(*command, *flags).stdout) for flags in (("--steps", "1"), (), ("--steps", "9"))
+    )
+    assert [each["steps"] for each in (first, usual, many)] == [1, 3, 9]
+    # The optimizer's states come with the first update, after the activations of its step.
+    assert first["allocated_bytes"] < usual["allocated_bytes"] <= many["allocated_bytes"]
+    assert vramwise(*command, "--steps", "0").returncode == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
