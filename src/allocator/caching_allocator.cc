@@ -281,6 +281,30 @@ std::int64_t CachingAllocator::large_blocks() const {
   return count;
 }
 
+bool CachingAllocator::tell_layout(std::vector<Place>& places) const {
+  places.clear();
+  if (ages_blocks() || !waiting_.empty() || !held_.empty()) return false;
+  std::vector<BlockIndex> heads;
+  for (BlockIndex index = 0; index < blocks_.size(); ++index)
+    if (blocks_[index].in_use && blocks_[index].previous == kNoBlock) heads.push_back(index);
+  std::ranges::sort(heads, {}, [this](BlockIndex index) { return blocks_[index].address; });
+  places.reserve(blocks_.size());
+  for (const BlockIndex head : heads) {
+    for (BlockIndex index = head; index != kNoBlock; index = blocks_[index].next) {
+      const Block& block = blocks_[index];
+      if (block.other_streams != 0) return false;
+      places.push_back({.address = block.address,
+                        .order = block.order,
+                        .size = block.size,
+                        .stream = block.stream,
+                        .is_small = block.is_small,
+                        .allocated = block.allocated,
+                        .mapped = block.mapped});
+    }
+  }
+  return true;
+}
+
 void CachingAllocator::reset_peaks() {
   for (AllocatorStat* stat :
        {&stats_.allocated_bytes, &stats_.reserved_bytes, &stats_.active_bytes, &stats_.inactive_split_bytes,

@@ -98,6 +98,21 @@ class CachingAllocator {
   /// How many blocks are allocated in the pool of large ones.
   std::int64_t large_blocks() const;
 
+  /// A block, or addresses of an expandable segment that are not mapped.
+  struct Place {
+    std::int64_t address = 0;
+    std::int64_t order = 0;
+    std::int64_t size = 0;
+    StreamIndex stream = 0;
+    bool is_small = false;
+    bool allocated = false;
+    bool mapped = false;
+
+    bool operator==(const Place&) const = default;
+  };
+  /// All of them by address. False: what the allocator will do hangs on more than these, and on the card.
+  bool tell_layout(std::vector<Place>& places) const;
+
   /// Told of every segment that comes and goes; null: nobody.
   void set_segment_sink(SegmentSink* sink) { sink_ = sink; }
 

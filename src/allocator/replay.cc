@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "allocator/cycle_watch.h"
 #include "base/check.h"
 
 namespace vramwise {
@@ -44,6 +45,18 @@ class PeakKeeper {
   std::size_t phases() const { return result_.phases.size() + (has_phase_ ? 1 : 0); }
   void end_phase() {
     if (has_phase_) result_.phases.push_back(phase_);
+  }
+  /// Events [begin, end) come to the same as the `period` of them before, which began with a mark, did once or more.
+  void repeat(std::size_t begin, std::size_t end, std::size_t period) {
+    end_phase();
+    std::vector<ReplayPhase>& phases = result_.phases;
+    const auto first = static_cast<std::size_t>(
+        std::ranges::upper_bound(phases, begin - period, {}, &ReplayPhase::first_event) - phases.begin());
+    const std::size_t last = phases.size();
+    for (std::size_t shift = period; begin - period + shift < end; shift += period)
+      for (std::size_t i = first; i < last; ++i) phases.emplace_back(ReplayPhase(phases[i])).first_event += shift;
+    phase_ = phases.back();
+    phases.pop_back();
   }
 
  private:
@@ -112,6 +125,23 @@ bool Replayer::apply(const AllocationEvent& event) {
   return true;
 }
 
+std::int64_t Replayer::address_of(AllocationId id) const {
+  const BlockIndex block = id < blocks_.size() ? blocks_[id] : kNotAllocated;
+  if (block == kNotAllocated) return -2;
+  return block == kNoBlock ? -1 : allocator_.address_of(block);
+}
+
+void Replayer::rename(std::span<const AllocationId> from, std::span<const AllocationId> to) {
+  std::vector<BlockIndex> blocks;
+  for (const AllocationId id : from)
+    blocks.push_back(id < blocks_.size() ? std::exchange(blocks_[id], kNotAllocated) : kNotAllocated);
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (to[i] >= blocks_.size()) blocks_.resize(std::size_t{to[i]} + 1, kNotAllocated);
+    VRAMWISE_CHECK(blocks_[to[i]] == kNotAllocated);
+    blocks_[to[i]] = blocks[i];
+  }
+}
+
 bool Replayer::apply_small(std::span<const AllocationEvent> events) {
   for (const AllocationEvent& event : events) {
     if (event.kind == EventKind::kAllocate) {
@@ -128,20 +158,18 @@ namespace {
 class WholeReplay {
  public:
   WholeReplay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
-              const DeviceMemoryLimits& limits)
-      : events_(events), allocator_(options, DeviceMemory(limits)), replayer_(allocator_) {}
+              const DeviceMemoryLimits& limits, std::span<const EventCycle> cycles)
+      : events_(events), allocator_(options, DeviceMemory(limits)), replayer_(allocator_) {
+    for (const EventCycle& cycle : cycles)
+      if (events[cycle.first].kind == EventKind::kMark) cycles_.push_back(cycle);
+  }
 
   /// False: out of memory.
   bool run(std::size_t first, std::size_t last) {
-    for (std::size_t i = first; i < last; ++i) {
-      if (!replayer_.apply(events_[i])) {
-        note_out_of_memory(i);
-        return false;
-      }
-      if (events_[i].kind == EventKind::kMark) peaks_.begin_phase(events_[i].id, i);
-      if (events_[i].kind != EventKind::kFree) peaks_.after(i);
-    }
-    return true;
+    return run_with_cycles(
+        allocator_, replayer_, events_, cycles_, first, last,
+        [this](std::size_t begin, std::size_t end) { return run_each(begin, end); },
+        [this](std::size_t begin, std::size_t end, std::size_t period) { peaks_.repeat(begin, end, period); });
   }
   /// All of them, the repeat shortened where it can be; false: it could not be shortened, and what was run is void.
   bool run_to_end(const EventRepeat& repeat) {
@@ -155,7 +183,7 @@ class WholeReplay {
     }
     peaks_.end_phase();
     result_.stats = allocator_.stats();
-    if (!replayer_.apply_small(events_.subspan(repeat.last)) ||
+    if (!run_small(repeat.last, events_.size()) ||
         allocator_.stats().reserved_bytes.current != result_.stats.reserved_bytes.current)
       return false;
     repeat_phases(repeat, phases);
@@ -171,6 +199,25 @@ class WholeReplay {
   }
 
  private:
+  bool run_each(std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      if (!replayer_.apply(events_[i])) {
+        note_out_of_memory(i);
+        return false;
+      }
+      if (events_[i].kind == EventKind::kMark) peaks_.begin_phase(events_[i].id, i);
+      if (events_[i].kind != EventKind::kFree) peaks_.after(i);
+    }
+    return true;
+  }
+  bool run_small(std::size_t first, std::size_t last) {
+    return run_with_cycles(
+        allocator_, replayer_, events_, cycles_, first, last,
+        [this](std::size_t begin, std::size_t end) {
+          return replayer_.apply_small(events_.subspan(begin, end - begin));
+        },
+        [](std::size_t, std::size_t, std::size_t) {});
+  }
   void note_out_of_memory(std::size_t event) {
     const std::int64_t asked = events_[event].bytes;
     const bool outside = events_[event].kind == EventKind::kOutside;
@@ -191,6 +238,7 @@ class WholeReplay {
   }
 
   std::span<const AllocationEvent> events_;
+  std::vector<EventCycle> cycles_;
   CachingAllocator allocator_;
   Replayer replayer_;
   Replay result_;
@@ -203,10 +251,10 @@ class WholeReplay {
 Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
               const DeviceMemoryLimits& limits, const EventRepeat& repeat) {
   if (repeat.any()) {
-    WholeReplay shortened(events, options, limits);
+    WholeReplay shortened(events, options, limits, repeat.cycles);
     if (shortened.run_to_end(repeat)) return shortened.result();
   }
-  WholeReplay whole(events, options, limits);
+  WholeReplay whole(events, options, limits, repeat.cycles);
   whole.run(0, events.size());
   return whole.result();
 }

@@ -46,7 +46,8 @@ struct Replay {
 
 /// Every id must be allocated before it is freed, and freed before it is used again (anything else is a bug of the
 /// caller's). What is still allocated at the end stays so. Of a `repeat` that begins with a mark, only small blocks are
-/// replayed where that is proven to be enough (steady_state.h).
+/// replayed where that is proven to be enough (steady_state.h), and of its cycles that begin with one, the turns until
+/// the allocator comes back to a state (cycle_watch.h).
 Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options = {},
               const DeviceMemoryLimits& limits = {}, const EventRepeat& repeat = {});
 
@@ -62,6 +63,10 @@ class Replayer {
   bool apply(const AllocationEvent& event);
   /// Hands over those events only that concern small blocks. False: out of memory.
   bool apply_small(std::span<const AllocationEvent> events);
+  /// Where a live id lies; negative where it was not handed over or has 0 bytes.
+  std::int64_t address_of(AllocationId id) const;
+  /// Each of `from`, which are live, bears the id of `to` in its place from now on. What was not handed over does not.
+  void rename(std::span<const AllocationId> from, std::span<const AllocationId> to);
   /// The block of a live id; kNoBlock for one of 0 bytes.
   BlockIndex block_of(AllocationId id) const { return blocks_[id]; }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "allocator/cycle_watch.h"
 #include "allocator/replay.h"
 #include "allocator/size_rules.h"
 
@@ -14,9 +15,30 @@ namespace {
 /// Of a card without end, on which reserved memory only grows.
 class Reserved {
  public:
-  explicit Reserved(const AllocatorOptions& options) : allocator_(options, DeviceMemory()), replayer_(allocator_) {}
+  Reserved(std::span<const AllocationEvent> events, std::span<const EventCycle> cycles, const AllocatorOptions& options)
+      : events_(events), cycles_(cycles), allocator_(options, DeviceMemory()), replayer_(allocator_) {}
 
   CachingAllocator& allocator() { return allocator_; }
+  bool stays_within(std::size_t first, std::size_t last, std::int64_t most) {
+    return run(first, last, [&](std::span<const AllocationEvent> events) { return stays_within(events, most); });
+  }
+  /// The same of small blocks alone, if they find room in what is reserved.
+  bool small_blocks_fit(std::size_t first, std::size_t last) {
+    const std::int64_t before = allocator_.stats().reserved_bytes.current;
+    return run(first, last,
+               [this](std::span<const AllocationEvent> events) { return replayer_.apply_small(events); }) &&
+           allocator_.stats().reserved_bytes.current == before;
+  }
+  std::int64_t peak() const { return peak_; }
+
+ private:
+  template <typename Each>
+  bool run(std::size_t first, std::size_t last, const Each& each) {
+    return run_with_cycles(
+        allocator_, replayer_, events_, cycles_, first, last,
+        [&](std::size_t begin, std::size_t end) { return each(events_.subspan(begin, end - begin)); },
+        [](std::size_t, std::size_t, std::size_t) {});
+  }
   bool stays_within(std::span<const AllocationEvent> events, std::int64_t most) {
     for (const AllocationEvent& event : events) {
       replayer_.apply(event);
@@ -26,14 +48,9 @@ class Reserved {
     }
     return true;
   }
-  /// The same of small blocks alone, if they find room in what is reserved.
-  bool small_blocks_fit(std::span<const AllocationEvent> events) {
-    const std::int64_t before = allocator_.stats().reserved_bytes.current;
-    return replayer_.apply_small(events) && allocator_.stats().reserved_bytes.current == before;
-  }
-  std::int64_t peak() const { return peak_; }
 
- private:
+  std::span<const AllocationEvent> events_;
+  std::span<const EventCycle> cycles_;
   CachingAllocator allocator_;
   Replayer replayer_;
   std::int64_t peak_ = 0;
@@ -44,20 +61,18 @@ class Reserved {
 std::optional<std::int64_t> reserved_within(std::span<const AllocationEvent> events, const AllocatorOptions& options,
                                             std::int64_t most, const EventRepeat& repeat) {
   if (repeat.any()) {
-    Reserved reserved(options);
-    const auto stretch = events.subspan(repeat.first, repeat.last - repeat.first);
-    if (!reserved.stays_within(events.first(repeat.first), most)) return std::nullopt;
-    const SteadyState state(reserved.allocator(), stretch);
-    if (!reserved.stays_within(stretch, most)) return std::nullopt;
-    const auto rest = events.subspan(repeat.last);
+    Reserved reserved(events, repeat.cycles, options);
+    if (!reserved.stays_within(0, repeat.first, most)) return std::nullopt;
+    const SteadyState state(reserved.allocator(), events.subspan(repeat.first, repeat.last - repeat.first));
+    if (!reserved.stays_within(repeat.first, repeat.last, most)) return std::nullopt;
     if (!state.is_reached()) {
-      if (!reserved.stays_within(rest, most)) return std::nullopt;
+      if (!reserved.stays_within(repeat.last, events.size(), most)) return std::nullopt;
       return reserved.peak();
     }
-    if (reserved.small_blocks_fit(rest)) return reserved.peak();
+    if (reserved.small_blocks_fit(repeat.last, events.size())) return reserved.peak();
   }
-  Reserved reserved(options);
-  if (!reserved.stays_within(events, most)) return std::nullopt;
+  Reserved reserved(events, repeat.cycles, options);
+  if (!reserved.stays_within(0, events.size(), most)) return std::nullopt;
   return reserved.peak();
 }
 

@@ -3,23 +3,14 @@
 // proves from the choices of one replay that these are taken just when they were created, and else nothing differs.
 #pragma once
 
-#include <cstddef>
 #include <span>
 #include <vector>
 
 #include "allocator/caching_allocator.h"
 #include "allocator/event.h"
+#include "allocator/event_repeat.h"
 
 namespace vramwise {
-
-/// The events from `last` to the end are those of [first, last) once or more, under ids of their own; what is freed
-/// there has the size of what was freed the first time.
-struct EventRepeat {
-  std::size_t first = 0;
-  std::size_t last = 0;
-
-  bool any() const { return last > first; }
-};
 
 /// Looks on while [first, last) is replayed for the first time.
 class SteadyState {

@@ -77,4 +77,14 @@ void RepeatedStretch::add_repeated(std::vector<std::size_t>& places) const {
   std::ranges::inplace_merge(places, places.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
+void RepeatedStretch::add_repeated(std::vector<EventCycle>& cycles) const {
+  const std::size_t count = cycles.size();
+  for (int n = 1; n <= repeats_; ++n) {
+    const std::size_t shift = static_cast<std::size_t>(n) * length();
+    for (std::size_t i = 0; i < count; ++i)
+      if (cycles[i].first >= begin_ && cycles[i].last <= end_)
+        cycles.push_back({.first = cycles[i].first + shift, .last = cycles[i].last + shift, .times = cycles[i].times});
+  }
+}
+
 }  // namespace vramwise

@@ -27,8 +27,11 @@ class RepeatedStretch {
   /// The events, if they were repeated.
   EventRepeat events() const { return repeats_ > 0 ? EventRepeat{.first = begin_, .last = end_} : EventRepeat{}; }
 
+  EventCycle cycle() const { return {.first = begin_, .last = end_, .times = static_cast<std::size_t>(repeats_)}; }
+
   /// Adds the repeats' places to places in the events of the real one, which are in order and stay so.
   void add_repeated(std::vector<std::size_t>& places) const;
+  void add_repeated(std::vector<EventCycle>& cycles) const;
 
  private:
   std::size_t length() const { return end_ - begin_; }

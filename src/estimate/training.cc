@@ -149,7 +149,10 @@ class Run {
   void note_passes(TrainingTrace& trace) const {
     trace.first_pass = first_pass_;
     trace.last_pass = last_pass_;
-    for (const RepeatedStretch& each : repeated_passes_) trace.repeats.passes += each.repeats();
+    for (const RepeatedStretch& each : repeated_passes_) {
+      trace.repeats.passes += each.repeats();
+      trace.repeats.events.cycles.push_back(each.cycle());
+    }
   }
 
   void step() {
@@ -312,6 +315,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats(), .passes = 0, .events = last->events()};
   }
   run.note_passes(trace);
+  if (last) last->add_repeated(trace.repeats.events.cycles);
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.host_pageable_bytes = tape.host_bytes(tape::HostMemory::kPageable);

@@ -1,0 +1,83 @@
+// See cycle_watch.h.
+#include "allocator/cycle_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "allocator/replay.h"
+
+namespace vramwise {
+namespace {
+
+// A turn allocates before it frees what it replaces: n tensors of one size move through n + 1 places. A batch has up to
+// three of one size.
+constexpr std::size_t kLongestPeriod = 4;
+
+}  // namespace
+
+CycleWatch::Skip CycleWatch::after(std::size_t turn) {
+  if (turn >= cycle_.times) return {};
+  std::optional<State> state = state_after(turn);
+  if (!state) {
+    states_.clear();
+    return {};
+  }
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    if (!(states_[i] == *state)) continue;
+    const std::size_t period = i + 1;
+    const std::size_t turns = (cycle_.times - turn) / period * period;
+    states_.clear();
+    if (turns > 0) rename(*state, turn, turns);
+    return {.turns = turns, .period = period};
+  }
+  states_.push_front(std::move(*state));
+  if (states_.size() > kLongestPeriod) states_.pop_back();
+  return {};
+}
+
+std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
+  State state;
+  const auto stretch = events_.subspan(cycle_.begin_of(turn), cycle_.length());
+  std::vector<AllocationId> freed;
+  for (std::size_t i = 0; i < stretch.size(); ++i) {
+    const AllocationEvent& event = stretch[i];
+    if (event.kind == EventKind::kMark) continue;
+    if (event.kind != EventKind::kAllocate && event.kind != EventKind::kFree) return std::nullopt;
+    if (event.id >= births_.size()) births_.resize(2 * (std::size_t{event.id} + 1));
+    std::size_t& birth = births_[event.id];
+    if (event.kind == EventKind::kAllocate) {
+      birth = i + 1;
+    } else if (birth > 0) {
+      birth = 0;
+    } else {
+      freed.push_back(event.id);
+    }
+  }
+  for (std::size_t i = 0; i < stretch.size(); ++i)
+    if (stretch[i].kind == EventKind::kAllocate && births_[stretch[i].id] == i + 1) state.left.push_back(i);
+  std::vector<AllocationId> ids;
+  for (const std::size_t offset : state.left) {
+    ids.push_back(stretch[offset].id);
+    state.addresses.push_back(replayer_.address_of(ids.back()));
+    births_[ids.back()] = 0;
+  }
+  std::ranges::sort(freed);
+  std::ranges::sort(ids);
+  const bool frees_what_was_left = turn == 0 || freed == to_free_;
+  to_free_ = std::move(ids);
+  state.reserved_bytes = allocator_.stats().reserved_bytes.current;
+  state.retries = allocator_.stats().num_alloc_retries;
+  if (!frees_what_was_left || !allocator_.tell_layout(state.layout)) return std::nullopt;
+  return state;
+}
+
+void CycleWatch::rename(const State& state, std::size_t turn, std::size_t turns) {
+  std::vector<AllocationId> from, to;
+  for (const std::size_t offset : state.left) {
+    from.push_back(events_[cycle_.begin_of(turn) + offset].id);
+    to.push_back(events_[cycle_.begin_of(turn + turns) + offset].id);
+  }
+  replayer_.rename(from, to);
+}
+
+}  // namespace vramwise

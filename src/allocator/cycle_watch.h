@@ -1,0 +1,80 @@
+// Events that come again and again need not be replayed once the allocator is, after a turn, in the state in which it
+// was after an earlier one: every block where it was, and what the next turn frees in the same ones. What follows is
+// then what followed before. Passes of gradient accumulation come to that after a few turns.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "allocator/caching_allocator.h"
+#include "allocator/event.h"
+#include "allocator/event_repeat.h"
+
+namespace vramwise {
+
+class Replayer;
+
+class CycleWatch {
+ public:
+  CycleWatch(const CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
+             const EventCycle& cycle)
+      : allocator_(allocator), replayer_(replayer), events_(events), cycle_(cycle) {}
+
+  struct Skip {
+    std::size_t turns = 0;   ///< that need not be replayed: the replayer's ids are as if they had been
+    std::size_t period = 1;  ///< they are like so many that were
+  };
+  /// After this turn was replayed (the first is 0), and all before it but those left out.
+  Skip after(std::size_t turn);
+
+ private:
+  struct State {
+    std::vector<CachingAllocator::Place> layout;
+    std::int64_t reserved_bytes = 0;
+    std::int64_t retries = 0;
+    std::vector<std::size_t> left;        ///< offsets of the events that allocated what the turn leaves
+    std::vector<std::int64_t> addresses;  ///< of that
+
+    bool operator==(const State&) const = default;
+  };
+
+  /// None: the state does not tell all that decides what follows.
+  std::optional<State> state_after(std::size_t turn);
+  void rename(const State& state, std::size_t turn, std::size_t turns);
+
+  const CachingAllocator& allocator_;
+  Replayer& replayer_;
+  std::span<const AllocationEvent> events_;
+  EventCycle cycle_;
+  std::deque<State> states_;           ///< the newest first
+  std::vector<std::size_t> births_;    ///< by id, of what the turn allocated and did not free: offset + 1
+  std::vector<AllocationId> to_free_;  ///< what the turn before left
+};
+
+/// run(begin, end) for all events of [first, last), of cycles only for those turns that have to be replayed. Then
+/// left_out(begin, end, period) is told what was not: each `period` of it is like that before `begin`. False as soon as
+/// run() says so.
+template <typename Run, typename LeftOut>
+bool run_with_cycles(const CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
+                     std::span<const EventCycle> cycles, std::size_t first, std::size_t last, const Run& run,
+                     const LeftOut& left_out) {
+  for (const EventCycle& cycle : cycles) {
+    if (cycle.first < first || cycle.end() > last) continue;
+    if (!run(first, cycle.first)) return false;
+    CycleWatch watch(allocator, replayer, events, cycle);
+    for (std::size_t turn = 0; turn <= cycle.times; ++turn) {
+      if (!run(cycle.begin_of(turn), cycle.begin_of(turn + 1))) return false;
+      const CycleWatch::Skip skip = watch.after(turn);
+      if (skip.turns == 0) continue;
+      left_out(cycle.begin_of(turn + 1), cycle.begin_of(turn + 1 + skip.turns), skip.period * cycle.length());
+      turn += skip.turns;
+    }
+    first = cycle.end();
+  }
+  return run(first, last);
+}
+
+}  // namespace vramwise

@@ -1,0 +1,187 @@
+#include "allocator/cycle_watch.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "allocator/replay.h"
+#include "allocator/reserved_within.h"
+
+namespace vramwise {
+namespace {
+
+using Event = AllocationEvent;
+constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+constexpr AllocationId kIds = 1000;
+
+/// A step whose passes replace a few allocations, among others that come and go.
+struct Passes {
+  EventList events;
+  EventRepeat repeat;
+};
+
+class Draw {
+ public:
+  explicit Draw(unsigned seed) : random_(seed) {}
+  int number(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
+
+  Passes draw() {
+    for (std::int64_t& size : sizes_) size = std::int64_t{number(0, 3000)} << number(0, 14);
+    Passes run{.events = {Event::mark(0)}, .repeat = {}};
+    std::vector<AllocationId> weights;
+    allocate(run.events, weights, 0, number(1, 30));
+    const EventList pass = a_pass();
+    const int replaced = static_cast<int>(std::ranges::count_if(pass, [](const Event& e) { return is_old(e); }));
+    for (int i = 0; i < replaced; ++i)
+      run.events.push_back(Event::allocate(kOld + static_cast<AllocationId>(i), sizes_[0]));
+    const int steps = number(1, 3);
+    AllocationId first = kIds;
+    std::vector<AllocationId> old;
+    for (int i = 0; i < replaced; ++i) old.push_back(kOld + static_cast<AllocationId>(i));
+    const std::size_t times = static_cast<std::size_t>(number(0, 12));
+    std::size_t begin = 0;
+    for (int step = 0; step < steps; ++step) {
+      begin = run.events.size();
+      run.events.push_back(Event::mark(9));
+      EventCycle cycle{.first = run.events.size(), .last = run.events.size() + pass.size(), .times = times};
+      for (std::size_t turn = 0; turn <= times; ++turn, first += kIds) add(run.events, pass, first, old);
+      run.repeat.cycles.push_back(cycle);
+      run.events.push_back(Event::mark(8));
+    }
+    // All steps but the first find what they leave.
+    if (steps > 2) run.repeat.last = begin, run.repeat.first = begin - (run.events.size() - begin);
+    return run;
+  }
+
+ private:
+  static constexpr AllocationId kOld = 500, kNew = 600;
+  static bool is_old(const Event& event) {
+    return event.kind == EventKind::kFree && event.id >= kOld && event.id < kNew;
+  }
+
+  // Ids from kOld on: what the pass before left; from kNew on: what stays for the next one.
+  EventList a_pass() {
+    EventList pass;
+    std::vector<AllocationId> alive;
+    const int replaced = number(0, 3);
+    const bool comes_before_it_goes = number(0, 3) > 0;
+    pass.push_back(Event::mark(1));
+    for (int i = 0; i < replaced; ++i) {
+      const auto place = static_cast<AllocationId>(i);
+      const Event events[] = {Event::free(kOld + place), Event::allocate(kNew + place, sizes_[0])};
+      pass.push_back(events[comes_before_it_goes ? 1 : 0]);
+      pass.push_back(events[comes_before_it_goes ? 0 : 1]);
+    }
+    for (AllocationId phase = 0; phase < 2; ++phase) {
+      pass.push_back(Event::mark(2 + phase));
+      allocate(pass, alive, 100 * phase, number(1, 40));
+    }
+    while (!alive.empty()) free_one(pass, alive);
+    return pass;
+  }
+  static void add(EventList& events, const EventList& pass, AllocationId first, std::vector<AllocationId>& old) {
+    const std::vector<AllocationId> before = old;
+    for (Event event : pass) {
+      if (is_old(event)) {
+        event.id = before[event.id - kOld];
+      } else if (event.kind != EventKind::kMark) {
+        if (event.id >= kNew) old[event.id - kNew] = first + event.id;
+        event.id += first;
+      }
+      events.push_back(event);
+    }
+  }
+  void allocate(EventList& events, std::vector<AllocationId>& alive, AllocationId first, int count) {
+    for (AllocationId id = first; id < first + static_cast<AllocationId>(count); ++id) {
+      events.push_back(Event::allocate(id, sizes_[number(0, 5)]));
+      alive.push_back(id);
+      while (number(0, 99) < 45 && !alive.empty()) free_one(events, alive);
+    }
+  }
+  void free_one(EventList& events, std::vector<AllocationId>& alive) {
+    const auto place = alive.begin() + number(0, static_cast<int>(alive.size()) - 1);
+    events.push_back(Event::free(*place));
+    alive.erase(place);
+  }
+
+  std::mt19937 random_;
+  std::int64_t sizes_[6] = {};
+};
+
+void expect_same(const Replay& a, const Replay& b) {
+  EXPECT_EQ(a.allocated.bytes, b.allocated.bytes);
+  EXPECT_EQ(a.allocated.event, b.allocated.event);
+  EXPECT_EQ(a.reserved.bytes, b.reserved.bytes);
+  EXPECT_EQ(a.reserved.event, b.reserved.event);
+  EXPECT_EQ(a.allocated_at_reserved_peak, b.allocated_at_reserved_peak);
+  EXPECT_EQ(a.stats.num_alloc_retries, b.stats.num_alloc_retries);
+  EXPECT_EQ(a.fits(), b.fits());
+  if (!a.fits() && !b.fits()) {
+    EXPECT_EQ(a.out_of_memory->event, b.out_of_memory->event);
+    EXPECT_EQ(a.out_of_memory->missing_bytes, b.out_of_memory->missing_bytes);
+  }
+  ASSERT_EQ(a.phases.size(), b.phases.size());
+  for (std::size_t i = 0; i < a.phases.size(); ++i) {
+    EXPECT_EQ(a.phases[i].number, b.phases[i].number);
+    EXPECT_EQ(a.phases[i].first_event, b.phases[i].first_event);
+    EXPECT_EQ(a.phases[i].allocated_bytes, b.phases[i].allocated_bytes) << "phase " << i;
+    EXPECT_EQ(a.phases[i].reserved_bytes, b.phases[i].reserved_bytes) << "phase " << i;
+  }
+}
+
+/// How many turns of the first cycle are left out.
+std::size_t left_out(const Passes& run, const AllocatorOptions& options) {
+  CachingAllocator allocator(options, DeviceMemory());
+  Replayer replayer(allocator);
+  std::size_t events = 0;
+  const std::span cycles(run.repeat.cycles);
+  run_with_cycles(
+      allocator, replayer, run.events, cycles.first(1), 0, cycles.front().end(),
+      [&](std::size_t begin, std::size_t end) {
+        return std::ranges::all_of(std::span(run.events).subspan(begin, end - begin),
+                                   [&](const Event& event) { return replayer.apply(event); });
+      },
+      [&](std::size_t begin, std::size_t end, std::size_t) { events += end - begin; });
+  return events / cycles.front().length();
+}
+
+TEST(CycleWatch, AShortenedReplayIsTheWholeOne) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  Draw draw(seed);
+  std::size_t skipped = 0;
+  constexpr int kRuns = 300;
+  for (int i = 0; i < kRuns; ++i) {
+    const Passes run = draw.draw();
+    const AllocatorOptions options{.expandable_segments = i % 2 == 0};
+    const Replay whole = replay(run.events, options);
+    expect_same(whole, replay(run.events, options, {}, run.repeat));
+    for (const std::int64_t most : {whole.reserved.bytes, whole.reserved.bytes - 1, whole.allocated.bytes})
+      EXPECT_EQ(reserved_within(run.events, options, most), reserved_within(run.events, options, most, run.repeat));
+    const DeviceMemoryLimits card{.total_bytes = std::max(2 * kMiB, whole.reserved.bytes - draw.number(0, 8) * kMiB)};
+    expect_same(replay(run.events, options, card), replay(run.events, options, card, run.repeat));
+    skipped += left_out(run, options);
+    if (testing::Test::HasFailure()) return;
+  }
+  EXPECT_GT(skipped, 2U * kRuns);
+}
+
+// The new batch comes before the old one goes: the two places take turns.
+TEST(CycleWatch, WhatIsReplacedLiesAtTwoPlacesInTurn) {
+  Passes run{.events = {Event::allocate(0, 3 * kMiB)}, .repeat = {}};
+  for (AllocationId id = 1; id <= 8; ++id) {
+    run.events.push_back(Event::mark(1));
+    run.events.push_back(Event::allocate(id, 3 * kMiB));
+    run.events.push_back(Event::free(id - 1));
+  }
+  run.repeat.cycles = {{.first = 1, .last = 4, .times = 7}};
+  // Three turns tell that the third is like the first; of the five that are left four are two times both.
+  EXPECT_EQ(left_out(run, {}), 4U);
+  expect_same(replay(run.events), replay(run.events, {}, {}, run.repeat));
+}
+
+}  // namespace
+}  // namespace vramwise
