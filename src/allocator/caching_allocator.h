@@ -54,12 +54,12 @@ class CachingAllocator {
   /// A block for `bytes` (> 0), or kNoBlock where even released caches leave too little: then num_ooms has grown, and
   /// the state is as after PyTorch's OutOfMemoryError.
   BlockIndex allocate(std::int64_t bytes, StreamIndex stream = 0);
-  void free(BlockIndex block);
+  void free(BlockIndex index);
   /// The block is also used by `stream`: its release waits until the next allocation.
-  void record_stream(BlockIndex block, StreamIndex stream);
+  void record_stream(BlockIndex index, StreamIndex stream);
   /// As free(), but other streams use the block until free_done() gets the number that is returned here, or until the
   /// cache is released, which waits for them.
-  std::uint32_t free_later(BlockIndex block);
+  std::uint32_t free_later(BlockIndex index);
   void free_done(std::uint32_t number);
   /// Releases every segment (every whole page of an expandable one) that holds nothing.
   void empty_cache();
@@ -164,19 +164,19 @@ class CachingAllocator {
   /// Where nothing that is cached fits.
   BlockIndex from_device(const Request& request);
   FreeList::Cursor best_expandable(const FreeList& list, FreeList::Cursor cursor) const;
-  BlockIndex hand_out(const Request& request, const Found& found, std::int64_t requested);
+  BlockIndex hand_out(const Request& request, const Found& where, std::int64_t requested);
   bool should_split(const Block& block, std::int64_t size) const;
-  FreeList::Entry entry_of(BlockIndex block);
-  void put_into_list(BlockIndex block);
+  FreeList::Entry entry_of(BlockIndex index);
+  void put_into_list(BlockIndex index);
   void take_from_list(const Block& block) { list_of(block).free.erase(block.size, block.order); }
-  void release_block(BlockIndex block);
+  void release_block(BlockIndex index);
   bool can_merge(const Block& block, BlockIndex neighbour) const {
     return neighbour != kNoBlock && blocks_[neighbour].is_free() && blocks_[neighbour].mapped == block.mapped;
   }
-  /// `block` takes over its neighbour, which is in no list any more. Returns how many bytes.
-  std::int64_t absorb(BlockIndex block, BlockIndex neighbour);
+  /// The block takes over its neighbour, which is in no list any more. Returns how many bytes.
+  std::int64_t absorb(BlockIndex index, BlockIndex neighbour);
   /// What was mapped or unmapped joins its like on both sides.
-  void merge_neighbours(BlockIndex block);
+  void merge_neighbours(BlockIndex index);
   void complete_uses();
   void count_as_allocated(Block& block, std::int64_t requested);
   void count_as_freed(Block& block);
@@ -189,8 +189,8 @@ class CachingAllocator {
   BlockIndex find_room(const Request& request);
   BlockIndex new_expandable_segment(const Request& request);
   bool has_room(BlockIndex block, std::int64_t size) const;
-  bool map(BlockIndex block, std::int64_t size);
-  void insert_unmapped(BlockIndex block);
+  bool map(BlockIndex index, std::int64_t size);
+  void insert_unmapped(BlockIndex index);
   void erase_unmapped(const Block& block);
 
   // release.cc
@@ -198,9 +198,9 @@ class CachingAllocator {
   bool release_oversize(const Request& request);
   void release_cached();
   void release_pool(Pool& pool);
-  void give_back_segment(BlockIndex block);
-  void unmap(BlockIndex block);
-  void give_back_expandable(BlockIndex block);
+  void give_back_segment(BlockIndex index);
+  void unmap(BlockIndex index);
+  void give_back_expandable(BlockIndex index);
 
   AllocatorOptions options_;
   DeviceMemory memory_;

@@ -230,9 +230,10 @@ class WholeReplay {
     const std::size_t last = result_.phases.size(), length = repeat.last - repeat.first;
     for (std::size_t shift = length; repeat.first + shift < events_.size(); shift += length) {
       for (std::size_t i = first; i < last; ++i) {
-        ReplayPhase& phase = result_.phases.emplace_back(ReplayPhase(result_.phases[i]));
+        ReplayPhase phase = result_.phases[i];
         phase.first_event += shift;
         phase.reserved_bytes = result_.reserved.bytes;
+        result_.phases.push_back(phase);
       }
     }
   }

@@ -5,6 +5,7 @@
 namespace vramwise {
 namespace {
 
+constexpr std::int64_t kKiB = std::int64_t{1} << 10;
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
 
 TEST(SizeRules, RoundsTo512) {
@@ -30,10 +31,10 @@ TEST(SizeRules, PowerOfTwoDivisions) {
   // PyTorch's documentation: 1200 with 4 divisions lies between 1024, 1280, 1536 and 1792.
   EXPECT_EQ(internal::round_to_division(1200, 4), 1280);
   EXPECT_EQ(rounded_block_bytes(options, 1200), 1536) << "too small for divisions: to 512 bytes";
-  EXPECT_EQ(rounded_block_bytes(options, 1200 * 1024), 1280 * 1024);
+  EXPECT_EQ(rounded_block_bytes(options, 1200 * kKiB), 1280 * kKiB);
   EXPECT_EQ(rounded_block_bytes(options, 8 * kMiB), 8 * kMiB);
   options.roundup_power2_divisions.fill(1);
-  EXPECT_EQ(rounded_block_bytes(options, 1200 * 1024), 1200 * 1024);
+  EXPECT_EQ(rounded_block_bytes(options, 1200 * kKiB), 1200 * kKiB);
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ std::vector<StackUse> uses_at_peak(const MemorySnapshot& snapshot, const TracedE
     if (allocation.before_history) ++use.before_history;
   }
   std::vector<StackUse> uses;
+  uses.reserve(by_place.size());
   for (const auto& [place, use] : by_place) uses.push_back(use);
   std::ranges::stable_sort(uses, std::ranges::greater(), &StackUse::bytes);
   return uses;

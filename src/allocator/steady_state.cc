@@ -6,6 +6,7 @@
 #include "allocator/steady_state.h"
 
 #include <algorithm>
+#include <ranges>
 
 namespace vramwise {
 
@@ -40,10 +41,10 @@ bool SteadyState::returns_large_blocks() const {
 
 bool SteadyState::would_choose_again() const {
   std::vector<std::int64_t> not_yet;  // sizes of new segments, in order
-  for (auto choice = choices_.rbegin(); choice != choices_.rend(); ++choice) {
-    const auto least = std::ranges::lower_bound(not_yet, choice->asked);
-    if (least != not_yet.end() && *least < choice->given) return false;
-    if (choice->is_new) not_yet.insert(std::ranges::lower_bound(not_yet, choice->given), choice->given);
+  for (const CachingAllocator::Choice& choice : choices_ | std::views::reverse) {
+    const auto least = std::ranges::lower_bound(not_yet, choice.asked);
+    if (least != not_yet.end() && *least < choice.given) return false;
+    if (choice.is_new) not_yet.insert(std::ranges::lower_bound(not_yet, choice.given), choice.given);
   }
   return true;
 }

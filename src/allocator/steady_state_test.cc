@@ -74,6 +74,13 @@ class Draw {
   std::int64_t sizes_[6] = {};
 };
 
+void expect_same(const ReplayPhase& a, const ReplayPhase& b) {
+  EXPECT_EQ(a.number, b.number);
+  EXPECT_EQ(a.first_event, b.first_event);
+  EXPECT_EQ(a.allocated_bytes, b.allocated_bytes);
+  EXPECT_EQ(a.reserved_bytes, b.reserved_bytes);
+}
+
 void expect_same(const Replay& a, const Replay& b) {
   EXPECT_EQ(a.allocated.bytes, b.allocated.bytes);
   EXPECT_EQ(a.allocated.event, b.allocated.event);
@@ -83,10 +90,8 @@ void expect_same(const Replay& a, const Replay& b) {
   EXPECT_EQ(a.fits(), b.fits());
   ASSERT_EQ(a.phases.size(), b.phases.size());
   for (std::size_t i = 0; i < a.phases.size(); ++i) {
-    EXPECT_EQ(a.phases[i].number, b.phases[i].number);
-    EXPECT_EQ(a.phases[i].first_event, b.phases[i].first_event);
-    EXPECT_EQ(a.phases[i].allocated_bytes, b.phases[i].allocated_bytes) << "phase " << i;
-    EXPECT_EQ(a.phases[i].reserved_bytes, b.phases[i].reserved_bytes) << "phase " << i;
+    SCOPED_TRACE(i);
+    expect_same(a.phases[i], b.phases[i]);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -162,10 +163,10 @@ class Teller {
     // Backwards from the end: what was reserved before an entry.
     std::int64_t reserved = result_.final_reserved_bytes;
     result_.peak_reserved_bytes = reserved;
-    for (auto entry = trace_.rbegin(); entry != trace_.rend(); ++entry) {
-      const bool grew = entry->action == TraceAction::kSegmentAllocate || entry->action == TraceAction::kSegmentMap;
-      if (!grew && !releases_segment(entry->action)) continue;
-      reserved += grew ? -entry->size : entry->size;
+    for (const auto& entry : trace_ | std::views::reverse) {
+      const bool grew = entry.action == TraceAction::kSegmentAllocate || entry.action == TraceAction::kSegmentMap;
+      if (!grew && !releases_segment(entry.action)) continue;
+      reserved += grew ? -entry.size : entry.size;
       // A history that contradicts itself tells nothing.
       result_.has_segments = reserved >= 0 && reserved <= kLargestBytes;
       if (!result_.has_segments) return;
