@@ -59,6 +59,16 @@ class Newcomers {
   std::vector<Newcomer> all_;  ///< by id
 };
 
+/// By event: where the workspaces of cuBLAS come. Others may have borne their names before.
+std::vector<bool> births_of_workspaces(const TrainingTrace& trace) {
+  std::vector<bool> births(trace.events.size());
+  std::vector<AllocationId> wanted = trace.workspaces;
+  for (std::size_t i = trace.events.size(); i-- > 0 && !wanted.empty();) {
+    if (trace.events[i].kind == EventKind::kAllocate) births[i] = std::erase(wanted, trace.events[i].id) > 0;
+  }
+  return births;
+}
+
 bool begins(const AllocationEvent& event, TrainingPhase phase) {
   return event.kind == EventKind::kMark && event.id == static_cast<std::uint32_t>(phase);
 }
@@ -96,9 +106,11 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
           .trained_parameters = number(trace.trained_parameters)};
   Alive alive;
   Newcomers newcomers;
+  const std::vector<bool> workspaces = births_of_workspaces(trace);
   int pass = -1;
   bool is_in_loss = false;
-  for (const AllocationEvent& event : trace.events) {
+  for (std::size_t i = 0; i < trace.events.size(); ++i) {
+    const AllocationEvent& event = trace.events[i];
     const std::int64_t bytes = alive.take(event);
     const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep);
     if (ends && is_in_loss && pass <= 1) run.passes[pass].kept = newcomers.take(run.passes[pass].events.size());
@@ -107,8 +119,7 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
       ++pass;
       is_in_loss = true;
     }
-    const bool is_workspace =
-        event.kind == EventKind::kAllocate && pass >= 0 && std::ranges::count(trace.workspaces, event.id) > 0;
+    const bool is_workspace = workspaces[i] && pass >= 0;
     if (is_workspace) run.late_workspaces += number(bytes);
     if (!is_in_loss || pass > 1) continue;
     Moments& moments = run.passes[pass];
