@@ -171,6 +171,10 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                arguments.parallel.deepspeed.empty() ? "--zero_stage" : "--deepspeed");
     inputs.add("reduce_bucket_size", format_count(zero.reduce_bucket_size), "--deepspeed");
     inputs.add("overlap_comm", zero.overlaps ? "on" : "off", "--deepspeed");
+    if (zero.stage == 3) {
+      inputs.add("stage3_prefetch_bucket_size", format_count(zero.zero3.prefetch_bucket_size), "--deepspeed");
+      inputs.add("stage3_param_persistence_threshold", format_count(zero.zero3.persistence_threshold), "--deepspeed");
+    }
   }
   inputs.add("optimizer steps", std::to_string(s.steps), "--steps");
   inputs.add("loss", loss_text(s.loss), "--loss");
@@ -200,8 +204,9 @@ Status check_use(const CLI::App& command, const TrainingSettings& settings, cons
 }
 
 /// What the file of --deepspeed says of precision and optimizer.
-Status take_deepspeed(const CLI::App& command, EstimateArguments& arguments) {
-  VRAMWISE_ASSIGN_OR_RETURN(arguments.deepspeed, read_deepspeed(command, arguments.parallel, arguments.settings));
+Status take_deepspeed(const CLI::App& command, std::int64_t hidden_size, EstimateArguments& arguments) {
+  VRAMWISE_ASSIGN_OR_RETURN(arguments.deepspeed,
+                            read_deepspeed(command, arguments.parallel, hidden_size, arguments.settings));
   const std::pair<std::string*, const std::string*> wanted[] = {{&arguments.precision, &arguments.deepspeed.precision},
                                                                 {&arguments.optimizer, &arguments.deepspeed.optimizer}};
   const char* flags[] = {"--precision", "--optimizer"};
@@ -226,7 +231,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (command.count("--seq_len") == 0 && positions > 0) settings.seq_len = std::min(settings.seq_len, positions);
   settings.clips_gradients = !arguments.no_clip;
   VRAMWISE_RETURN_IF_ERROR(arguments.parallel.choose(command, arguments.gpu, settings.parallel));
-  VRAMWISE_RETURN_IF_ERROR(take_deepspeed(command, arguments));
+  VRAMWISE_RETURN_IF_ERROR(take_deepspeed(command, configuration.model.hidden_size, arguments));
   settings.precision = default_precision(configuration.model);
   if (!arguments.precision.empty()) {
     VRAMWISE_ASSIGN_OR_RETURN(settings.precision, parse_training_precision(arguments.precision));
@@ -254,9 +259,19 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (settings.parallel.kind == Parallel::kFullyShard)
     report.notes.push_back(
         "rank 0 is shown, whose shards are the largest; the model is built on the host and sharded layer by layer");
-  if (settings.parallel.kind == Parallel::kDeepSpeed)
+  if (settings.parallel.kind == Parallel::kDeepSpeed && settings.parallel.deepspeed.stage == 3) {
+    report.notes.push_back(
+        "the model is made under deepspeed.zero.Init, as transformers' Trainer has it; in a script of your own, "
+        "deepspeed.initialize() of a whole model begins with all of it on each card");
+    if (settings.parallel.deepspeed.overlaps)
+      report.notes.push_back(
+          "gathered parameters come back when the GPU is through with them; where it lags behind the host, more of "
+          "them "
+          "are there at once");
+  } else if (settings.parallel.kind == Parallel::kDeepSpeed) {
     report.notes.push_back(fmt::format(
         "rank {} is shown; of up to 8 it takes the most, of more it keeps the most gradients", report.estimate.rank));
+  }
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));
   if (report.estimate.has_estimates)

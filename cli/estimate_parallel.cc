@@ -64,7 +64,7 @@ void ParallelFlags::add_to(CLI::App& command, ParallelOptions& options) {
   command.add_flag("--gradient_as_bucket_view", options.gradients_are_views,
                    "ddp: gradients are views of the buckets that sum them");
   command.add_option("--deepspeed", deepspeed, "deepspeed: a ds_config.json, whose settings hold");
-  command.add_option("--zero_stage", zero_stage, "deepspeed: the stage of ZeRO where no file is given, 1 or 2")
+  command.add_option("--zero_stage", zero_stage, "deepspeed: the stage of ZeRO where no file is given, 1 to 3")
       ->capture_default_str();
 }
 
@@ -100,14 +100,17 @@ Status ParallelFlags::choose(const CLI::App& command, const std::string& gpu, Pa
   options.ranks = static_cast<int>(cards.size());
   options.reshards_after_forward = !no_reshard_after_forward;
   options.deepspeed.stage = zero_stage;
+  options.deepspeed.overlaps = zero_stage == 3;
   return Done{};
 }
 
-Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlags& flags, TrainingSettings& settings) {
+Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlags& flags, std::int64_t hidden_size,
+                                     TrainingSettings& settings) {
   DeepSpeedFile out;
   if (flags.deepspeed.empty()) return out;
   VRAMWISE_ASSIGN_OR_RETURN(const std::string text, read_file(flags.deepspeed));
-  VRAMWISE_ASSIGN_OR_RETURN(const DeepSpeedConfig config, parse_deepspeed_config(text, flags.deepspeed));
+  VRAMWISE_ASSIGN_OR_RETURN(DeepSpeedConfig config, parse_deepspeed_config(text, flags.deepspeed));
+  VRAMWISE_RETURN_IF_ERROR(fill_sizes(config, hidden_size, flags.deepspeed));
   settings.parallel.deepspeed = config.options;
   FromFile file(command, flags.deepspeed, out);
   VRAMWISE_ASSIGN_OR_RETURN(const DeepSpeedBatch batch,

@@ -29,6 +29,7 @@ struct DeepSpeedFile {
   std::map<std::string, std::string> sources;  ///< by flag
 };
 /// Flags and file must agree where both say something.
-Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlags& flags, TrainingSettings& settings);
+Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlags& flags, std::int64_t hidden_size,
+                                     TrainingSettings& settings);
 
 }  // namespace vramwise::cli

@@ -84,7 +84,7 @@ class Section {
   std::optional<Error> error_;
 };
 
-// Those of stage 3, and those that do nothing to the memory of stages 1 and 2.
+// Those that are read for stage 3 only, and those that do nothing to memory.
 constexpr std::string_view kWithoutEffect[] = {"stage",
                                                "allgather_partitions",
                                                "allgather_bucket_size",
@@ -143,23 +143,51 @@ void require_on_card(Section& zero, const char* key) {
   if (const Status status = offload.status(); !status.ok()) zero.fail(status.error());
 }
 
+// DeepSpeed knows most keys with and without the prefix.
+std::string stage3_key(const Section& zero, const std::string& name) {
+  return zero.json().contains(name) ? name : "stage3_" + name;
+}
+
+void read_stage3(Section& zero, tape::Zero3Options& options) {
+  const std::pair<const char*, std::int64_t*> sizes[] = {
+      {"prefetch_bucket_size", &options.prefetch_bucket_size},
+      {"param_persistence_threshold", &options.persistence_threshold},
+      {"model_persistence_threshold", &options.model_persistence_threshold},
+      {"max_live_parameters", &options.max_live_parameters},
+      {"max_reuse_distance", &options.max_reuse_distance}};
+  for (const auto& [name, value] : sizes) {
+    const std::string key = stage3_key(zero, name);
+    if (zero.has(key.c_str())) *value = zero.count(key.c_str(), 0, 0);
+    if (zero.is_auto(key.c_str()) && value != &options.prefetch_bucket_size && value != &options.persistence_threshold)
+      zero.fail(
+          usage_error(fmt::format("{}: {} is \"auto\", which transformers' Trainer does not fill", zero.where(), key),
+                      "give the number"));
+  }
+  options.sub_group_size = zero.count("sub_group_size", options.sub_group_size, 0);
+  if (zero.count(stage3_key(zero, "module_granularity_threshold").c_str(), 0, 0) != 0)
+    zero.fail(not_modelled("stage3_module_granularity_threshold"));
+  for (const char* name : {"use_all_reduce_for_fetch_params", "allgather_sequential"})
+    zero.require(stage3_key(zero, name).c_str(), false);
+  zero.require("memory_efficient_linear", true);
+  if (zero.has("leaf_module")) zero.fail(not_modelled("leaf_module"));
+}
+
 tape::DeepSpeedOptions options_of(Section& zero) {
   tape::DeepSpeedOptions options;
   const std::int64_t stage = zero.count("stage", 0, 0);
   if (stage < 1 || stage > 3)
     zero.fail(usage_error(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
   options.stage = static_cast<int>(std::clamp<std::int64_t>(stage, 0, 3));
-  if (options.stage == 3) zero.fail(not_modelled("DeepSpeed's ZeRO-3"));
   check_keys(zero);
-  if (zero.is_auto("reduce_bucket_size"))
-    zero.fail(usage_error(fmt::format("{}: reduce_bucket_size is \"auto\"", zero.where()),
-                          "give the number; transformers' Trainer takes hidden_size squared"));
   options.reduce_bucket_size = zero.count("reduce_bucket_size", options.reduce_bucket_size);
-  options.overlaps = zero.flag("overlap_comm", false);
+  options.overlaps = zero.flag("overlap_comm", options.stage == 3);
   options.reduces_to_owner = zero.flag("reduce_scatter", true);
   options.reduces_at_once = zero.flag("use_multi_rank_bucket_allreduce", true);
   options.round_robin = zero.flag("round_robin_gradients", false);
-  for (const char* key : {"contiguous_gradients", "compute_grad_norm"}) zero.require(key, true);
+  options.copies_gradients = zero.flag("contiguous_gradients", true);
+  if (options.stage < 3) zero.require("contiguous_gradients", true);
+  zero.require("compute_grad_norm", true);
+  if (options.stage == 3) read_stage3(zero, options.zero3);
   for (const char* key :
        {"cpu_offload", "cpu_offload_param", "elastic_checkpoint", "legacy_stage1", "parameter_alignment",
         "zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients"})
@@ -256,6 +284,9 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   Section zero(json, "zero_optimization", where);
   DeepSpeedConfig config;
   config.options = options_of(zero);
+  config.leaves_bucket = zero.is_auto("reduce_bucket_size");
+  config.leaves_prefetch = zero.is_auto(stage3_key(zero, "prefetch_bucket_size").c_str());
+  config.leaves_persistence = zero.is_auto(stage3_key(zero, "param_persistence_threshold").c_str());
   VRAMWISE_RETURN_IF_ERROR(zero.status());
   VRAMWISE_RETURN_IF_ERROR(read_precision(all, config));
   VRAMWISE_RETURN_IF_ERROR(read_optimizer(all, config));
@@ -268,6 +299,21 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   if (!all.is_auto("gradient_clipping")) config.clips = all.number("gradient_clipping", 1) > 0;
   VRAMWISE_RETURN_IF_ERROR(all.status());
   return config;
+}
+
+// trainer_config_finalize of transformers 5 (integrations/deepspeed.py).
+Status fill_sizes(DeepSpeedConfig& config, std::int64_t hidden_size, const std::string& where) {
+  const bool is_stage3 = config.options.stage == 3;
+  const bool leaves = config.leaves_bucket || (is_stage3 && (config.leaves_prefetch || config.leaves_persistence));
+  if (leaves && hidden_size <= 0)
+    return usage_error(fmt::format("{}: sizes are \"auto\", which follow from a model's hidden_size", where),
+                       "give the numbers");
+  const std::int64_t square = hidden_size * hidden_size;
+  if (config.leaves_bucket) config.options.reduce_bucket_size = square;
+  if (config.leaves_prefetch)
+    config.options.zero3.prefetch_bucket_size = static_cast<std::int64_t>(0.9 * static_cast<double>(square));
+  if (config.leaves_persistence) config.options.zero3.persistence_threshold = 10 * hidden_size;
+  return Done{};
 }
 
 // _set_batch_related_parameters and _batch_assertion; where "auto" stands, transformers' fill_match.

@@ -22,12 +22,19 @@ struct DeepSpeedConfig {
   std::optional<std::int64_t> passes;
   bool leaves_micro_batch = false;  ///< "auto"
   bool leaves_passes = false;       ///< likewise
+  bool leaves_bucket = false;       ///< "auto": reduce_bucket_size
+  bool leaves_prefetch = false;     ///< likewise stage3_prefetch_bucket_size
+  bool leaves_persistence = false;  ///< likewise stage3_param_persistence_threshold
   std::optional<bool> clips;
   std::optional<TrainingOptimizer> optimizer;
 };
 
 /// `where` names the text in errors. Settings that no run was compared with are errors (ErrorCode::kIncomplete).
 Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where);
+
+/// What transformers' Trainer puts in the place of sizes that are "auto". Errors: kUsage where the model's hidden size
+/// is not known (0).
+Status fill_sizes(DeepSpeedConfig& config, std::int64_t hidden_size, const std::string& where);
 
 struct DeepSpeedBatch {
   std::optional<std::int64_t> micro_batch;

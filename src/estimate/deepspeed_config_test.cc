@@ -39,6 +39,33 @@ TEST(DeepSpeedConfig, AdamIsItsOwnUnlessTorchsIsWanted) {
   EXPECT_TRUE(config->options.has_fused_adam);
 }
 
+TEST(DeepSpeedConfig, ReadsTheSizesOfStage3) {
+  const auto config = parse(R"({"zero_optimization": {"stage": 3, "stage3_prefetch_bucket_size": 1e6,
+    "stage3_param_persistence_threshold": 5, "stage3_model_persistence_threshold": 6, "max_live_parameters": 7,
+    "stage3_max_reuse_distance": 8, "sub_group_size": 9, "contiguous_gradients": false}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  const tape::Zero3Options& zero3 = config->options.zero3;
+  EXPECT_EQ(zero3.prefetch_bucket_size, 1'000'000);
+  EXPECT_EQ(zero3.persistence_threshold, 5);
+  EXPECT_EQ(zero3.model_persistence_threshold, 6);
+  EXPECT_EQ(zero3.max_live_parameters, 7);
+  EXPECT_EQ(zero3.max_reuse_distance, 8);
+  EXPECT_EQ(zero3.sub_group_size, 9);
+  EXPECT_TRUE(config->options.overlaps);  // by default, with stage 3
+  EXPECT_FALSE(config->options.copies_gradients);
+}
+
+TEST(DeepSpeedConfig, FillsSizesAsTheTrainerDoes) {
+  auto config = parse(R"({"zero_optimization": {"stage": 3, "reduce_bucket_size": "auto",
+    "stage3_prefetch_bucket_size": "auto", "stage3_param_persistence_threshold": "auto"}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  EXPECT_EQ(fill_sizes(*config, 0, "ds.json").error().code, ErrorCode::kUsage);
+  ASSERT_TRUE(fill_sizes(*config, 4096, "ds.json").ok());
+  EXPECT_EQ(config->options.reduce_bucket_size, 16'777'216);
+  EXPECT_EQ(config->options.zero3.prefetch_bucket_size, 15'099'494);
+  EXPECT_EQ(config->options.zero3.persistence_threshold, 40'960);
+}
+
 TEST(DeepSpeedConfig, AutoLeavesItToTheTrainer) {
   const auto config = parse(R"({"train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
     "gradient_clipping": "auto", "bf16": {"enabled": "auto"}, "zero_optimization": {"stage": 2}})");
@@ -92,7 +119,7 @@ TEST(DeepSpeedConfig, SaysWhatIsWrong) {
       {R"({"zero_optimization": {"stage": 4294967298}})", "stage is 4294967298"},
       {R"({"zero_optimization": {"stage": "two"}})", "stage must be a number"},
       {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": -1}})", "reduce_bucket_size"},
-      {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": "auto"}})", "auto"},
+      {R"({"zero_optimization": {"stage": 3, "stage3_max_live_parameters": "auto"}})", "auto"},
       {R"({"zero_optimization": {"stage": 2, "overlap_com": true}})", "overlap_com"},
       {R"({"zero_optimization": {"stage": 2}, "fp16": {"enabled": true}, "bf16": {"enabled": true}})", "both"},
   };
@@ -106,7 +133,13 @@ TEST(DeepSpeedConfig, SaysWhatIsWrong) {
 
 TEST(DeepSpeedConfig, RefusesWhatIsNotModelled) {
   for (const char* text :
-       {R"({"zero_optimization": {"stage": 3}})",
+       {R"({"zero_optimization": {"stage": 3, "stage3_module_granularity_threshold": 100}})",
+        R"({"zero_optimization": {"stage": 3, "stage3_allgather_sequential": true}})",
+        R"({"zero_optimization": {"stage": 3, "use_all_reduce_for_fetch_params": true}})",
+        R"({"zero_optimization": {"stage": 3, "memory_efficient_linear": false}})",
+        R"({"zero_optimization": {"stage": 3, "leaf_module": {"classes": ["MoE"]}}})",
+        R"({"zero_optimization": {"stage": 3, "zero_hpz_partition_size": 8}})",
+        R"({"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}})",
         R"({"zero_optimization": {"stage": 2, "contiguous_gradients": false}})",
         R"({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}})",
         R"({"zero_optimization": {"stage": 2}, "communication_data_type": "fp32", "bf16": {"enabled": true}})",

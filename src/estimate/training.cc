@@ -278,6 +278,13 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
                                      const tape::Hardware& hardware) {
   VRAMWISE_RETURN_IF_ERROR(check_training(model, settings));
   VRAMWISE_RETURN_IF_ERROR(check_card(model, settings, hardware));
+  // ZeRO-3 looks at what it recorded once, in the second pass.
+  const bool is_zero3 = settings.parallel.kind == Parallel::kDeepSpeed && settings.parallel.deepspeed.stage == 3;
+  if (is_zero3 && settings.repeats) {
+    TrainingSettings each_step = settings;
+    each_step.repeats = false;
+    return trace_training(model, each_step, hardware);
+  }
   TrainingTrace trace;
   Tape tape(hardware);
   Run run(tape, model, settings);
@@ -350,7 +357,9 @@ Result<TrainingEstimate> estimate_training(const ModelConfig& model, const Train
   TrainingSettings on_card = settings;
   if (card.total) on_card.parallel.deepspeed.card_bytes = card.total->count();
   int& rank = on_card.parallel.deepspeed.rank;
-  const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && rank == tape::kMostGradients;
+  const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
+  const bool are_alike = zero.stage == 3 && zero.reduces_to_owner;
+  const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && rank == tape::kMostGradients && !are_alike;
   if (!is_any || settings.parallel.ranks > kRanksToRun) return estimate_of_rank(model, on_card, card, options);
   rank = 0;
   VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate most, estimate_of_rank(model, on_card, card, options));

@@ -81,8 +81,7 @@ Status check_tensor_parallel(const ModelConfig& model, const TrainingSettings& s
 
 Status check_deepspeed(const ModelConfig& model, const TrainingSettings& settings) {
   const int stage = settings.parallel.deepspeed.stage;
-  if (stage < 1 || stage > 3) return usage_error(fmt::format("ZeRO has no stage {}", stage), "stages 1 and 2");
-  if (stage == 3) return not_modelled("DeepSpeed's ZeRO-3 is not modelled");
+  if (stage < 1 || stage > 3) return usage_error(fmt::format("ZeRO has no stage {}", stage), "stages 1 to 3");
   if (settings.precision == TrainingPrecision::kBf16Mixed || settings.precision == TrainingPrecision::kFp16Mixed)
     return incomplete("torch.autocast under DeepSpeed is not modelled",
                       "its own bf16 and fp16 keep a float32 copy of the weights: --precision bf16 or fp16");
@@ -91,6 +90,15 @@ Status check_deepspeed(const ModelConfig& model, const TrainingSettings& setting
   if (settings.lora.is_on()) return not_modelled("LoRA under DeepSpeed is not modelled");
   if (settings.loss != LossKind::kWhole)
     return not_modelled("a loss without whole logits is not modelled under DeepSpeed");
+  if (stage < 3) return Done{};
+  if (!model.architecture.tells_modules)
+    return not_modelled(
+        fmt::format("DeepSpeed's ZeRO-3 is modelled for Llama, Mistral, Qwen2 and 3 and SmolLM3 with plain rotary "
+                    "positions; {} is not",
+                    model.model_type));
+  if (settings.checkpointing.is_selective)
+    return not_modelled(
+        "selective checkpointing under ZeRO-3, which gathers parameters inside of a block, is not modelled");
   return Done{};
 }
 

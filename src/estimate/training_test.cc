@@ -208,6 +208,26 @@ TEST(TrainingEstimate, DeepSpeedsBucketIsThereInTheBackwardPass) {
     EXPECT_EQ(backward(stage, 2 * kElements) - backward(stage, kElements), 2 * kElements) << stage;
 }
 
+TEST(TrainingEstimate, ZeRO3SharesOutParametersToo) {
+  const ModelConfig model = small_llama(4, 512);
+  TrainingSettings settings = under_deepspeed(3, 8, 1 << 20);
+  settings.parallel.deepspeed.zero3 = {.prefetch_bucket_size = 1 << 20, .max_reuse_distance = 0};
+  const auto estimate = estimate_training(model, settings, ampere()).value();
+  const auto stage2 = estimate_training(model, under_deepspeed(2, 8, 1 << 20), ampere()).value();
+  const std::int64_t part = estimate.parameters / 8;
+  EXPECT_EQ(estimate.parameters, stage2.parameters);
+  EXPECT_EQ(estimate.at_peak.total() + estimate.unsplit, estimate.allocated);
+  // Parameters and gradients in 16 bits, a copy in fp32, and two states of it.
+  EXPECT_GE(estimate.allocated.count(), (2 + 2 + 3 * 4) * part);
+  EXPECT_LT(estimate.allocated, stage2.allocated);
+  EXPECT_EQ(estimate.rank, 0);
+}
+
+TEST(TrainingEstimate, ZeRO3IsRefusedWhereModulesTellNothing) {
+  const ModelConfig gpt2 = parse_model_config(R"({"model_type": "gpt2", "n_layer": 2})", "config").value();
+  EXPECT_EQ(estimate_training(gpt2, under_deepspeed(3, 4, 1000), ampere()).error().code, ErrorCode::kIncomplete);
+}
+
 // Not always the one with the most live bytes.
 TEST(TrainingEstimate, DeepSpeedShowsTheRankThatTakesTheMost) {
   int others = 0;
@@ -239,8 +259,10 @@ TEST(TrainingEstimate, DeepSpeedRefusesWhatWasNotCompared) {
   const auto code = [&model](const TrainingSettings& settings) {
     return estimate_training(model, settings, ampere()).error().code;
   };
-  EXPECT_EQ(code(under_deepspeed(3, 4, 1000)), ErrorCode::kIncomplete);
-  TrainingSettings settings = under_deepspeed(2, 4, 1000);
+  TrainingSettings settings = under_deepspeed(3, 4, 1000);
+  settings.checkpointing = {.layers = kAllLayers, .is_selective = true};
+  EXPECT_EQ(code(settings), ErrorCode::kIncomplete);
+  settings = under_deepspeed(2, 4, 1000);
   settings.precision = TrainingPrecision::kBf16Mixed;
   EXPECT_EQ(code(settings), ErrorCode::kIncomplete);
   settings.precision = TrainingPrecision::kBf16;

@@ -31,6 +31,7 @@ struct Architecture {
   bool takes_fp16_weights = true;          ///< whether what it does in float16 is modelled
   bool takes_checkpoints = true;           ///< whether gradient_checkpointing_enable() works
   bool takes_layers_to_checkpoint = true;  ///< whether the first K layers alone may be checkpointed
+  bool tells_modules = false;              ///< whether its modules tell of themselves, as ZeRO-3's hooks want it
   bool takes_sharding = true;  ///< whether fully_shard takes it (it refuses CLIP's scale, which has no dimension)
   const char* auto_class = "AutoModelForCausalLM";  ///< of transformers, whose from_pretrained() makes it
   BatchKind takes{};

@@ -32,6 +32,7 @@ ModelConfig read(ConfigReader& reader) {
   }
   config.architecture = read_architecture(reader);
   config.saved_dtype = dtype_named(reader.text(reader.has("dtype") ? "dtype" : "torch_dtype", ""));
+  if (reader.has("hidden_size")) config.hidden_size = reader.count("hidden_size", 0);
   return config;
 }
 

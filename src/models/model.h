@@ -46,6 +46,7 @@ struct ForwardOptions {
   std::optional<DType> stored{};             ///< of weights and buffers, where it is not what is computed in
   TensorSharing tensor_sharing{};            ///< of tensor parallelism
   tape::LayerHooks* hooks = nullptr;         ///< what surrounds each layer: fully_shard
+  tape::ModuleInit* init = nullptr;          ///< what takes parameters as soon as their module is made: ZeRO-3
   tape::LayerRepeater* repeater = nullptr;   ///< runs layers that are alike once
   Tensor* logits = nullptr;                  ///< where those of a language model are kept, if it makes them whole
   std::optional<std::uint32_t> loss_mark{};  ///< a mark of the tape that stands where logits and loss begin

@@ -12,8 +12,11 @@ namespace vramwise {
 Tensor ParameterMaker::one(const char* name, const tape::Dims& whole, DType type, bool is_trained) {
   const TensorShare share = share_of(name);
   const tape::Dims sizes = share.part_of(whole);
+  if (!of_module_.empty() && (made_.back().layer != layer_ || std::string_view(made_.back().name) != name))
+    end_module();
   Tensor tensor = leaf(sizes, type);
   tensor->requires_grad = is_trained;
+  if (init_ != nullptr) of_module_.push_back(tensor);
   note(name, tensor);
   if (!share.is_whole()) made_.back().distribution = sizes == whole ? Distribution::kReplicated : Distribution::kPart;
   made_.back().other_numel = whole.product() - sizes.product();
@@ -42,6 +45,13 @@ std::vector<std::vector<NamedParameter>> by_mesh(const std::vector<NamedParamete
       group->push_back(parameter);
   }
   return groups;
+}
+
+// Parameters of one module have one name.
+void ParameterMaker::end_module() {
+  if (of_module_.empty()) return;
+  init_->take(of_module_);
+  of_module_.clear();
 }
 
 Tensor ParameterMaker::parameter(const char* name, const tape::Dims& sizes) {
@@ -97,6 +107,7 @@ std::shared_ptr<tape::Weight4bit> ParameterMaker::quantized(const char* name, co
 }
 
 void ParameterMaker::finish() {
+  end_module();
   if (quantization_ == Quantization::kNone) return;
   for (const NamedParameter& parameter : made_) {
     const Tensor& tensor = parameter.tensor;
@@ -114,7 +125,14 @@ void ParameterMaker::finish() {
   pending_copies_.clear();
 }
 
+// Whoever makes models without memory (transformers, as a rule) never gives it any.
+void ParameterMaker::replaced(const tape::Dims& sizes) {
+  end_module();
+  if (init_ != nullptr) init_->take_replaced(leaf(sizes, type_));
+}
+
 Tensor ParameterMaker::buffer(const tape::Dims& sizes, DType type) {
+  end_module();
   Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.empty(sizes, type);
   buffers_.push_back({"", layer_, tensor});
   return tensor;
@@ -158,6 +176,11 @@ Tensor Linear::changed(const Tensor& x) const {
   if (lora == nullptr) return result;
   if (quantized != nullptr) return lora->added_to_4bit(std::move(result), x);
   return lora->added(std::move(result), x, {weight, bias});
+}
+
+Tensor Linear::hooked(const Tensor& x) const {
+  return tape::call_module(this, {&weight, &bias}, x,
+                           [this](const Tensor& in) { return tape::zero3_linear(in, weight, bias); });
 }
 
 Conv1d::Conv1d(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out)

@@ -20,6 +20,7 @@
 #include "tape/ops/linear.h"
 #include "tape/ops/linear_4bit.h"
 #include "tape/ops/norm.h"
+#include "tape/parallel/module_hooks.h"
 #include "tape/parallel/tensor_parallel.h"
 #include "tape/tape.h"
 
@@ -44,6 +45,11 @@ struct NamedParameter {
 /// Plain tensors and DTensors each in a list of their own, in the order in which the first ones come: kernels over many
 /// tensors take one kind, so transformers' Trainer makes such groups for the optimizer.
 std::vector<std::vector<NamedParameter>> by_mesh(const std::vector<NamedParameter>& parameters);
+
+/// What hooks know a module by that has no parameters of its own.
+struct ModuleTag {
+  char unused = 0;
+};
 
 /// How the weights of linear layers are kept.
 enum class Quantization : std::uint8_t {
@@ -70,6 +76,11 @@ class ParameterMaker {
   DType stored_type() const { return stored_type_; }
   void set_layer(int layer) { layer_ = layer; }
   void set_tensor_sharing(TensorSharing sharing) { sharing_ = std::move(sharing); }
+  /// What takes the parameters of each module once it is made; null as a rule.
+  void set_init(tape::ModuleInit* init) { init_ = init; }
+  tape::ModuleInit* init() const { return init_; }
+  /// Every module that was begun is made. Comes by itself before the next parameter or buffer.
+  void end_module();
   TensorShare share_of(const char* name) const { return sharing_.of(name); }
   /// `name` must be a literal.
   Tensor parameter(const char* name, const tape::Dims& sizes);
@@ -77,6 +88,8 @@ class ParameterMaker {
   /// them in model.parameters(), at `index` (count() when the module's first child was to be made).
   Tensor parameter_listed_at(std::size_t index, const char* name, const tape::Dims& sizes);
   std::size_t count() const { return made_.size(); }
+  /// A module's parameter that another module's takes the place of.
+  void replaced(const tape::Dims& sizes);
   Tensor buffer(const tape::Dims& sizes, DType type);
   const LoraOptions& lora() const { return lora_; }
   /// The factors of a layer that LoRA adapts; null for others. Over quantized weights they come with finish().
@@ -113,6 +126,8 @@ class ParameterMaker {
   int layer_ = -1;
   std::vector<NamedParameter> made_;
   std::vector<NamedParameter> buffers_;
+  tape::ModuleInit* init_ = nullptr;
+  std::vector<Tensor> of_module_;  ///< parameters of the module that is being made, where there is an init
   std::vector<Pending> pending_;
   std::vector<Tensor> pending_copies_;
   Tensor quantization_map_;
@@ -131,12 +146,13 @@ struct Linear {
   Linear(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out, bool has_bias);
   Tensor operator()(Tensor x) const {
     if (!share.is_whole()) return shared_out(x);
-    if (quantized == nullptr && lora == nullptr) return tape::linear(std::move(x), weight, bias);
-    return changed(x);
+    if (quantized != nullptr || lora != nullptr) return changed(x);
+    return x.tape().module_hooks() == nullptr ? tape::linear(std::move(x), weight, bias) : hooked(x);
   }
 
  private:
   Tensor changed(const Tensor& x) const;
+  Tensor hooked(const Tensor& x) const;
   Tensor shared_out(const Tensor& x) const;
   Tensor from_4bit(Tensor x) const;
 };
@@ -160,6 +176,9 @@ struct Embedding {
   Embedding() = default;
   Embedding(ParameterMaker& maker, const char* name, std::int64_t rows, std::int64_t width);
   Tensor operator()(Tensor indices) const {
+    if (share.is_whole() && indices.tape().module_hooks() != nullptr)
+      return tape::call_module(this, {&weight}, indices,
+                               [this](const Tensor& x) { return tape::embedding(weight, x); });
     if (share.is_whole()) return tape::embedding(weight, std::move(indices));
     return tape::embedding_of_part(weight, indices, rows);
   }

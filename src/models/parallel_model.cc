@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tape/optim/optimizer.h"
+#include "tape/parallel/zero3.h"
 
 namespace vramwise {
 
@@ -34,6 +35,10 @@ ParallelModel::ParallelModel(tape::Tape& tape, const Architecture& architecture,
     model_ = architecture.make(tape, type, options);
     tape.set_builds_on_host(false);
     shard(architecture);
+    return;
+  }
+  if (parallel.kind == Parallel::kDeepSpeed && parallel.deepspeed.stage == 3) {
+    start_zero3(tape, architecture, type, std::move(options), parallel);
     return;
   }
   has_parts_ = parallel.kind == Parallel::kTensor;
@@ -72,6 +77,7 @@ void ParallelModel::shard(const Architecture& architecture) {
 
 Tensor ParallelModel::loss(const Batch& batch, bool syncs) {
   if (data_parallel_) data_parallel_->before_forward(syncs);
+  if (engine_) engine_->before_forward();
   if (!sharded_) return model_->loss(batch);
   Batch seen;
   for (const Tensor& input : batch) seen.push_back(sharded_->argument(input));
@@ -84,8 +90,25 @@ Tensor ParallelModel::loss(const Batch& batch, bool syncs) {
 void ParallelModel::start_engine(tape::Tape& tape, const ParallelOptions& parallel) {
   tape::DeepSpeedOptions options = parallel.deepspeed;
   options.ranks = parallel.ranks;
-  engine_ = std::make_unique<tape::DeepSpeedEngine>(tape, model_->parameters(), options);
-  share_.push_back({.name = "flat", .layer = -1, .tensor = engine_->master()});
+  engine_ = std::make_unique<tape::Zero2Engine>(tape, model_->parameters(), options);
+  note_masters();
+}
+
+// from_pretrained() and deepspeed.initialize(), as transformers' Trainer has it.
+void ParallelModel::start_zero3(tape::Tape& tape, const Architecture& architecture, DType type, ForwardOptions options,
+                                const ParallelOptions& parallel) {
+  auto parameters = std::make_unique<tape::Zero3Parameters>(tape, parallel.ranks);
+  options.init = parameters.get();
+  model_ = architecture.make(tape, type, options);
+  parameters->load();
+  tape::DeepSpeedOptions zero = parallel.deepspeed;
+  zero.ranks = parallel.ranks;
+  engine_ = std::make_unique<tape::Zero3Engine>(tape, std::move(parameters), model_->parameters(), zero);
+  note_masters();
+}
+
+void ParallelModel::note_masters() {
+  for (const Tensor& master : engine_->masters()) share_.push_back({.name = "flat", .layer = -1, .tensor = master});
 }
 
 // ZeroRedundancyOptimizer._partition_parameters: the largest first, each to the rank that has least. This is rank 0's.
@@ -120,6 +143,7 @@ void ParallelModel::clip_gradients() const {
 }
 
 std::vector<std::size_t> ParallelModel::gathered() const {
+  if (engine_) return engine_->gathered();
   return sharded_ ? sharded_->gathered() : std::vector<std::size_t>();
 }
 

@@ -59,6 +59,9 @@ class ParallelModel {
   void shard(const Architecture& architecture);
   void share_states(int ranks);
   void start_engine(tape::Tape& tape, const ParallelOptions& parallel);
+  void note_masters();
+  void start_zero3(tape::Tape& tape, const Architecture& architecture, DType type, ForwardOptions options,
+                   const ParallelOptions& parallel);
 
   bool has_parts_ = false;
   std::unique_ptr<tape::FullyShard> sharded_;

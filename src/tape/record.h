@@ -58,6 +58,8 @@ class SavedHooks {
   virtual Tensor unpack(std::uint32_t number) = 0;
   /// The node that saved it needs it no longer.
   virtual void forget(std::uint32_t number) = 0;
+  /// Whether what hangs on the thread (at::ThreadLocalState) keeps what these hooks know.
+  virtual bool is_kept_by_thread_state() const { return false; }
 
   std::uint32_t references = 0;
 };

@@ -65,6 +65,7 @@ void Tape::resize(Storage& storage, std::int64_t bytes) {
 }
 
 void Tape::begin(Storage& storage) {
+  storage.stream = stream_;
   if (storage.bytes != 0) storage.id = take(storage.bytes, stream_);
 }
 

@@ -28,6 +28,7 @@ namespace vramwise::tape {
 class SavedHooks;
 class SelectiveCache;
 class Autocast;
+class ModuleHooks;
 
 /// The threads of PyTorch that call CUDA. Each has its own handle of cuBLAS, with a workspace of its own.
 enum class Thread : std::uint8_t { kMain, kBackward };
@@ -65,6 +66,12 @@ class Tape {
 
   /// What is allocated from now on belongs to this stream of CUDA, as inside `with torch.cuda.stream(…)`.
   void set_stream(StreamIndex stream) { stream_ = stream; }
+  /// Tensor.record_stream, which does nothing for the stream that the memory was allocated on.
+  void record_stream(const Storage& storage, StreamIndex stream) {
+    if (storage.bytes > 0 && storage.stream != stream)
+      events_.push_back(AllocationEvent::record_stream(storage.id, stream));
+  }
+  StreamIndex stream() const { return stream_; }
   /// torch.UntypedStorage.resize_: 0 gives the memory back, while tensors still look at the storage.
   void resize(Storage& storage, std::int64_t bytes);
 
@@ -94,6 +101,9 @@ class Tape {
   bool has_changed_result() const { return has_changed_result_; }
   Autocast* autocast() const { return autocast_; }
   void set_autocast(Autocast* autocast) { autocast_ = autocast; }
+  /// What surrounds the modules of the model; null as a rule.
+  ModuleHooks* module_hooks() const { return module_hooks_; }
+  void set_module_hooks(ModuleHooks* hooks) { module_hooks_ = hooks; }
   Thread thread() const { return thread_; }
   void set_thread(Thread thread) { thread_ = thread; }
 
@@ -184,6 +194,7 @@ class Tape {
   SelectiveCache* selective_cache_ = nullptr;
   bool has_changed_result_ = false;
   Autocast* autocast_ = nullptr;
+  ModuleHooks* module_hooks_ = nullptr;
   Storage* cublas_workspaces_[2] = {};
   std::vector<std::size_t> estimates_;
 };

@@ -26,6 +26,7 @@ struct Storage {
   std::int64_t bytes = 0;         ///< 0: no allocation stands behind it (no elements, or host memory)
   std::int64_t pinned_bytes = 0;  ///< of page-locked memory of the host
   std::uint32_t changes = 0;      ///< by ops in place
+  StreamIndex stream = 0;         ///< on which it was allocated
 };
 
 struct TensorData {

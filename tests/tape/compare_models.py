@@ -1,7 +1,7 @@
 """Compares whole training runs on the tape with transformers on an emulated card; also a tool.
 
 python tests/tape/compare_models.py --seed 7 --count 20 [--only llama] [--card ampere] [--python OTHER/bin/python]
-                                   [--deepspeed]
+                                   [--deepspeed | --zero3]
 """
 
 import argparse
@@ -70,10 +70,13 @@ def main():
     parser.add_argument("--card", default="ampere", choices=sorted(machine.CARDS))
     parser.add_argument("--python", default=machine.PYTHON)
     parser.add_argument("--deepspeed", action="store_true", help="runs under DeepSpeed, which must be installed")
+    parser.add_argument("--zero3", action="store_true", help="the same with stage 3")
     parser.add_argument("--show", type=int, default=2, help="differences to show")
     options = parser.parse_args()
     print("seed", options.seed)
     one = model_cases.deepspeed if options.deepspeed else model_cases.draw_run
+    if options.zero3:
+        one = model_cases.zero3
     runs = model_cases.draw(options.seed, options.count, options.only.split(",") if options.only else None, one)
     results = compared(runs, options.card, options.python)
     different = [result for result in results if not result.equal()]

@@ -175,6 +175,36 @@ def deepspeed(rng, families=None):
     return run | {"parallel": {"kind": "deepspeed", "ranks": ranks, "rank": rng.randrange(ranks), "config": config}}
 
 
+ZERO3_FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+
+
+def zero3(rng, families=None):
+    """The same under ZeRO-3."""
+    run = deepspeed(rng, families or ZERO3_FAMILIES)
+    zero = run["parallel"]["config"]["zero_optimization"]
+    zero["stage"] = 3
+    zero.pop("round_robin_gradients", None)
+    zero.pop("use_multi_rank_bucket_allreduce", None)
+    run.pop("selective", None)
+    if rng.random() < 0.3:
+        zero["overlap_comm"] = rng.random() < 0.5
+    if rng.random() < 0.2:
+        zero["contiguous_gradients"] = False
+    hidden = run["config"].get("hidden_size", run["config"].get("n_embd"))
+    sizes = {
+        "stage3_prefetch_bucket_size": [0, 1, hidden * hidden * 9 // 10, rng.randint(1_000, 1_000_000)],
+        "stage3_param_persistence_threshold": [0, 10 * hidden, rng.randint(1, 100_000)],
+        "stage3_model_persistence_threshold": [rng.randint(1, 100_000)],
+        "stage3_max_live_parameters": [rng.randint(1_000, 1_000_000)],
+        "stage3_max_reuse_distance": [0, rng.randint(1_000, 1_000_000)],
+        "sub_group_size": [1, rng.randint(1_000, 500_000)],
+    }
+    for key, values in sizes.items():
+        if rng.random() < 0.5:
+            zero[key] = rng.choice(values)
+    return run
+
+
 def draw(seed, count, families=None, one=draw_run):
     rng = random.Random(seed)
     return [one(rng, families) for _ in range(count)]

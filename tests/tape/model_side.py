@@ -73,6 +73,8 @@ def make_model(run):
     config = AutoConfig.for_model(described.pop("model_type"), **described)
     config._attn_implementation = run.get("attention", "sdpa")
     stored = run.get("parallel", {}).get("stored", run["dtype"])
+    if is_of_deepspeed(run) and deepspeed_side.partitions(run):
+        return deepspeed_side.partitioned_model(model_class(config), config, run)
     with torch.device("meta"), init.no_tie_weights():
         model = model_class(config)._from_config(config, dtype=ops.dtype(stored))
     if is_tensor_parallel(run):
@@ -356,6 +358,7 @@ def clip_gradients(model, run):
 
 
 def measure(run, stacks):
+    gc.collect()  # what threads of the run before had still in hand at its end
     if "quantize" in run:
         sys.modules["bitsandbytes"].functional.name2qmap.clear()
     torch._C._cuda_clearCublasWorkspaces()

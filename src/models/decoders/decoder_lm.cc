@@ -14,6 +14,7 @@ using namespace tape;  // reads as in PyTorch
 
 void DecoderLm::make_head(const Head& head) {
   if (head.is_tied) {
+    maker_.replaced({head.vocab_size, head.width});
     head_.weight = head.embeddings;
     head_.share = maker_.share_of("lm_head");
     head_.out = head.vocab_size;
@@ -37,9 +38,14 @@ Tensor fused_causal_lm_loss(const Tensor& hidden, const Tensor& weight, const Te
 }  // namespace
 
 Tensor DecoderLm::loss(const Tensor& input_ids, const Tensor& labels) {
+  return call_module_by_name(input_ids.tape(), &tag_, [&] { return forward(input_ids, labels); });
+}
+
+Tensor DecoderLm::forward(const Tensor& input_ids, const Tensor& labels) {
   KeyValueCache cache;
   if (options_.repeater != nullptr) options_.repeater->set_kept(cache.kept());
-  const Tensor hidden = hidden_states(input_ids, cache);
+  const Tensor hidden =
+      call_module_by_name(input_ids.tape(), &base_tag_, [&] { return hidden_states(input_ids, cache); });
   if (options_.repeater != nullptr) options_.repeater->set_kept(nullptr);
   if (options_.loss_mark) hidden.tape().mark(*options_.loss_mark);
   if (options_.loss == LossKind::kChunked) {

@@ -21,6 +21,7 @@ class DecoderLm : public CausalLm {
   DecoderLm(tape::Tape& tape, DType type, const ForwardOptions& options)
       : options_(options), maker_(tape, type, options.lora, options.stored, options.quantization) {
     maker_.set_tensor_sharing(options.tensor_sharing);
+    maker_.set_init(options.init);
   }
 
   struct Head {
@@ -41,8 +42,11 @@ class DecoderLm : public CausalLm {
   ParameterMaker maker_;
 
  private:
+  Tensor forward(const Tensor& input_ids, const Tensor& labels);
+
   Linear head_;
   std::vector<Tensor> parameters_;
+  ModuleTag tag_, base_tag_;  ///< of the whole model, and of what is below the head
 };
 
 /// ForCausalLMLoss: float32 logits, labels shifted by one.

@@ -30,7 +30,19 @@ Tensor LlamaAttention::normalized(Tensor heads, const RmsNorm& norm) const {
   return options.normalizes_heads ? norm(heads) : heads;
 }
 
+// The layer names all arguments.
 Attended LlamaAttention::operator()(const Tensor& hidden, const LayerContext& context) const {
+  ModuleHooks* hooks = hidden.tape().module_hooks();
+  if (hooks == nullptr) return forward(hidden, context);
+  hooks->enter(&tag, {});
+  Attended out = forward(hidden, context);
+  hooks->leave(&tag);
+  out.output = hooks->output(&tag, out.output);
+  if (out.weights.defined()) out.weights = hooks->output(&tag, out.weights);
+  return out;
+}
+
+Attended LlamaAttention::forward(const Tensor& hidden, const LayerContext& context) const {
   const Dims heads = {hidden.size(0), hidden.size(1), -1, head_dim};
   Tensor query = transpose(normalized(view(q_proj(hidden), heads), q_norm), 1, 2);
   Tensor key = transpose(normalized(view(k_proj(hidden), heads), k_norm), 1, 2);
@@ -55,9 +67,12 @@ TensorPlan gated_decoder_plan(const StackConfig& config) {
           .heads = config.kv_heads};
 }
 
-Tensor GatedMlp::operator()(const Tensor& x) const {
-  Tensor gate = activate(activation, gate_proj(x));
-  return down_proj(std::move(gate) * up_proj(x));
+Tensor GatedMlp::operator()(const Tensor& in) const {
+  return call_module(&tag, {}, in, [this](const Tensor& x) {
+    Tensor gate =
+        call_module(&activation_tag, {}, gate_proj(x), [this](const Tensor& y) { return activate(activation, y); });
+    return down_proj(std::move(gate) * up_proj(x));
+  });
 }
 
 }  // namespace vramwise

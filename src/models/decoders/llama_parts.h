@@ -21,11 +21,13 @@ struct LlamaAttention {
   RmsNorm q_norm, k_norm;
   std::int64_t head_dim;
   LlamaAttentionOptions options;
+  ModuleTag tag;
 
   LlamaAttention(ParameterMaker& maker, const StackConfig& config, const LlamaAttentionOptions& options);
   Attended operator()(const Tensor& hidden, const LayerContext& context) const;
 
  private:
+  Attended forward(const Tensor& hidden, const LayerContext& context) const;
   Tensor normalized(Tensor heads, const RmsNorm& norm) const;
 };
 
@@ -36,6 +38,7 @@ TensorPlan gated_decoder_plan(const StackConfig& config);
 struct GatedMlp {
   Linear gate_proj, up_proj, down_proj;
   Activation activation;
+  ModuleTag tag, activation_tag;
 
   GatedMlp(ParameterMaker& maker, const StackConfig& config, bool has_bias = false)
       : GatedMlp(maker, config, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", config.intermediate_size, has_bias) {}
@@ -46,7 +49,7 @@ struct GatedMlp {
         down_proj(maker, down, inner_size, config.hidden_size, has_bias),
         activation(config.activation) {}
 
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Tensor& in) const;
 };
 
 }  // namespace vramwise

@@ -36,6 +36,7 @@ void read_stack(ConfigReader& r, StackConfig& c, const StackDefaults& defaults) 
   c.ties_embeddings = r.flag("tie_word_embeddings", defaults.ties_embeddings);
   c.attention_dropout = r.number("attention_dropout", 0);
   r.require_fixed_rotary();
+  c.has_default_rotary = r.rope_type() == "default";
 }
 
 void read_layer_types(ConfigReader& r, StackConfig& c, const std::vector<bool>& slides_by_default) {

@@ -25,6 +25,7 @@ struct StackConfig {
   bool caps_scores = false;
   std::optional<std::int64_t> sliding_window;  ///< in tokens, of the layers below
   std::vector<bool> sliding_layers;            ///< by layer; empty: none
+  bool has_default_rotary = true;              ///< rope_type
   bool makes_full_mask = true;                 ///< even where all layers slide
   bool makes_sliding_mask = false;             ///< even where no layer slides
   std::int64_t query_width() const { return heads * head_dim; }

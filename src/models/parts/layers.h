@@ -11,7 +11,7 @@ namespace vramwise {
 
 namespace internal {
 template <typename Layer>
-Tensor really_run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
+Tensor layer_in_hooks(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
   // GradientCheckpointingLayer checkpoints forward(): hooks stay outside.
   const Tensor in = options.hooks != nullptr ? options.hooks->before_layer(number, {hidden}).front() : hidden;
   Tensor out;
@@ -23,6 +23,13 @@ Tensor really_run_layer(const ForwardOptions& options, int number, const Tensor&
   }
   if (options.hooks != nullptr) options.hooks->after_layer(number, out);
   return out;
+}
+
+template <typename Layer>
+Tensor really_run_layer(const ForwardOptions& options, int number, const Tensor& hidden, Layer layer) {
+  if (hidden.tape().module_hooks() == nullptr) return layer_in_hooks(options, number, hidden, std::move(layer));
+  return tape::call_module({&options, number}, {}, hidden,
+                           [&](const Tensor& x) { return layer_in_hooks(options, number, x, std::move(layer)); });
 }
 }  // namespace internal
 

@@ -15,11 +15,13 @@ Tensor normalized(const Tensor& x) { return x * rsqrt(mean(pow(x, 2), {-1}, true
 
 }  // namespace
 
-Tensor RmsNorm::operator()(const Tensor& x) const {
-  Tensor hidden = to(x, DType::kFloat32);
-  const Tensor variance = mean(pow(hidden, 2), {-1}, true);
-  hidden = hidden * rsqrt(variance + 1e-6);
-  return weight * to(hidden, x.type());
+Tensor RmsNorm::operator()(const Tensor& in) const {
+  return call_module(this, {&weight}, in, [this](const Tensor& x) {
+    Tensor hidden = to(x, DType::kFloat32);
+    const Tensor variance = mean(pow(hidden, 2), {-1}, true);
+    hidden = hidden * rsqrt(variance + 1e-6);
+    return weight * to(hidden, x.type());
+  });
 }
 
 Tensor GemmaRmsNorm::operator()(const Tensor& x) const {

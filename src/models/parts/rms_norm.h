@@ -11,7 +11,7 @@ struct RmsNorm {
 
   RmsNorm() = default;
   RmsNorm(ParameterMaker& maker, const char* name, std::int64_t width) : weight(maker.parameter(name, {width})) {}
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Tensor& in) const;
 };
 
 /// Gemma…RMSNorm: (normalized · (1 + weight)), all in float32.

@@ -33,6 +33,10 @@ struct Rotary {
 
   Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind = Kind::kHalves);
   RotaryTable operator()(const Tensor& x, const Tensor& positions) const;
+
+ private:
+  static Tensor computed(ParameterMaker& maker, std::int64_t dim);
+  RotaryTable forward(const Tensor& x, const Tensor& positions) const;
 };
 
 Tensor rotate_half(const Tensor& x);

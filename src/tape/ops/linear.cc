@@ -263,4 +263,41 @@ Tensor linear(Tensor x, Tensor weight, Tensor bias, BiasUse use) {
   return out;
 }
 
+// LinearFunctionForZeroStage3 of deepspeed/runtime/zero/linear.py (DeepSpeed 0.19.8): what it saves is the weight
+// itself, not a view of the weight's memory. A Python function, whose tensors are saved after its kernels have run.
+Tensor zero3_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  Tape& tape = x.tape();
+  Tensor out;
+  {
+    const GradMode no_grad(tape, false);
+    if (x.rank() == 2 && bias.defined()) {
+      out = addmm(bias, x, t(weight));
+    } else {
+      out = matmul(x, t(weight));
+      if (bias.defined()) add_(out, bias);
+    }
+  }
+  const auto formula = [](Backward& pass) {
+    const Tensor input = pass.saved(0);
+    const Tensor grad = pass.grad();
+    Tensor for_input;
+    Tensor for_weight;
+    Tensor for_bias;
+    const Tensor factor = pass.saved(1);
+    if (pass.needs(1)) factor->requires_grad = true;  // what hooks bring back, too; matmul asks for it
+    if (pass.needs(0)) for_input = matmul(grad, factor);
+    if (pass.needs(1)) for_weight = matmul(t(reshape(grad, {-1, grad.size(-1)})), reshape(input, {-1, input.size(-1)}));
+    if (pass.input_count() > 2 && pass.needs(2)) {
+      unsigned dims = 0;
+      for (int i = 0; i + 1 < grad.rank(); ++i) dims |= 1U << static_cast<unsigned>(i);
+      for_bias = internal::reduce(grad, dims, false, grad.type());
+    }
+    pass.give(0, std::move(for_input));
+    pass.give(1, std::move(for_weight));
+    if (pass.input_count() > 2) pass.give(2, std::move(for_bias));
+  };
+  if (bias.defined()) return record(std::move(out), {&x, &weight, &bias}, {&x, &weight, &bias}, formula);
+  return record(std::move(out), {&x, &weight}, {&x, &weight}, formula);
+}
+
 }  // namespace vramwise::tape

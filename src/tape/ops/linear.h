@@ -23,5 +23,7 @@ Tensor baddbmm(Tensor bias, Tensor a, Tensor b);
 Tensor matmul(Tensor a, Tensor b);
 /// torch.nn.functional.linear: x · weightᵀ + bias. weight: (out, in). An undefined bias is none.
 Tensor linear(Tensor x, Tensor weight, Tensor bias = {}, BiasUse use = BiasUse::kWhole);
+/// The same as DeepSpeed's ZeRO-3 puts it in the place of torch.nn.functional.linear.
+Tensor zero3_linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
 }  // namespace vramwise::tape

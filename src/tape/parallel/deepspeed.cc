@@ -10,6 +10,7 @@
 #include "tape/ops/views.h"
 #include "tape/parallel/deepspeed_norm.h"
 #include "tape/parallel/on_stream.h"
+#include "tape/parallel/set_data.h"
 
 namespace vramwise::tape {
 namespace {
@@ -21,58 +22,40 @@ std::int64_t numel_of(const std::vector<Tensor>& tensors) {
                          [](std::int64_t sum, const Tensor& each) { return sum + each.numel(); });
 }
 
-// x.data = a part of `flat` from the element at `offset` on, in the shape of x.
-void set_data(const Tensor& x, const Tensor& flat, std::int64_t offset) {
-  ++flat->storage->references;
-  Storage* old = std::exchange(x->storage, flat->storage);
-  x->offset = flat->offset + offset;
-  x->strides = contiguous_strides(x.sizes());
-  x->is_contiguous = true;
-  x.tape().drop(old);
-}
-
-Tensor flattened(const Tensor& x) { return x.tape().view(x, {x.numel()}, {1}, x->offset); }
-
-// torch._utils._flatten_dense_tensors: of one tensor a view.
-Tensor flattened(const std::vector<Tensor>& tensors) {
-  std::vector<Tensor> flat;
-  flat.reserve(tensors.size());
-  for (const Tensor& tensor : tensors) flat.push_back(flattened(tensor));
-  return flat.size() == 1 ? flat.front() : cat(std::move(flat), 0);
-}
-
 // deepspeed/ops/adam/fused_adam.py: the kernel (csrc/adam/multi_tensor_adam.cu) takes no memory.
 class FusedAdam final : public Optimizer {
  public:
-  explicit FusedAdam(const Tensor& master) : Optimizer({master}) {}
+  explicit FusedAdam(const std::vector<Tensor>& masters) : Optimizer(masters), states_(masters.size()) {}
 
   void step() override {
-    const Tensor& master = parameters_.front();
-    if (!mean_.defined()) {
-      mean_ = zeros_like(master);
-      square_ = zeros_like(master);
+    for (const std::size_t i : with_gradient()) {
+      const Tensor& master = parameters_[i];
+      if (!states_[i].mean.defined()) states_[i] = {.mean = zeros_like(master), .square = zeros_like(master)};
+      master.tape().count_kernel(7 * master.bytes());
     }
-    master.tape().count_kernel(7 * master.bytes());
   }
 
  private:
-  Tensor mean_;
-  Tensor square_;
+  struct States {
+    Tensor mean;
+    Tensor square;
+  };
+  std::vector<States> states_;
 };
 
 }  // namespace
 
-std::unique_ptr<Optimizer> DeepSpeedEngine::make_fused_adam() const { return std::make_unique<FusedAdam>(master_); }
+std::unique_ptr<Optimizer> DeepSpeedEngine::make_fused_adam() const { return std::make_unique<FusedAdam>(masters()); }
 
-struct DeepSpeedEngine::Hook final : GradientHook {
-  Hook(DeepSpeedEngine& engine, std::size_t number) : owner(engine), index(number) {}
+struct Zero2Engine::Hook final : GradientHook {
+  Hook(Zero2Engine& engine, std::size_t number) : owner(engine), index(number) {}
   void run(const Node&, bool) override { owner.take_gradient(index); }
 
-  DeepSpeedEngine& owner;
+  Zero2Engine& owner;
   std::size_t index;
 };
 
-DeepSpeedEngine::DeepSpeedEngine(Tape& tape, std::vector<Tensor> parameters, const DeepSpeedOptions& options)
+Zero2Engine::Zero2Engine(Tape& tape, std::vector<Tensor> parameters, const DeepSpeedOptions& options)
     : tape_(tape), options_(options) {
   for (Tensor& parameter : parameters)
     if (parameter->requires_grad) parameters_.push_back(std::move(parameter));
@@ -85,10 +68,10 @@ DeepSpeedEngine::DeepSpeedEngine(Tape& tape, std::vector<Tensor> parameters, con
     hooks_.push_back(std::make_unique<Hook>(*this, i));
     accumulators_.back().node->hook = hooks_.back().get();
   }
-  zeros_like(master_).reset();  // initialize_optimizer_states
+  zeros_like(masters_.front()).reset();  // initialize_optimizer_states
 }
 
-DeepSpeedEngine::~DeepSpeedEngine() {
+Zero2Engine::~Zero2Engine() {
   for (const Edge& edge : accumulators_) {
     edge.node->hook = nullptr;
     Node::drop(edge.node);
@@ -97,7 +80,7 @@ DeepSpeedEngine::~DeepSpeedEngine() {
 
 // The flat tensor is padded, so that ranks' parts are equal and lie on 4 bytes. Where it doesn't fit beside the
 // parameters, it is made on the host.
-void DeepSpeedEngine::flatten_parameters() {
+void Zero2Engine::flatten_parameters() {
   order_.resize(parameters_.size());
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   const auto ranks = static_cast<std::size_t>(options_.ranks);
@@ -129,30 +112,30 @@ void DeepSpeedEngine::flatten_parameters() {
   }
 }
 
-std::int64_t DeepSpeedEngine::owned_numel(std::size_t index, int rank) const {
+std::int64_t Zero2Engine::owned_numel(std::size_t index, int rank) const {
   const std::int64_t begin = std::max(starts_[index], rank * part_numel_);
   const std::int64_t end = std::min(starts_[index] + parameters_[index].numel(), (rank + 1) * part_numel_);
   return std::max<std::int64_t>(0, end - begin);
 }
 
-int DeepSpeedEngine::rank_with_most_gradients() const {
+int Zero2Engine::rank_with_most_gradients() const {
   std::vector<std::int64_t> kept(static_cast<std::size_t>(options_.ranks));
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     for (const Slice& slice : slices_of(i)) kept[static_cast<std::size_t>(slice.owner)] += parameters_[i].numel();
   return static_cast<int>(std::max_element(kept.begin(), kept.end()) - kept.begin());
 }
 
-void DeepSpeedEngine::take_parts() {
+void Zero2Engine::take_parts() {
   if (options_.rank == kMostGradients) options_.rank = rank_with_most_gradients();
   for (std::size_t i = 0; i < parameters_.size(); ++i) owned_numel_.push_back(owned_numel(i, options_.rank));
   Tensor part = clone(narrow(flat_, 0, options_.rank * part_numel_, part_numel_));
-  master_ = to(part, DType::kFloat32);
+  masters_.push_back(to(part, DType::kFloat32));
   part.reset();
-  master_->requires_grad = true;
+  masters_.front()->requires_grad = true;
 }
 
 // BackwardHookStateManager runs what follows the pass once it is over.
-void DeepSpeedEngine::backward(const Tensor& loss, bool is_last) {
+void Zero2Engine::backward(const Tensor& loss, bool is_last) {
   is_last_ = is_last;
   const Tensor share = div(loss, static_cast<double>(options_.passes));
   const Tensor scaled = mul(share, 1.0);
@@ -161,12 +144,12 @@ void DeepSpeedEngine::backward(const Tensor& loss, bool is_last) {
   end_pass();
 }
 
-void DeepSpeedEngine::take_gradient(std::size_t index) {
+void Zero2Engine::take_gradient(std::size_t index) {
   set_up_buckets();
   if (options_.stage == 2 || (options_.overlaps && is_last_)) add_to_bucket(index);
 }
 
-void DeepSpeedEngine::set_up_buckets() {
+void Zero2Engine::set_up_buckets() {
   if (!buckets_.empty()) return;
   for (int i = 0; i < (options_.overlaps ? 2 : 1); ++i) {
     gradient_events_.push_back(tape_.events().size());
@@ -177,7 +160,7 @@ void DeepSpeedEngine::set_up_buckets() {
 
 // reduce_independent_p_g_buckets_and_remove_grads: the gradient becomes a part of the bucket; one that is larger than
 // the bucket stays where it is, and is reduced alone.
-void DeepSpeedEngine::add_to_bucket(std::size_t index) {
+void Zero2Engine::add_to_bucket(std::size_t index) {
   const std::int64_t numel = parameters_[index].numel();
   if (filled_ + numel > options_.reduce_bucket_size) {
     reduce_bucket();
@@ -192,7 +175,7 @@ void DeepSpeedEngine::add_to_bucket(std::size_t index) {
   in_bucket_.emplace_back(index, std::move(gradient));
 }
 
-void DeepSpeedEngine::reduce_bucket() {
+void Zero2Engine::reduce_bucket() {
   if (filled_ > options_.reduce_bucket_size) {
     average_bucket(flattened(in_bucket_.front().second));
   } else {
@@ -211,7 +194,7 @@ void DeepSpeedEngine::reduce_bucket() {
 }
 
 // A parameter's elements by the rank that has them.
-std::vector<DeepSpeedEngine::Slice> DeepSpeedEngine::slices_of(std::size_t index) const {
+std::vector<Zero2Engine::Slice> Zero2Engine::slices_of(std::size_t index) const {
   std::vector<Slice> slices;
   std::int64_t at = starts_[index];
   const std::int64_t end = at + parameters_[index].numel();
@@ -224,7 +207,7 @@ std::vector<DeepSpeedEngine::Slice> DeepSpeedEngine::slices_of(std::size_t index
   return slices;
 }
 
-std::vector<DeepSpeedEngine::Slice> DeepSpeedEngine::slices_of_bucket() const {
+std::vector<Zero2Engine::Slice> Zero2Engine::slices_of_bucket() const {
   std::vector<Slice> slices;
   for (const auto& [index, gradient] : in_bucket_)
     for (const Slice& slice : slices_of(index)) {
@@ -237,7 +220,7 @@ std::vector<DeepSpeedEngine::Slice> DeepSpeedEngine::slices_of_bucket() const {
   return slices;
 }
 
-void DeepSpeedEngine::average_bucket(const Tensor& bucket) {
+void Zero2Engine::average_bucket(const Tensor& bucket) {
   const OnStream stream(tape_, options_.overlaps ? kReduceStream : 0);
   tape_.count_kernel(2 * bucket.bytes());
   if (!options_.reduces_to_owner) return;
@@ -259,8 +242,8 @@ void DeepSpeedEngine::average_bucket(const Tensor& bucket) {
 }
 
 // allreduce_and_scatter, allreduce_no_retain: slices in one flat tensor, so many at once that they exceed a bucket.
-void DeepSpeedEngine::reduce_slices(const Tensor& bucket,
-                                    const std::vector<std::pair<std::int64_t, std::int64_t>>& slices) {
+void Zero2Engine::reduce_slices(const Tensor& bucket,
+                                const std::vector<std::pair<std::int64_t, std::int64_t>>& slices) {
   std::vector<Tensor> pieces;
   const auto reduce = [&pieces] {
     flattened(pieces).reset();
@@ -278,7 +261,7 @@ void DeepSpeedEngine::reduce_slices(const Tensor& bucket,
 }
 
 // copy_grads_in_partition: out of the bucket, which will be filled again.
-void DeepSpeedEngine::keep_gradient(std::size_t index) {
+void Zero2Engine::keep_gradient(std::size_t index) {
   if (!kept_gradients_.defined()) {
     std::int64_t numel = 0;
     for (std::size_t i = 0; i < parameters_.size(); ++i)
@@ -294,7 +277,7 @@ void DeepSpeedEngine::keep_gradient(std::size_t index) {
 }
 
 // independent_gradient_partition_epilogue; stage 1 reduces gradients in the last pass only.
-void DeepSpeedEngine::end_pass() {
+void Zero2Engine::end_pass() {
   if (options_.stage == 1 && !is_last_) return;
   if (options_.stage == 1 && !options_.overlaps)
     for (std::size_t i = 0; i < parameters_.size(); ++i)
@@ -315,7 +298,7 @@ void DeepSpeedEngine::end_pass() {
   for (const Tensor& parameter : parameters_) parameter.set_grad({});
 }
 
-std::vector<Tensor> DeepSpeedEngine::owned_gradients() const {
+std::vector<Tensor> Zero2Engine::owned_gradients() const {
   std::vector<Tensor> gradients;
   for (const std::size_t i : order_)
     if (is_owned(i))
@@ -324,7 +307,7 @@ std::vector<Tensor> DeepSpeedEngine::owned_gradients() const {
 }
 
 // get_flat_partition
-std::vector<Tensor> DeepSpeedEngine::flat_part(const std::vector<Tensor>& gradients) const {
+std::vector<Tensor> Zero2Engine::flat_part(const std::vector<Tensor>& gradients) const {
   std::vector<Tensor> pieces;
   std::int64_t numel = 0;
   const std::int64_t begin = options_.rank * part_numel_;
@@ -342,12 +325,12 @@ std::vector<Tensor> DeepSpeedEngine::flat_part(const std::vector<Tensor>& gradie
 }
 
 // Without what pads this rank's part.
-std::span<const Tensor> DeepSpeedEngine::owned_averages() const {
+std::span<const Tensor> Zero2Engine::owned_averages() const {
   const auto owned = std::count_if(owned_numel_.begin(), owned_numel_.end(), [](std::int64_t n) { return n > 0; });
   return std::span(averaged_).first(static_cast<std::size_t>(owned));
 }
 
-void DeepSpeedEngine::step(Optimizer& optimizer) {
+void Zero2Engine::step(Optimizer& optimizer) {
   const GradMode no_grad(tape_, false);
   if (options_.checks_overflow) check_overflow(averaged_);
   const Tensor norm = global_norm(tape_, owned_averages());
@@ -357,12 +340,12 @@ void DeepSpeedEngine::step(Optimizer& optimizer) {
     Tensor flat = flattened(averaged_);
     Tensor gradient = to(flat, DType::kFloat32);
     flat.reset();
-    master_.set_grad(std::move(gradient));
+    masters_.front().set_grad(std::move(gradient));
   }
   averaged_.clear();
   if (options_.clips) scale_by(norm);
   optimizer.step();
-  master_.set_grad({});
+  masters_.front().set_grad({});
   tape_.count_kernel(flat_.bytes());
   gradient_norm_ = std::move(divided);
 }

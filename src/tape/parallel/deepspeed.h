@@ -1,6 +1,7 @@
-// DeepSpeed's engine with ZeRO: every rank has the whole model in the type of the computation; of a float32 copy of all
-// parameters and of the optimizer's states it has a part (stage 1), and of the gradients too (stage 2). The parameters
-// are views of one flat tensor. Gradients are copied into a bucket, which is reduced when it is full.
+// DeepSpeed's engine with ZeRO. Stages 1 and 2: every rank has the whole model in the type of the computation; of a
+// float32 copy of all parameters and of the optimizer's states it has a part (stage 1), and of the gradients too (stage
+// 2). The parameters are views of one flat tensor. Gradients are copied into a bucket, which is reduced when it is
+// full. Stage 3 is in zero3.h.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "tape/optim/optimizer.h"
+#include "tape/parallel/zero3_coordinator.h"
 #include "tape/tape.h"
 
 namespace vramwise::tape {
@@ -24,6 +26,7 @@ struct DeepSpeedOptions {
   std::int64_t passes = 1;                        ///< gradient_accumulation_steps
   std::int64_t reduce_bucket_size = 500'000'000;  ///< in elements
   bool overlaps = false;                          ///< overlap_comm: two buckets, reduced on a stream of their own
+  bool copies_gradients = true;                   ///< contiguous_gradients; stages 1 and 2 always do here
   bool reduces_to_owner = true;                   ///< reduce_scatter: a slice of the bucket for each rank
   bool reduces_at_once = true;                    ///< use_multi_rank_bucket_allreduce: those slices in one piece
   bool round_robin = false;                       ///< round_robin_gradients
@@ -31,30 +34,50 @@ struct DeepSpeedOptions {
   bool checks_overflow = true;                    ///< of 16-bit gradients
   bool has_fused_adam = false;                    ///< FusedAdam of its own, in the place of an optimizer of PyTorch
   std::int64_t card_bytes = 0;                    ///< total memory; 0: enough for anything
+  Zero3Options zero3{};
 };
 
 class DeepSpeedEngine {
  public:
-  /// deepspeed.initialize(): takes the parameters' memory and gives them parts of the flat tensor.
-  DeepSpeedEngine(Tape& tape, std::vector<Tensor> parameters, const DeepSpeedOptions& options);
-  ~DeepSpeedEngine();
+  DeepSpeedEngine() = default;
   DeepSpeedEngine(const DeepSpeedEngine&) = delete;
   DeepSpeedEngine& operator=(const DeepSpeedEngine&) = delete;
+  virtual ~DeepSpeedEngine() = default;
 
-  /// This rank's float32 part of the flat tensor: what the optimizer steps.
-  const Tensor& master() const { return master_; }
-  bool has_fused_adam() const { return options_.has_fused_adam; }
-  /// FusedAdam over master().
-  std::unique_ptr<Optimizer> make_fused_adam() const;
+  /// This rank's float32 parts of the parameters: what the optimizer steps.
+  virtual const std::vector<Tensor>& masters() const = 0;
+  virtual bool has_fused_adam() const = 0;
+  /// engine(…) is about to run the model.
+  virtual void before_forward() {}
   /// engine.backward(loss), for the last pass of a step or another one.
-  void backward(const Tensor& loss, bool is_last);
+  virtual void backward(const Tensor& loss, bool is_last) = 0;
   /// engine.step() after the last pass.
-  void step(Optimizer& optimizer);
+  virtual void step(Optimizer& optimizer) = 0;
   /// What a step leaves and the next one replaces: the norm of the gradients.
-  const Tensor& kept() const { return gradient_norm_; }
-  int rank() const { return options_.rank; }
+  virtual const Tensor& kept() const = 0;
+  virtual int rank() const = 0;
   /// The allocations of buckets and of what gradients are kept in, as indices into the tape's events.
-  const std::vector<std::size_t>& gradient_events() const { return gradient_events_; }
+  virtual const std::vector<std::size_t>& gradient_events() const = 0;
+  /// Likewise of gathered parameters.
+  virtual std::vector<std::size_t> gathered() const { return {}; }
+  /// FusedAdam over masters().
+  std::unique_ptr<Optimizer> make_fused_adam() const;
+};
+
+/// Of stages 1 and 2.
+class Zero2Engine final : public DeepSpeedEngine {
+ public:
+  /// deepspeed.initialize(): takes the parameters' memory and gives them parts of the flat tensor.
+  Zero2Engine(Tape& tape, std::vector<Tensor> parameters, const DeepSpeedOptions& options);
+  ~Zero2Engine() override;
+
+  const std::vector<Tensor>& masters() const override { return masters_; }
+  bool has_fused_adam() const override { return options_.has_fused_adam; }
+  void backward(const Tensor& loss, bool is_last) override;
+  void step(Optimizer& optimizer) override;
+  const Tensor& kept() const override { return gradient_norm_; }
+  int rank() const override { return options_.rank; }
+  const std::vector<std::size_t>& gradient_events() const override { return gradient_events_; }
 
  private:
   struct Hook;
@@ -93,7 +116,7 @@ class DeepSpeedEngine {
   Tensor overflow_flag_;                   ///< of FusedAdam
   Tensor flat_;
   std::int64_t part_numel_ = 0;
-  Tensor master_;
+  std::vector<Tensor> masters_;  ///< one, of the flat tensor
 
   std::vector<Tensor> buckets_;  ///< one, or two of which one is filled while the other is reduced
   std::size_t current_ = 0;

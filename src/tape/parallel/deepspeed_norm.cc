@@ -64,7 +64,53 @@ void check_overflow(const std::vector<Tensor>& gradients) {
   const Tensor on_device = tape.empty({1}, DType::kUInt8);
 }
 
-// scaled_global_norm; get_grad_norm_direct: each in float64.
+// has_overflow of stage3.py
+void check_overflow_at_once(const Tensor& gradients) {
+  Tape& tape = gradients.tape();
+  const auto any = [&](const Tensor& found) {
+    return internal::reduce(found, internal::dim_bits({}, found.rank()), false, DType::kBool);
+  };
+  {
+    const Tensor is_infinite = [&] {
+      const Tensor magnitude = empty_like(gradients);
+      return bool_of(gradients);
+    }();
+    any(is_infinite).reset();
+  }
+  any(bool_of(gradients)).reset();
+  const Tensor found = [&] {
+    const Tensor copy = tape.empty({1}, DType::kBool);
+    return tape.empty({1}, DType::kUInt8);
+  }();
+}
+
+// get_grad_norm_direct of stage3.py: everything in float64.
+Tensor norm_in_float64(const std::vector<Tensor>& gradients) {
+  std::vector<Tensor> norms;
+  for (const Tensor& gradient : gradients) norms.push_back(norm_of_all(to(gradient, DType::kFloat64)));
+  const Tensor of_squares = sum(pow(stack(norms, 0), 2));
+  const Tensor total = pow(of_squares, 0.5);
+  const Tensor is_infinite = [&] {
+    const Tensor magnitude = empty_like(total);
+    return bool_of(total);
+  }();
+  const Tensor is_nan = bool_of(total);
+  const Tensor either = bool_of(total);
+  const Tensor replacement = total.tape().empty({}, DType::kFloat32);
+  const Tensor fitting = to(replacement, total.type());
+  return empty_like(total);
+}
+
+// combine_grad_norm_groups
+Tensor combined_norm(const std::vector<Tensor>& norms) {
+  const Tensor stacked = stack(norms, 0);
+  const Tensor invalid = is_invalid(stacked);
+  const Tensor combined = norm_of_all(stacked);
+  const Tensor infinite = empty_like(combined);
+  return empty_like(combined);
+}
+
+// scaled_global_norm; get_grad_norm_direct of stage_1_and_2.py: each in float64.
 Tensor global_norm(Tape& tape, std::span<const Tensor> gradients) {
   Tensor total;
   {
@@ -84,16 +130,16 @@ Tensor global_norm(Tape& tape, std::span<const Tensor> gradients) {
     const Tensor either = bool_of(total);
     const Tensor replacement = tape.empty({}, DType::kFloat32);
   }
-  const Tensor stacked = tape.empty({1}, DType::kFloat32);
-  const Tensor invalid = is_invalid(stacked);
-  const Tensor combined = norm_of_all(stacked);
-  const Tensor infinite = empty_like(combined);
-  return empty_like(combined);
+  return combined_norm({total});
 }
 
-// unscale_and_clip_grads
+// unscale_and_clip_grads of stage_1_and_2.py, and of stage3.py, which has looked at the norm before.
 void scale_by(const Tensor& norm) {
   is_invalid(norm).reset();
+  clip_by(norm);
+}
+
+void clip_by(const Tensor& norm) {
   Tensor factor = div(norm, 1.0);
   factor = add(factor, 1e-6);
   factor = div(factor, 1.0);

@@ -66,6 +66,9 @@ class Frame final : public SavedHooks {
     return std::move(slots_[number].tensor);
   }
 
+  /// The hooks of the second run know this frame by a weak reference only.
+  bool is_kept_by_thread_state() const override { return true; }
+
   void forget(std::uint32_t number) override {
     slots_[number].is_wanted = false;
     slots_[number].tensor.reset();
