@@ -2,6 +2,7 @@
 #include "allocator/cycle_watch.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "allocator/replay.h"
@@ -30,9 +31,20 @@ CycleWatch::Skip CycleWatch::after(std::size_t turn) {
     if (turns > 0) rename(*state, turn, turns);
     return {.turns = turns, .period = period};
   }
+  has_settled_large_blocks_ = has_settled_large_blocks_ || settles_large_blocks(*state);
   states_.push_front(std::move(*state));
   if (states_.size() > kLongestPeriod) states_.pop_back();
   return {};
+}
+
+bool CycleWatch::settles_large_blocks(const State& state) const {
+  if (states_.empty() || states_.front().left != state.left) return false;
+  const auto is_large = [](const CachingAllocator::Place& place) { return !place.is_small; };
+  return std::ranges::all_of(
+             state.left,
+             [this](std::size_t offset) { return allocator_.is_small(events_[cycle_.first + offset].bytes); }) &&
+         std::ranges::equal(states_.front().layout | std::views::filter(is_large),
+                            state.layout | std::views::filter(is_large));
 }
 
 std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {

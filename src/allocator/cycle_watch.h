@@ -29,6 +29,9 @@ class CycleWatch {
   };
   /// After this turn was replayed (the first is 0), and all before it but those left out.
   Skip after(std::size_t turn);
+  /// Whether of the turns to come large blocks need not be replayed: they lie as after the turn before, and what is
+  /// replaced is small. (On a card without end the pools know nothing of each other.)
+  bool has_settled_large_blocks() const { return has_settled_large_blocks_; }
 
  private:
   struct State {
@@ -43,18 +46,21 @@ class CycleWatch {
 
   /// None: the state does not tell all that decides what follows.
   std::optional<State> state_after(std::size_t turn);
+  bool settles_large_blocks(const State& state) const;
   void rename(const State& state, std::size_t turn, std::size_t turns);
 
   const CachingAllocator& allocator_;
   Replayer& replayer_;
   std::span<const AllocationEvent> events_;
   EventCycle cycle_;
-  std::deque<State> states_;           ///< the newest first
-  std::vector<std::size_t> births_;    ///< by id, of what the turn allocated and did not free: offset + 1
+  std::deque<State> states_;         ///< the newest first
+  std::vector<std::size_t> births_;  ///< by id, of what the turn allocated and did not free: offset + 1
+  bool has_settled_large_blocks_ = false;
   std::vector<AllocationId> to_free_;  ///< what the turn before left
 };
 
-/// run(begin, end) for all events of [first, last), of cycles only for those turns that have to be replayed. Then
+/// run(begin, end, is_small) for all events of [first, last), of cycles only for those turns that have to be replayed.
+/// `is_small`: only small blocks have to be, if the card is without end. Then
 /// left_out(begin, end, period) is told what was not: each `period` of it is like that before `begin`. False as soon as
 /// run() says so.
 template <typename Run, typename LeftOut>
@@ -63,10 +69,10 @@ bool run_with_cycles(const CachingAllocator& allocator, Replayer& replayer, std:
                      const LeftOut& left_out) {
   for (const EventCycle& cycle : cycles) {
     if (cycle.first < first || cycle.end() > last) continue;
-    if (!run(first, cycle.first)) return false;
+    if (!run(first, cycle.first, false)) return false;
     CycleWatch watch(allocator, replayer, events, cycle);
     for (std::size_t turn = 0; turn <= cycle.times; ++turn) {
-      if (!run(cycle.begin_of(turn), cycle.begin_of(turn + 1))) return false;
+      if (!run(cycle.begin_of(turn), cycle.begin_of(turn + 1), watch.has_settled_large_blocks())) return false;
       const CycleWatch::Skip skip = watch.after(turn);
       if (skip.turns == 0) continue;
       left_out(cycle.begin_of(turn + 1), cycle.begin_of(turn + 1 + skip.turns), skip.period * cycle.length());
@@ -74,7 +80,7 @@ bool run_with_cycles(const CachingAllocator& allocator, Replayer& replayer, std:
     }
     first = cycle.end();
   }
-  return run(first, last);
+  return run(first, last, false);
 }
 
 }  // namespace vramwise

@@ -140,7 +140,7 @@ std::size_t left_out(const Passes& run, const AllocatorOptions& options) {
   const std::span cycles(run.repeat.cycles);
   run_with_cycles(
       allocator, replayer, run.events, cycles.first(1), 0, cycles.front().end(),
-      [&](std::size_t begin, std::size_t end) {
+      [&](std::size_t begin, std::size_t end, bool) {
         return std::ranges::all_of(std::span(run.events).subspan(begin, end - begin),
                                    [&](const Event& event) { return replayer.apply(event); });
       },

@@ -168,7 +168,7 @@ class WholeReplay {
   bool run(std::size_t first, std::size_t last) {
     return run_with_cycles(
         allocator_, replayer_, events_, cycles_, first, last,
-        [this](std::size_t begin, std::size_t end) { return run_each(begin, end); },
+        [this](std::size_t begin, std::size_t end, bool) { return run_each(begin, end); },
         [this](std::size_t begin, std::size_t end, std::size_t period) { peaks_.repeat(begin, end, period); });
   }
   /// All of them, the repeat shortened where it can be; false: it could not be shortened, and what was run is void.
@@ -213,7 +213,7 @@ class WholeReplay {
   bool run_small(std::size_t first, std::size_t last) {
     return run_with_cycles(
         allocator_, replayer_, events_, cycles_, first, last,
-        [this](std::size_t begin, std::size_t end) {
+        [this](std::size_t begin, std::size_t end, bool) {
           return replayer_.apply_small(events_.subspan(begin, end - begin));
         },
         [](std::size_t, std::size_t, std::size_t) {});

@@ -20,13 +20,18 @@ class Reserved {
 
   CachingAllocator& allocator() { return allocator_; }
   bool stays_within(std::size_t first, std::size_t last, std::int64_t most) {
-    return run(first, last, [&](std::span<const AllocationEvent> events) { return stays_within(events, most); });
+    return run(first, last, [&](std::span<const AllocationEvent> events, bool is_small) {
+      if (!is_small) return stays_within(events, most);
+      replayer_.apply_small(events);
+      peak_ = std::max(peak_, allocator_.stats().reserved_bytes.current);
+      return peak_ <= most;
+    });
   }
   /// The same of small blocks alone, if they find room in what is reserved.
   bool small_blocks_fit(std::size_t first, std::size_t last) {
     const std::int64_t before = allocator_.stats().reserved_bytes.current;
     return run(first, last,
-               [this](std::span<const AllocationEvent> events) { return replayer_.apply_small(events); }) &&
+               [this](std::span<const AllocationEvent> events, bool) { return replayer_.apply_small(events); }) &&
            allocator_.stats().reserved_bytes.current == before;
   }
   std::int64_t peak() const { return peak_; }
@@ -36,7 +41,9 @@ class Reserved {
   bool run(std::size_t first, std::size_t last, const Each& each) {
     return run_with_cycles(
         allocator_, replayer_, events_, cycles_, first, last,
-        [&](std::size_t begin, std::size_t end) { return each(events_.subspan(begin, end - begin)); },
+        [&](std::size_t begin, std::size_t end, bool is_small) {
+          return each(events_.subspan(begin, end - begin), is_small);
+        },
         [](std::size_t, std::size_t, std::size_t) {});
   }
   bool stays_within(std::span<const AllocationEvent> events, std::int64_t most) {

@@ -307,8 +307,22 @@ bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const
   return space_.sequences / candidate.micro_batch <= kUnlikePasses;
 }
 
+Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candidate) {
+  if (space_.options[candidate.option].settings.parallel.kind == Parallel::kDeepSpeed) {
+    // Each rank is another run.
+    VRAMWISE_ASSIGN_OR_RETURN(const TrainingEstimate whole, estimate(candidate));
+    return whole.device;
+  }
+  ++replays_;
+  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
+                            trace_training(request_.model, configuration(candidate).settings, hardware_));
+  const Bytes device = outside() + Bytes(*reserved_within(trace.events, space_.options[candidate.option].allocator,
+                                                          kNoLimit.count(), trace.repeats.events));
+  known_[numbers_of(candidate)] = {.at_least = static_cast<double>(device.count()), .device = device};
+  return device;
+}
+
 Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candidate) {
-  if (const auto done = estimates_.find(numbers_of(candidate)); done != estimates_.end()) return done->second;
   ++replays_;
   TrainingCard card = request_.card;
   card.total.reset();
@@ -316,7 +330,6 @@ Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candid
                             estimate_training(request_.model, configuration(candidate).settings, card,
                                               space_.options[candidate.option].allocator));
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(whole.device.count()), .device = whole.device};
-  estimates_[numbers_of(candidate)] = whole;
   return whole;
 }
 

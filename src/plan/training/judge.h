@@ -45,8 +45,10 @@ class TrainingJudge {
   bool is_refused(TrainingCandidate candidate, Bytes most) const;
   /// Whether device_within() has replayed every pass of a step.
   bool replays_all_passes(const TrainingCandidate& candidate) const;
-  /// The whole estimate, of all passes: where blocks are cut otherwise in a third one, it takes more, or less, than
+  /// What a card holds with all passes: where blocks are cut otherwise in a third one, they take more, or less, than
   /// two. device_within() goes by it from then on. Errors: the same.
+  Result<Bytes> device_of_all_passes(const TrainingCandidate& candidate);
+  /// Likewise, with all that an estimate tells.
   Result<TrainingEstimate> estimate(const TrainingCandidate& candidate);
 
   TrainingConfiguration configuration(const TrainingCandidate& candidate) const;
@@ -103,8 +105,7 @@ class TrainingJudge {
   std::vector<Key> pass_keys_, plain_keys_, update_keys_, trace_keys_;  ///< of the options
   std::vector<std::optional<std::size_t>> fused_;  ///< by option: the one that differs by taking the fused AdamW
   std::map<Numbers, Known> known_;
-  std::map<Numbers, TrainingEstimate> estimates_;  ///< those that were asked for
-  std::deque<std::unique_ptr<Traced>> traces_;     ///< the last few
+  std::deque<std::unique_ptr<Traced>> traces_;  ///< the last few
   std::optional<Error> error_;
   int replays_ = 0;
   bool is_contradicted_ = false;

@@ -257,30 +257,35 @@ Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const Training
                                   format_size(request.usable), request.cards > 1 ? " of each card" : ""));
 }
 
+enum class Wanted : std::uint8_t { kDevice, kEstimate };
+
 /// The fastest that takes no more with all of its passes either.
-Result<TrainingChoice> fastest_of_all_passes(Search& search, TrainingJudge& judge, Bytes usable) {
+Result<TrainingChoice> fastest_of_all_passes(Search& search, TrainingJudge& judge, Bytes usable, Wanted wanted) {
   while (true) {
     VRAMWISE_ASSIGN_OR_RETURN(TrainingChoice choice, search.fastest(usable));
-    if (judge.replays_all_passes(choice.candidate)) return choice;
-    VRAMWISE_ASSIGN_OR_RETURN(choice.estimate, judge.estimate(choice.candidate));
-    choice.device = choice.estimate.device;
+    if (wanted == Wanted::kEstimate) {
+      VRAMWISE_ASSIGN_OR_RETURN(choice.estimate, judge.estimate(choice.candidate));
+      choice.device = choice.estimate.device;
+    } else if (!judge.replays_all_passes(choice.candidate)) {
+      VRAMWISE_ASSIGN_OR_RETURN(choice.device, judge.device_of_all_passes(choice.candidate));
+    }
     if (choice.device <= usable) return choice;
   }
 }
 
 Result<TrainingPlan> search_in(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
   Search search(space, judge);
-  Result<TrainingChoice> best = fastest_of_all_passes(search, judge, request.usable);
+  Result<TrainingChoice> best =
+      fastest_of_all_passes(search, judge, request.usable, request.only_best ? Wanted::kDevice : Wanted::kEstimate);
   if (!best.ok() && best.error().code == ErrorCode::kDoesNotFit) return nothing_fits(request, space, judge);
   TrainingPlan plan;
   VRAMWISE_ASSIGN_OR_RETURN(plan.best, std::move(best));
   plan.candidates = space.options.size() * space.micro_batches.size() * space.recomputed.size();
   if (!request.only_best) {
-    VRAMWISE_ASSIGN_OR_RETURN(plan.best.estimate, judge.estimate(plan.best.candidate));
     Bytes least = plan.best.device;
     while (plan.runner_ups.size() < kMostRunnerUps) {
       const Bytes usable(static_cast<std::int64_t>(kSmallestStep * static_cast<double>(least.count())));
-      const Result<TrainingChoice> row = fastest_of_all_passes(search, judge, usable);
+      const Result<TrainingChoice> row = fastest_of_all_passes(search, judge, usable, Wanted::kDevice);
       if (!row.ok()) break;
       plan.runner_ups.push_back(*row);
       least = row->device;
@@ -318,8 +323,8 @@ bool fits_at(const TrainingRequest& request) {
     const Result<std::optional<Bytes>> device = judge.device_within(each.second, request.usable);
     if (!device.ok() || !device->has_value()) return false;
     if (judge.replays_all_passes(each.second)) return true;
-    const Result<TrainingEstimate> whole = judge.estimate(each.second);
-    return whole.ok() && whole->device <= request.usable;
+    const Result<Bytes> whole = judge.device_of_all_passes(each.second);
+    return whole.ok() && *whole <= request.usable;
   });
   return judge.is_contradicted() ? fits_at(without_short_models(request)) : fits;
 }
