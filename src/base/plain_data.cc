@@ -8,7 +8,8 @@ namespace vramwise {
 
 PlainData::Index PlainData::add_text(std::string_view text, PlainKind kind) {
   VRAMWISE_CHECK(text.size() <= ~std::uint32_t{0});
-  return add({.kind = kind, .length = static_cast<std::uint32_t>(text.size()), .payload = {.text = text.data()}});
+  const char* const begin = text.data();  // NOLINT(bugprone-suspicious-stringview-data-usage): its length goes with it
+  return add({.kind = kind, .length = static_cast<std::uint32_t>(text.size()), .payload = {.text = begin}});
 }
 
 PlainData::Index PlainData::add_container(PlainKind kind) {

@@ -90,7 +90,7 @@ class PlainValue {
   PlainValue key(std::size_t i) const { return {*data_, children()[2 * i]}; }
   PlainValue value(std::size_t i) const { return {*data_, children()[2 * i + 1]}; }
   /// Of a dict. A key that stands there twice has its last value, as in Python.
-  std::optional<PlainValue> find(std::string_view key) const;
+  std::optional<PlainValue> find(std::string_view wanted) const;
 
   // Of a dict: the value of `key`, if it is there and of that kind.
   std::optional<std::int64_t> integer_of(std::string_view key) const;
