@@ -47,7 +47,7 @@ struct EstimateArguments {
   std::string html;
 };
 
-Result<TrainingReport> report_for_cards(const std::string& spec) {
+Result<TrainingReport> report_for_cards(const std::string& spec, Parallel kind) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
   const GpuModel& card = cards.front();
   for (const GpuModel& other : cards)
@@ -65,7 +65,7 @@ Result<TrainingReport> report_for_cards(const std::string& spec) {
                                        to_string(capability)));
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
-  if (cards.size() > 1)
+  if (cards.size() > 1 || kind == Parallel::kDeepSpeed)
     report.hardware.communicator = usual_communicator(card.name, assumed, static_cast<int>(cards.size()));
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
@@ -167,13 +167,18 @@ std::vector<EstimateInput> inputs_of(const CLI::App& command, const EstimateArgu
                "--parallel");
   if (s.parallel.kind == Parallel::kDeepSpeed) {
     const tape::DeepSpeedOptions& zero = s.parallel.deepspeed;
-    inputs.add("parallel", fmt::format("DeepSpeed's ZeRO-{} over {} cards", zero.stage, s.parallel.ranks),
+    inputs.add("parallel",
+               fmt::format("DeepSpeed's ZeRO-{} over {} card{}", zero.stage, s.parallel.ranks,
+                           s.parallel.ranks > 1 ? "s" : ""),
                arguments.parallel.deepspeed.empty() ? "--zero_stage" : "--deepspeed");
-    inputs.add("reduce_bucket_size", format_count(zero.reduce_bucket_size), "--deepspeed");
-    inputs.add("overlap_comm", zero.overlaps ? "on" : "off", "--deepspeed");
+    inputs.add("reduce_bucket_size", format_count(zero.reduce_bucket_size),
+               arguments.deepspeed.source_of("reduce_bucket_size"));
+    inputs.add("overlap_comm", zero.overlaps ? "on" : "off", arguments.deepspeed.source_of("overlap_comm"));
     if (zero.stage == 3) {
-      inputs.add("stage3_prefetch_bucket_size", format_count(zero.zero3.prefetch_bucket_size), "--deepspeed");
-      inputs.add("stage3_param_persistence_threshold", format_count(zero.zero3.persistence_threshold), "--deepspeed");
+      inputs.add("stage3_prefetch_bucket_size", format_count(zero.zero3.prefetch_bucket_size),
+                 arguments.deepspeed.source_of("stage3_prefetch_bucket_size"));
+      inputs.add("stage3_param_persistence_threshold", format_count(zero.zero3.persistence_threshold),
+                 arguments.deepspeed.source_of("stage3_param_persistence_threshold"));
     }
   }
   inputs.add("optimizer steps", std::to_string(s.steps), "--steps");
@@ -250,7 +255,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (arguments.loss != "whole") settings.loss = arguments.loss == "liger" ? LossKind::kLiger : LossKind::kChunked;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
-  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu));
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu, settings.parallel.kind));
   AllocatorOptions options;
   options.expandable_segments = arguments.expandable_segments;
   VRAMWISE_ASSIGN_OR_RETURN(report.estimate,
@@ -268,7 +273,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
           "gathered parameters come back when the GPU is through with them; where it lags behind the host, more of "
           "them "
           "are there at once");
-  } else if (settings.parallel.kind == Parallel::kDeepSpeed) {
+  } else if (settings.parallel.kind == Parallel::kDeepSpeed && settings.parallel.ranks > 1) {
     report.notes.push_back(fmt::format(
         "rank {} is shown; of up to 8 it takes the most, of more it keeps the most gradients", report.estimate.rank));
   }
@@ -340,7 +345,8 @@ void add_estimate_command(CLI::App& app, Outcome& outcome) {
           "Recompute layers: none, all, the first N (a number), every-N (each N-th), or selective: all but their "
           "matrix products and attention, by torchtitan's policy; all where no value is given, none without the flag")
       ->expected(0, 1)
-      ->default_str("all");
+      ->default_str("all")
+      ->option_text("[TEXT]");
   command->add_option("--lora_rank", settings.lora.rank, "Train LoRA factors of this rank only, as PEFT does");
   command->add_option("--lora_dropout", settings.lora.dropout);
   command

@@ -21,23 +21,32 @@ const char* precision_of(tape::DType computed) {
 
 class FromFile {
  public:
-  FromFile(const CLI::App& command, std::string path, DeepSpeedFile& out)
-      : command_(command), path_(std::move(path)), out_(out) {}
+  FromFile(const CLI::App& command, std::string path, const DeepSpeedConfig& config, DeepSpeedFile& out)
+      : command_(command), path_(std::move(path)), config_(config), out_(out) {}
+
+  std::string source(const char* key) const { return fmt::format("{}: {}", path_, key); }
+  /// Of what has a value whether the file has the key or not.
+  std::string source_if_told(const char* key) const { return config_.told.contains(key) ? source(key) : "default"; }
 
   /// `wanted` is of the file, `given` what the flag holds.
   template <typename T>
   Status take(const char* flag, const char* key, const T& wanted, T& given) {
+    return take(flag, key, wanted, given, source(key));
+  }
+  template <typename T>
+  Status take(const char* flag, const char* key, const T& wanted, T& given, std::string source) {
     if (command_.count(flag) > 0 && given != wanted)
       return usage_error(fmt::format("{} and {} of {} say different things", flag, key, path_),
                          "DeepSpeed's engine goes by the file");
     given = wanted;
-    out_.sources[flag] = fmt::format("{}: {}", path_, key);
+    out_.sources[flag] = std::move(source);
     return Done{};
   }
 
  private:
   const CLI::App& command_;
   std::string path_;
+  const DeepSpeedConfig& config_;
   DeepSpeedFile& out_;
 };
 
@@ -84,7 +93,7 @@ Status ParallelFlags::choose(const CLI::App& command, const std::string& gpu, Pa
                                                     {"--offload", Parallel::kFullyShard},
                                                     {"--deepspeed", Parallel::kDeepSpeed},
                                                     {"--zero_stage", Parallel::kDeepSpeed}};
-  if (cards.size() == 1) {
+  if (cards.size() == 1 && kind != Parallel::kDeepSpeed) {
     for (const auto& [flag, owner] : owned)
       if (command.count(flag) > 0 || command.count("--parallel") > 0)
         return usage_error(fmt::format("{} means nothing on one card", command.count(flag) > 0 ? flag : "--parallel"),
@@ -112,7 +121,10 @@ Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlag
   VRAMWISE_ASSIGN_OR_RETURN(DeepSpeedConfig config, parse_deepspeed_config(text, flags.deepspeed));
   VRAMWISE_RETURN_IF_ERROR(fill_sizes(config, hidden_size, flags.deepspeed));
   settings.parallel.deepspeed = config.options;
-  FromFile file(command, flags.deepspeed, out);
+  FromFile file(command, flags.deepspeed, config, out);
+  for (const char* key :
+       {"reduce_bucket_size", "overlap_comm", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold"})
+    out.sources[key] = file.source_if_told(key);
   VRAMWISE_ASSIGN_OR_RETURN(const DeepSpeedBatch batch,
                             share_out_batch(config, settings.parallel.ranks, settings.micro_batch,
                                             settings.gradient_accumulation_steps, flags.deepspeed));
@@ -126,7 +138,8 @@ Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlag
                                        key_of(config.passes.has_value(), "gradient_accumulation_steps"), *batch.passes,
                                        settings.gradient_accumulation_steps));
   if (config.clips)
-    VRAMWISE_RETURN_IF_ERROR(file.take("--no_clip", "gradient_clipping", *config.clips, settings.clips_gradients));
+    VRAMWISE_RETURN_IF_ERROR(file.take("--no_clip", "gradient_clipping", *config.clips, settings.clips_gradients,
+                                       file.source_if_told("gradient_clipping")));
   if (config.computed) {
     out.precision = precision_of(*config.computed);
     out.sources["--precision"] = fmt::format("{}: fp16, bf16", flags.deepspeed);

@@ -24,9 +24,14 @@ struct ParallelFlags {
 
 /// What --deepspeed FILE says, where no flag says otherwise: values for flags, and where they stand in the file.
 struct DeepSpeedFile {
-  std::string precision;                       ///< as --precision
-  std::string optimizer;                       ///< as --optimizer
-  std::map<std::string, std::string> sources;  ///< by flag
+  std::string precision;  ///< as --precision
+  std::string optimizer;  ///< as --optimizer
+  std::string source_of(const std::string& key) const {
+    const auto found = sources.find(key);
+    return found == sources.end() ? "default" : found->second;
+  }
+
+  std::map<std::string, std::string> sources;  ///< by flag, or by the file's key
 };
 /// Flags and file must agree where both say something.
 Result<DeepSpeedFile> read_deepspeed(const CLI::App& command, const ParallelFlags& flags, std::int64_t hidden_size,

@@ -31,9 +31,11 @@ constexpr std::int64_t kUsualBatch = 16;
 constexpr std::int64_t kUsualLength = 1024;
 constexpr std::int64_t kMostSequences = 1 << 16;
 
-/// Weights of float16 would train without loss scaling (words.cc).
-TrainingPrecision precision_of_checkpoint(const ModelConfig& model) {
-  return model.saved_dtype == tape::DType::kFloat32 ? TrainingPrecision::kFp32 : TrainingPrecision::kBf16;
+/// Most trainers would train weights of float16 without loss scaling (words.cc).
+TrainingPrecision precision_of_checkpoint(const ModelConfig& model, Trainer trainer) {
+  if (model.saved_dtype == tape::DType::kFloat32) return TrainingPrecision::kFp32;
+  const bool is_fp16 = model.saved_dtype == tape::DType::kFloat16 && can_take(trainer, *find_knob("precision"), "fp16");
+  return is_fp16 && model.architecture.takes_fp16_weights ? TrainingPrecision::kFp16 : TrainingPrecision::kBf16;
 }
 
 /// Flags that mean something to `vramwise train` alone.
@@ -108,7 +110,7 @@ Status take_values(const std::vector<std::string>& words, TrainingRequest& reque
     const std::size_t equals = word.find('=');
     const std::string name = word.substr(0, equals), wanted = equals < word.size() ? word.substr(equals + 1) : "";
     const Knob* knob = find_knob(name);
-    if (knob == nullptr || knob->values.empty() || (knob->is_for_several_cards && request.cards == 1))
+    if (knob == nullptr || knob->values.empty() || !concerns(request.trainer, *knob, request.cards))
       return usage_error(fmt::format("--fix {}: no such knob here", word), "`vramwise plan --knobs` lists them.");
     std::vector<std::string> known;
     const KnobValue* found = nullptr;
@@ -164,8 +166,11 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   if (request.trainer == Trainer::kOwn)
     return usage_error("vramwise train trains its own decoder (--model_size)", "--model goes with --for transformers.");
   if (!is_searched(request.trainer))
-    return incomplete(fmt::format("--for {}: what it takes is not modelled yet", choice.trainer),
-                      "`vramwise dryrun` says what a configuration of it takes.");
+    return incomplete(
+        fmt::format("--for {}: its recipes train models of its own, and only transformers' are modelled",
+                    choice.trainer),
+        "`vramwise dryrun --gpu … -- tune run …` measures a recipe, `vramwise plan --knobs` lists what its "
+        "configuration may change; or --for fsdp2, accelerate, transformers or deepspeed.");
   if (choice.model.empty())
     return usage_error(fmt::format("--for {} needs a --model", choice.trainer),
                        "A name of `vramwise models`, or a config.json.");
@@ -185,7 +190,8 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   TrainingSettings& s = request.start.settings;
   s.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
   if (!architecture.has_sdpa) s.attention = Attention::kEager;
-  s.precision = precision_of_checkpoint(request.model);
+  s.precision = precision_of_checkpoint(request.model, request.trainer);
+  if (request.trainer == Trainer::kDeepSpeed) s.parallel.kind = Parallel::kDeepSpeed;
   s.uses_cache = false;  // as the words have it
   s.copies_outputs = copies_outputs(request.trainer);
   s.seq_len = options.seq_len.value_or(
@@ -213,7 +219,8 @@ Outcome tell_refusal(const Question& question, const TrainingPlanReport& report,
 std::vector<std::string> notes_on(const Question& question, const TrainingPlan& plan) {
   std::vector<std::string> notes;
   const TrainingRequest& request = question.request;
-  if (request.model.saved_dtype == tape::DType::kFloat16 && !request.fixes("precision"))
+  const bool is_fp16 = request.start.settings.precision == TrainingPrecision::kFp16;
+  if (request.model.saved_dtype == tape::DType::kFloat16 && !is_fp16 && !request.fixes("precision"))
     notes.emplace_back(
         "The checkpoint is in float16, whose gradients no GradScaler scales: it is loaded in bfloat16, which has the "
         "same size");
@@ -230,7 +237,7 @@ std::vector<std::string> notes_on(const Question& question, const TrainingPlan& 
 Json verified_json(const Verification& run, Bytes predicted) {
   Json cards = Json::array();
   for (std::size_t i = 0; i < run.device_peaks.size(); ++i) {
-    if (run.device_peaks[i] == Bytes(0)) continue;  // rank 0 alone runs
+    if (run.device_peaks[i] == Bytes(0)) continue;  // one rank alone runs
     cards.push_back(
         {{"index", i}, {"measured_bytes", run.device_peaks[i].count()}, {"predicted_bytes", predicted.count()}});
   }
@@ -242,8 +249,8 @@ Json verified_json(const Verification& run, Bytes predicted) {
 void add_trainer_options(CLI::App& command, TrainerChoice& choice, const char* group) {
   command
       .add_option("--for", choice.trainer,
-                  "Who trains: trainer (vramwise train), transformers, accelerate or fsdp2 (fully_shard of PyTorch); "
-                  "deepspeed and torchtune are not searched yet")
+                  "Who trains: trainer (vramwise train), transformers, accelerate, fsdp2 (fully_shard of PyTorch) or "
+                  "deepspeed (its ZeRO under transformers' Trainer); torchtune is not searched")
       ->check(CLI::IsMember(trainer_names()))
       ->capture_default_str()
       ->group(group);
@@ -274,8 +281,9 @@ Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, 
   Json json = training_plan_json(report, *plan);
   int exit_code = kExitDone;
   if (output.verify) {
-    VRAMWISE_ASSIGN_OR_RETURN(const Verification run, verify_training(told_of(question.request, *plan), question.config,
-                                                                      question.request.sequences, options.gpu));
+    VRAMWISE_ASSIGN_OR_RETURN(const Verification run,
+                              verify_training(told_of(question.request, *plan), question.config,
+                                              question.request.sequences, plan->best.estimate.rank, options.gpu));
     json["verified"] = verified_json(run, plan->best.estimate.device);
     if (output.verbose || !is_as_predicted(json["verified"])) tell_output(run);
     exit_code = run.exit_code;

@@ -19,7 +19,7 @@ std::string data_set(std::int64_t rows, std::int64_t length) {
 
 }  // namespace
 
-Result<Verification> verify_training(Told told, const std::string& config, std::int64_t sequences,
+Result<Verification> verify_training(Told told, const std::string& config, std::int64_t sequences, int rank,
                                      const std::string& gpu_spec) {
   const TemporaryFolder folder, output;
   if (folder.path().empty() || output.path().empty())
@@ -43,6 +43,7 @@ Result<Verification> verify_training(Told told, const std::string& config, std::
   options.command = {"sh", "-c", fmt::format("cd '{}' && exec env {}", folder.path(), command)};
   options.steps = settings.steps;
   options.fake_weights = true;
+  options.rank = rank;
   VRAMWISE_ASSIGN_OR_RETURN(options.cards, parse_gpu_spec(gpu_spec));
   VRAMWISE_ASSIGN_OR_RETURN(options.emulator, find_emulator(program));
   return verify_by(std::move(options), output.path());

@@ -6,9 +6,9 @@
 
 namespace vramwise::cli {
 
-/// Trains two steps by the documents of the plan on rows of zeros; weights are made up. `config`: text of the model's
-/// config.json. Errors: the environment's python lacks what the trainer needs; the program fails.
-Result<Verification> verify_training(Told told, const std::string& config, std::int64_t sequences,
+/// Trains by the documents of the plan on rows of zeros, as one rank of several; weights are made up. `config`: text of
+/// the model's config.json. Errors: the environment's python lacks what the trainer needs; the program fails.
+Result<Verification> verify_training(Told told, const std::string& config, std::int64_t sequences, int rank,
                                      const std::string& gpu_spec);
 
 }  // namespace vramwise::cli

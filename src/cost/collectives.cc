@@ -9,6 +9,13 @@ namespace {
 // The backward pass has two products where the forward pass has one.
 constexpr double kForward = 1.0 / 3, kBackward = 2.0 / 3;
 constexpr double kBucketBytes = 25.0 * (1 << 20);  // bucket_cap_mb
+// NCCL's src/graph/tuning.cc (2.27): what a ring takes at least under the protocol Simple, and each of its steps over
+// PCIe, the slower link.
+constexpr double kRingBase = 8.4e-6, kRingStep = 5.7e-6;
+
+double all_reduce_latency(const CardGroup& group) {
+  return group.ranks > 1 ? kRingBase + 2 * (group.ranks - 1) * kRingStep : 0;
+}
 
 }  // namespace
 
@@ -39,6 +46,20 @@ double fully_shard_seconds(const StepSeconds& step, const CardGroup& group, cons
            (gather + reduce) / bytes.groups;
   };
   return pass(step.first_pass) + static_cast<double>(step.passes - 1) * pass(step.later_pass) + step.update;
+}
+
+double zero_seconds(const StepSeconds& step, const CardGroup& group, const ZeroBytes& bytes) {
+  const double reduce = all_reduce_seconds(group, bytes.reduced) + bytes.buckets * all_reduce_latency(group);
+  const auto pass = [&](double seconds) {
+    if (!bytes.overlaps) return seconds + reduce;
+    const double last_bucket = reduce / bytes.buckets;
+    return seconds + std::max(0.0, reduce - last_bucket - kBackward * seconds) + last_bucket;
+  };
+  const double last = step.passes > 1 ? step.later_pass : step.first_pass;
+  const auto before = [&](double seconds) { return bytes.reduces_each_pass ? pass(seconds) : seconds; };
+  double total = pass(last) + step.update + all_gather_seconds(group, bytes.gathered);
+  if (step.passes > 1) total += before(step.first_pass) + static_cast<double>(step.passes - 2) * before(last);
+  return total;
 }
 
 }  // namespace vramwise

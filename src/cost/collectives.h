@@ -45,4 +45,16 @@ struct ShardedBytes {
 };
 double fully_shard_seconds(const StepSeconds& step, const CardGroup& group, const ShardedBytes& bytes);
 
+/// DeepSpeed's ZeRO-1 and -2 with what it does by default: buckets of gradients are summed over all ranks, so they
+/// travel as in an all-reduce, in the last pass (stage 1) or in each (stage 2); after the step all parameters are
+/// gathered. With overlap_comm buckets are summed beside the backward pass, all but the last.
+struct ZeroBytes {
+  double gathered = 0;  ///< all parameters
+  double reduced = 0;   ///< all gradients
+  double buckets = 1;   ///< that these fill
+  bool reduces_each_pass = false;
+  bool overlaps = false;
+};
+double zero_seconds(const StepSeconds& step, const CardGroup& group, const ZeroBytes& bytes);
+
 }  // namespace vramwise

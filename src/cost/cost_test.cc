@@ -171,6 +171,27 @@ TEST(Collectives, HideBehindPasses) {
   EXPECT_NEAR(fully_shard_seconds(step, fast, twice), 7, 0.1);
 }
 
+// Stage 2 sums gradients in every pass, stage 1 in the last; a bucket of all gradients leaves nothing to hide them
+// behind.
+TEST(Collectives, OfZero) {
+  const StepSeconds step{.first_pass = 3, .later_pass = 3, .passes = 4, .update = 1};
+  const CardGroup slow{.ranks = 8, .link_byte_s = 1e9}, one{.ranks = 1, .link_byte_s = 1e9};
+  const ZeroBytes first{.gathered = 8e9, .reduced = 8e9, .buckets = 1};
+  EXPECT_NEAR(zero_seconds(step, slow, first), 13 + 7 + 14, 0.01);
+  ZeroBytes bytes = first;
+  bytes.reduces_each_pass = true;
+  EXPECT_NEAR(zero_seconds(step, slow, bytes), 13 + 7 + 4 * 14, 0.01);
+  EXPECT_DOUBLE_EQ(zero_seconds(step, one, bytes), 13);
+  bytes.overlaps = true;
+  EXPECT_NEAR(zero_seconds(step, slow, bytes), 13 + 7 + 4 * 14, 0.01);
+  bytes.buckets = 100;
+  EXPECT_NEAR(zero_seconds(step, slow, bytes), 13 + 7 + 4 * (14 - 2), 0.1);
+  bytes.overlaps = false;
+  ZeroBytes small = bytes;
+  small.buckets = 10'000;
+  EXPECT_GT(zero_seconds(step, slow, small), zero_seconds(step, slow, bytes));
+}
+
 TEST(DeviceRates, CollectivesGoOverWhatStandsBetweenTheCards) {
   const double nvlink = device_rates(*find_gpu("h100-80gb-sxm")).link_byte_s;
   EXPECT_NEAR(nvlink, 370e9, 1e9);

@@ -16,6 +16,9 @@ using tape::DType;
 
 constexpr std::int64_t kMost = std::int64_t{1} << 40;
 
+/// The file is not what it should be, as one that is no JSON.
+Error bad_value(std::string what, std::string remedy = {}) { return world_error(std::move(what), std::move(remedy)); }
+
 Error not_modelled(const std::string& what) {
   return incomplete(fmt::format("{} is not modelled", what), "`vramwise dryrun` measures it");
 }
@@ -29,7 +32,7 @@ class Section {
     if (found->is_object())
       json_ = *found;
     else
-      error_ = usage_error(fmt::format("{}: {} must be an object", where_, key));
+      error_ = bad_value(fmt::format("{}: {} must be an object", where_, key));
     where_ += fmt::format(": {}", key);
   }
   Section(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
@@ -47,26 +50,26 @@ class Section {
   bool flag(const char* key, bool fallback) {
     if (!has(key)) return fallback;
     if (json_.at(key).is_boolean()) return json_.at(key).get<bool>();
-    fail(usage_error(fmt::format("{}: {} must be true or false", where_, key)));
+    fail(bad_value(fmt::format("{}: {} must be true or false", where_, key)));
     return fallback;
   }
   double number(const char* key, double fallback) {
     if (!has(key)) return fallback;
     if (json_.at(key).is_number()) return json_.at(key).get<double>();
-    fail(usage_error(fmt::format("{}: {} must be a number", where_, key)));
+    fail(bad_value(fmt::format("{}: {} must be a number", where_, key)));
     return fallback;
   }
   std::int64_t count(const char* key, std::int64_t fallback, std::int64_t least = 1) {
     const double value = number(key, static_cast<double>(fallback));
     if (value >= static_cast<double>(least) && value <= static_cast<double>(kMost) && value == std::floor(value))
       return static_cast<std::int64_t>(value);
-    fail(usage_error(fmt::format("{}: {} must be a whole number from {} to {}", where_, key, least, kMost)));
+    fail(bad_value(fmt::format("{}: {} must be a whole number from {} to {}", where_, key, least, kMost)));
     return fallback;
   }
   std::string text(const char* key, const char* fallback) {
     if (!has(key)) return fallback;
     if (json_.at(key).is_string()) return json_.at(key).get<std::string>();
-    fail(usage_error(fmt::format("{}: {} must be a text", where_, key)));
+    fail(bad_value(fmt::format("{}: {} must be a text", where_, key)));
     return fallback;
   }
   void require(const char* key, bool modelled) {
@@ -133,7 +136,7 @@ void check_keys(Section& zero) {
     const bool is_known = std::ranges::find(kRead, key) != std::end(kRead) ||
                           std::ranges::find(kWithoutEffect, key) != std::end(kWithoutEffect) ||
                           key.starts_with("stage3_");
-    if (!is_known) zero.fail(usage_error(fmt::format("{}: {} is no setting of DeepSpeed's", zero.where(), key)));
+    if (!is_known) zero.fail(bad_value(fmt::format("{}: {} is no setting of DeepSpeed's", zero.where(), key)));
   }
 }
 
@@ -160,8 +163,8 @@ void read_stage3(Section& zero, tape::Zero3Options& options) {
     if (zero.has(key.c_str())) *value = zero.count(key.c_str(), 0, 0);
     if (zero.is_auto(key.c_str()) && value != &options.prefetch_bucket_size && value != &options.persistence_threshold)
       zero.fail(
-          usage_error(fmt::format("{}: {} is \"auto\", which transformers' Trainer does not fill", zero.where(), key),
-                      "give the number"));
+          bad_value(fmt::format("{}: {} is \"auto\", which transformers' Trainer does not fill", zero.where(), key),
+                    "give the number"));
   }
   options.sub_group_size = zero.count("sub_group_size", options.sub_group_size, 0);
   if (zero.count(stage3_key(zero, "module_granularity_threshold").c_str(), 0, 0) != 0)
@@ -176,7 +179,7 @@ tape::DeepSpeedOptions options_of(Section& zero) {
   tape::DeepSpeedOptions options;
   const std::int64_t stage = zero.count("stage", 0, 0);
   if (stage < 1 || stage > 3)
-    zero.fail(usage_error(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
+    zero.fail(bad_value(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
   options.stage = static_cast<int>(std::clamp<std::int64_t>(stage, 0, 3));
   check_keys(zero);
   options.reduce_bucket_size = zero.count("reduce_bucket_size", options.reduce_bucket_size);
@@ -225,7 +228,7 @@ Status read_precision(Section& all, DeepSpeedConfig& config) {
   const bool is_fp16 = fp16.flag("enabled", false);
   const bool is_bf16 = bf16.flag("enabled", false);
   if (is_fp16 && is_bf16)
-    return usage_error(fmt::format("{}: fp16 and bf16 are both enabled", all.where()), "DeepSpeed takes one of them");
+    return bad_value(fmt::format("{}: fp16 and bf16 are both enabled", all.where()), "DeepSpeed takes one of them");
   fp16.require("fp16_master_weights_and_grads", false);
   fp16.require("auto_cast", false);
   bf16.require("bf16_master_weights_and_grads", false);
@@ -248,6 +251,8 @@ Status read_optimizer(Section& all, DeepSpeedConfig& config) {
   std::string type = optimizer.text("type", "");
   Section parameters(optimizer.json(), "params", optimizer.where());
   const bool is_torch = parameters.flag("torch_adam", false);
+  const bool is_fused = parameters.flag("fused", false);
+  const bool is_loop = !parameters.flag("foreach", true);
   VRAMWISE_RETURN_IF_ERROR(optimizer.status());
   VRAMWISE_RETURN_IF_ERROR(parameters.status());
   std::ranges::transform(type, type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -257,6 +262,8 @@ Status read_optimizer(Section& all, DeepSpeedConfig& config) {
         "Adam and AdamW are; `vramwise dryrun` measures others");
   config.options.has_fused_adam = !is_torch;
   config.optimizer = TrainingOptimizer::kAdamW;
+  if (is_torch && is_loop) config.optimizer = TrainingOptimizer::kAdamWLoop;
+  if (is_torch && is_fused) config.optimizer = TrainingOptimizer::kAdamWFused;
   return Done{};
 }
 
@@ -277,9 +284,9 @@ Status check_others(Section& all) {
 
 Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where) {
   VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, where));
-  if (!json.is_object()) return usage_error(fmt::format("{} is no configuration of DeepSpeed", where));
+  if (!json.is_object()) return bad_value(fmt::format("{} is no configuration of DeepSpeed", where));
   if (!json.contains("zero_optimization"))
-    return usage_error(fmt::format("{} has no zero_optimization", where), "without it DeepSpeed shares nothing out");
+    return bad_value(fmt::format("{} has no zero_optimization", where), "without it DeepSpeed shares nothing out");
   Section all(json, where);
   Section zero(json, "zero_optimization", where);
   DeepSpeedConfig config;
@@ -287,6 +294,12 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   config.leaves_bucket = zero.is_auto("reduce_bucket_size");
   config.leaves_prefetch = zero.is_auto(stage3_key(zero, "prefetch_bucket_size").c_str());
   config.leaves_persistence = zero.is_auto(stage3_key(zero, "param_persistence_threshold").c_str());
+  for (const char* key : {"reduce_bucket_size", "overlap_comm"})
+    if (zero.has(key) || zero.is_auto(key)) config.told.emplace(key);
+  for (const char* name : {"prefetch_bucket_size", "param_persistence_threshold"})
+    if (const std::string key = stage3_key(zero, name); zero.has(key.c_str()) || zero.is_auto(key.c_str()))
+      config.told.emplace(std::string("stage3_") + name);
+  if (all.has("gradient_clipping")) config.told.emplace("gradient_clipping");
   VRAMWISE_RETURN_IF_ERROR(zero.status());
   VRAMWISE_RETURN_IF_ERROR(read_precision(all, config));
   VRAMWISE_RETURN_IF_ERROR(read_optimizer(all, config));

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/json.h"
@@ -27,9 +29,11 @@ struct DeepSpeedConfig {
   bool leaves_persistence = false;  ///< likewise stage3_param_persistence_threshold
   std::optional<bool> clips;
   std::optional<TrainingOptimizer> optimizer;
+  std::set<std::string, std::less<>> told;  ///< of what has a value anyway: keys that the file has
 };
 
-/// `where` names the text in errors. Settings that no run was compared with are errors (ErrorCode::kIncomplete).
+/// `where` names the text in errors: kWorld where DeepSpeed would stop at it, kIncomplete where no run was compared
+/// with a setting.
 Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where);
 
 /// What transformers' Trainer puts in the place of sizes that are "auto". Errors: kUsage where the model's hidden size

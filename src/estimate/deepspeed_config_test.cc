@@ -31,6 +31,29 @@ TEST(DeepSpeedConfig, ReadsWhatAFileSays) {
   EXPECT_EQ(config->clips, true);
   EXPECT_EQ(config->optimizer, TrainingOptimizer::kAdamW);
   EXPECT_FALSE(config->options.has_fused_adam);
+  EXPECT_THAT(config->told, ::testing::ElementsAre("gradient_clipping", "overlap_comm", "reduce_bucket_size"));
+}
+
+TEST(DeepSpeedConfig, WhatTheFileLeavesOutIsNotTold) {
+  const auto config = parse(R"({"zero_optimization": {"stage": 2}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  EXPECT_THAT(config->told, ::testing::IsEmpty());
+  EXPECT_EQ(config->clips, true);  // GRADIENT_CLIPPING_DEFAULT of 0.19.8
+}
+
+TEST(DeepSpeedConfig, TorchsAdamHasItsOwnImplementations) {
+  const std::pair<const char*, TrainingOptimizer> cases[] = {
+      {R"("fused": true)", TrainingOptimizer::kAdamWFused},
+      {R"("foreach": true)", TrainingOptimizer::kAdamW},
+      {R"("foreach": false)", TrainingOptimizer::kAdamWLoop},
+  };
+  for (const auto& [parameter, optimizer] : cases) {
+    const auto config = parse(fmt::format(
+        R"({{"zero_optimization": {{"stage": 2}}, "optimizer": {{"type": "AdamW", "params": {{"torch_adam": true, {}}}}}}})",
+        parameter));
+    ASSERT_TRUE(config.ok()) << config.error().what;
+    EXPECT_EQ(config->optimizer, optimizer) << parameter;
+  }
 }
 
 TEST(DeepSpeedConfig, AdamIsItsOwnUnlessTorchsIsWanted) {
@@ -126,7 +149,7 @@ TEST(DeepSpeedConfig, SaysWhatIsWrong) {
   for (const auto& [text, what] : wrong) {
     const auto config = parse(text);
     ASSERT_FALSE(config.ok()) << text;
-    EXPECT_EQ(config.error().code, ErrorCode::kUsage) << text;
+    EXPECT_EQ(config.error().code, ErrorCode::kWorld) << text;
     EXPECT_THAT(config.error().what, HasSubstr(what));
   }
 }

@@ -106,8 +106,9 @@ Status check_parallel(const ModelConfig& model, const TrainingSettings& settings
   const ParallelOptions& parallel = settings.parallel;
   constexpr int kMostRanks = 1 << 14;
   if (parallel.kind == Parallel::kNone) return Done{};
-  if (parallel.ranks < 2 || parallel.ranks > kMostRanks)
-    return usage_error(fmt::format("{} cards are no group; it must be 2 to {}", parallel.ranks, kMostRanks));
+  const int least = parallel.kind == Parallel::kDeepSpeed ? 1 : 2;
+  if (parallel.ranks < least || parallel.ranks > kMostRanks)
+    return usage_error(fmt::format("{} cards are no group; it must be {} to {}", parallel.ranks, least, kMostRanks));
   if (settings.quantization != Quantization::kNone)
     return not_modelled("4-bit weights on several cards are not modelled");
   if (parallel.shares_states && settings.optimizer == TrainingOptimizer::kMuon)

@@ -43,6 +43,8 @@ def estimate_flags(plan):
     flags += ["--no_use_cache"]
     flags += ["--expandable_segments"] if chosen["segments"] == "expandable" else []
     shared = chosen.get("sharing", "").split(", ")
+    if shared[0].startswith("deepspeed"):
+        return flags
     flags += ["--parallel", {"fsdp2": "fsdp"}.get(shared[0], shared[0])] if shared[0] else []
     flags += ["--offload", "cpu"] if "on the host" in shared else []
     flags += ["--gradient_as_bucket_view"] if "bucket views" in shared else []
@@ -69,6 +71,33 @@ def test_what_a_plan_takes_is_what_its_estimate_says(vramwise, model, trainer, c
     compile(program, "train.py", "exec")
 
 
+@pytest.mark.parametrize("cards", ["a100-80gb", "2xrtx-4090", "8xrtx-4090"])
+def test_deepspeed_gets_a_file_that_says_what_was_planned(vramwise, model, cards):
+    """The plan's ds_config.json, handed back to `estimate`, tells the plan's memory."""
+    flags = ("--model", model, "--seq_len", 1024, "--gpu", cards)
+    plan = plan_json(vramwise, *flags, "--for", "deepspeed", "--effective_batch", 16)
+    documents = {document["name"]: document["text"] for document in plan["documents"]}
+    compile(documents["train.py"], "train.py", "exec")
+    assert f"deepspeed --num_gpus {plan['cards']} train.py" in documents["command"]
+    (model / "ds_config.json").write_text(documents["ds_config.json"])
+    chosen = plan["configuration"]
+    assert chosen["sharing"] == f"deepspeed zero{json.loads(documents['ds_config.json'])['zero_optimization']['stage']}"
+    assert chosen["micro_batch"] * chosen["accumulation"] * plan["cards"] == 16
+    if chosen["recomputed"] != "selective" or chosen["checkpointing"] == "all":
+        told = vramwise("estimate", *flags, *estimate_flags(plan), "--deepspeed", model / "ds_config.json", "--json")
+        estimate = json.loads(told.stdout)
+        # The Trainer has a communicator of its own beside the engine's.
+        device = estimate["device_bytes"] + estimate["communicator_bytes"]
+        assert device == plan["device_bytes"] <= plan["usable_bytes"], told.stderr
+
+
+def test_deepspeed_scales_float16_by_itself(vramwise, model):
+    (model / "config.json").write_text(json.dumps(LLAMA | {"torch_dtype": "float16"}))
+    plan = plan_json(vramwise, "--model", model, "--for", "deepspeed", "--gpu", "4xrtx-4090")
+    assert plan["configuration"]["precision"] == "fp16" and not plan["notes"]
+    assert "dtype=torch.float16" in program_of(plan) and "fp16=True" in program_of(plan)
+
+
 def test_a_saved_plan_is_explained_as_it_was_told(vramwise, model, tmp_path):
     file = tmp_path / "plan.json"
     flags = ("--model", model, "--for", "transformers", "--gpu", "rtx-3090")
@@ -76,6 +105,9 @@ def test_a_saved_plan_is_explained_as_it_was_told(vramwise, model, tmp_path):
     assert told.returncode == 0, told.stderr
     assert "TrainingArguments(" in told.stdout and "Runner-ups" in told.stdout
     assert vramwise("explain", file).stdout == told.stdout
+    sharded = vramwise("plan", "--model", model, "--for", "deepspeed", "--gpu", "4xrtx-3090", "--save", file)
+    assert "--- ds_config.json" in sharded.stdout
+    assert vramwise("explain", file).stdout == sharded.stdout
 
 
 def test_what_does_not_fit_gets_single_changes_and_cards(vramwise, model):
@@ -96,12 +128,30 @@ def test_what_nothing_makes_fit_says_so(vramwise):
     assert "No single change makes it fit, nor any other card" in ended.stderr
 
 
+def test_what_does_not_fit_under_deepspeed_fits_more_cards(vramwise, model):
+    flags = ("--model", model, "--for", "deepspeed", "--effective_batch", 16)
+    ended = vramwise("plan", *flags, "--gpu", "2x12gb", "--json")
+    assert ended.returncode == 3
+    answer = json.loads(ended.stdout)
+    changes = {change["change"]: change for change in answer["changes"]}
+    assert "4 such cards" in changes or "8 such cards" in changes, changes
+    assert answer["fitting_cards"]
+
+
+def test_what_torchtune_takes_is_not_told(vramwise, model):
+    refused = vramwise("plan", "--model", model, "--gpu", "rtx-3090", "--for", "torchtune")
+    assert refused.returncode == 5 and "models of its own" in refused.stderr and "-- tune run" in refused.stderr
+
+
 def test_bad_questions_are_refused(vramwise, model):
     flags = ("plan", "--model", model, "--gpu", "rtx-3090")
     assert vramwise(*flags).returncode == 2
     for trainer, more, code in [
         ("torchtune", (), 5),
-        ("deepspeed", (), 5),
+        ("deepspeed", ("--precision", "bf16-mixed"), 5),
+        ("deepspeed", ("--allow", "lora"), 2),
+        ("deepspeed", ("--fix", "loss=liger"), 2),
+        ("transformers", ("--fix", "bucket=50M"), 2),
         ("fsdp2", (), 2),
         ("transformers", ("--allow", "everything"), 2),
         ("transformers", ("--cpu_offload", "on"), 2),

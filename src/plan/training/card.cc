@@ -7,6 +7,7 @@
 
 #include "gpus/cuda_facts.h"
 #include "gpus/nccl_memory.h"
+#include "plan/training/words.h"
 
 namespace vramwise {
 
@@ -18,7 +19,11 @@ Status put_on(TrainingRequest& request, const GpuModel& model, std::optional<Byt
   request.card = {.hardware = hardware,
                   .total = model.cuda_total,
                   .context = cuda_context(capability, kWheelCudaMajor, model.units).bytes};
-  if (request.cards > 1) request.card.communicator = usual_communicator(model.name, hardware.capability, request.cards);
+  if (const int number = communicators(request.trainer, request.cards); number > 0)
+    request.card.communicator =
+        Bytes(number * usual_communicator(model.name, hardware.capability, request.cards).count());
+  // DeepSpeed looks at it.
+  request.start.settings.parallel.deepspeed.card_bytes = model.cuda_total->count();
   request.rates = device_rates(model);
   request.usable = std::min(*model.cuda_total, target.value_or(*model.cuda_total)) - margin;
   if (request.usable > Bytes(0)) return Done{};

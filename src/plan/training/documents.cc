@@ -129,8 +129,54 @@ if dist.get_rank() == 0:
     model.save_pretrained("out", state_dict=weights)
 dist.destroy_process_group()
 )"},
+    {Trainer::kDeepSpeed, "train.py", R"(import torch
+from transformers import @class, Trainer, TrainingArguments
+@import
+
+model = @class.from_pretrained(
+    "@model",
+    use_cache=False,
+    @model_argument
+)
+@model_code
+@layers
+arguments = TrainingArguments(
+    output_dir="out",
+    deepspeed="ds_config.json",
+    @argument
+)
+# dataset: rows of @length tokens, with labels
+trainer = Trainer(
+    model=model,
+    args=arguments,
+    train_dataset=dataset,
+)
+trainer.train()
+trainer.save_model()
+)"},
+    {Trainer::kDeepSpeed, "ds_config.json", R"({
+  @engine
+  "zero_optimization": {
+    @zero
+  },
+  "optimizer": {
+    "type": "AdamW",
+    "params": {
+      "torch_adam": true,
+      @adam
+      "lr": "auto",
+      "betas": "auto",
+      "eps": "auto",
+      "weight_decay": "auto"
+    }
+  },
+  "gradient_clipping": "auto",
+  "train_batch_size": "auto"
+}
+)"},
     {Trainer::kTransformers, "command", "@environment @launch\n"},
     {Trainer::kAccelerate, "command", "@environment accelerate launch --config_file accelerate.yaml train.py\n"},
+    {Trainer::kDeepSpeed, "command", "@environment @launch\n"},
     {Trainer::kFsdp2, "command", "@environment torchrun --nproc_per_node @cards train.py\n"},
 };
 
@@ -226,6 +272,8 @@ KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configurat
   if (value == nullptr) return {};
   if (name == "optimizer" && s.parallel.shares_states) return {fmt::format("{}, shared", value->name), ""};
   if (name == "sharing") return {value->name, std::to_string(s.parallel.ranks)};
+  if (name == "bucket") return number(s.parallel.deepspeed.reduce_bucket_size);
+  if (name == "overlap") return {value->name, s.parallel.deepspeed.overlaps ? "true" : "false"};
   if (name == "lora") return {value->name, std::to_string(s.lora.rank)};
   return {value->name, value->name};
 }

@@ -52,7 +52,11 @@ TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace
     update_keys_.push_back(key_of(option, StepPart::kUpdate));
     pass_options_.push_back(option);
     // Which card keeps whose states is nothing to the passes.
-    pass_options_.back().settings.parallel.shares_states = false;
+    ParallelOptions& parallel = pass_options_.back().settings.parallel;
+    parallel.shares_states = false;
+    // Nor is what happens from DeepSpeed's first bucket on, since the bound ends there.
+    parallel.deepspeed.reduce_bucket_size = tape::DeepSpeedOptions().reduce_bucket_size;
+    parallel.deepspeed.overlaps = false;
     pass_keys_.push_back(key_of(pass_options_.back(), StepPart::kPasses));
     TrainingConfiguration whole_layers = pass_options_.back();
     whole_layers.settings.checkpointing.is_selective = false;
@@ -85,10 +89,13 @@ TrainingConfiguration TrainingJudge::plain_but(const TrainingConfiguration& opti
   return plain;
 }
 
-// With each N-th layer recomputed, or states shared out by whole tensors, two layers do not tell what many do.
+// With each N-th layer recomputed, states shared out by whole tensors, or gradients by parts of one, two layers do not
+// tell what many do.
 ModelLengths TrainingJudge::model_for(const TrainingSettings& settings) const {
   static const std::vector<ModelConfig> kNone;
-  const bool grows_evenly = settings.checkpointing.every == 1 && !settings.parallel.shares_states;
+  const ParallelOptions& parallel = settings.parallel;
+  const bool grows_evenly =
+      settings.checkpointing.every == 1 && !parallel.shares_states && parallel.kind != Parallel::kDeepSpeed;
   return grows_evenly ? model_ : ModelLengths{.whole = model_.whole, .shorter = kNone};
 }
 
@@ -168,9 +175,17 @@ double TrainingJudge::shared_seconds(const TrainingSettings& settings, const Pas
   const double trained = static_cast<double>(passes.trained_parameters());
   switch (settings.parallel.kind) {
     case Parallel::kNone:
-    case Parallel::kTensor:  // no knob chooses these
-    case Parallel::kDeepSpeed:
+    case Parallel::kTensor:  // no knob chooses it
       return step.total();
+    case Parallel::kDeepSpeed: {
+      const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
+      return zero_seconds(step, group,
+                          {.gathered = stored * parameters,
+                           .reduced = stored * trained,
+                           .buckets = std::ceil(trained / static_cast<double>(zero.reduce_bucket_size)),
+                           .reduces_each_pass = zero.stage > 1,
+                           .overlaps = zero.overlaps});
+    }
     case Parallel::kDataParallel: {
       const double gradient = settings.lora.is_on() ? kFp32Bytes : stored;
       const double shared = settings.parallel.shares_states ? broadcast_seconds(group, stored * parameters) : 0;
@@ -304,7 +319,8 @@ Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidat
 }
 
 bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const {
-  return space_.sequences / candidate.micro_batch <= kUnlikePasses;
+  const bool is_of_one_rank = space_.options[candidate.option].settings.parallel.kind == Parallel::kDeepSpeed;
+  return !is_of_one_rank && space_.sequences / candidate.micro_batch <= kUnlikePasses;
 }
 
 Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candidate) {

@@ -43,7 +43,7 @@ class TrainingJudge {
   Result<std::optional<Bytes>> device_within(const TrainingCandidate& candidate, Bytes most);
   /// Whether that is known to be none.
   bool is_refused(TrainingCandidate candidate, Bytes most) const;
-  /// Whether device_within() has replayed every pass of a step.
+  /// Whether device_within() has replayed all that estimate() does: every pass of a step, every rank that is unlike.
   bool replays_all_passes(const TrainingCandidate& candidate) const;
   /// What a card holds with all passes: where blocks are cut otherwise in a third one, they take more, or less, than
   /// two. device_within() goes by it from then on. Errors: the same.

@@ -107,6 +107,7 @@ struct Layout {
   bool shares_states = false;
   bool reshards = true;
   bool offloads = false;
+  int zero_stage = 0;  ///< of DeepSpeed
 };
 
 template <Layout layout>
@@ -120,13 +121,15 @@ constexpr KnobValue sharing(const char* name) {
                 p.shares_states = layout.shares_states;
                 p.reshards_after_forward = layout.reshards;
                 p.offloads = layout.offloads;
+                if (layout.zero_stage > 0) p.deepspeed.stage = layout.zero_stage;
               },
           .holds =
               [](const Configuration& c) {
                 const ParallelOptions& p = c.settings.parallel;
                 return p.kind == layout.kind && p.gradients_are_views == layout.gradients_are_views &&
                        p.shares_states == layout.shares_states && p.reshards_after_forward == layout.reshards &&
-                       p.offloads == layout.offloads;
+                       p.offloads == layout.offloads &&
+                       (layout.zero_stage == 0 || p.deepspeed.stage == layout.zero_stage);
               },
           .mathematics = Mathematics::kRounding};
 }
@@ -140,6 +143,32 @@ constexpr KnobValue kSharing[] = {
     sharing<Layout{.kind = Parallel::kFullyShard, .reshards = false}>("fsdp2, kept after forward"),
     sharing<Layout{.kind = Parallel::kFullyShard}>("fsdp2"),
     sharing<Layout{.kind = Parallel::kFullyShard, .offloads = true}>("fsdp2, on the host"),
+    sharing<Layout{.kind = Parallel::kDeepSpeed, .zero_stage = 1}>("deepspeed zero1"),
+    sharing<Layout{.kind = Parallel::kDeepSpeed, .zero_stage = 2}>("deepspeed zero2"),
+};
+
+bool has_engine(const Configuration& c) { return c.settings.parallel.kind == Parallel::kDeepSpeed; }
+
+template <std::int64_t elements>
+constexpr KnobValue bucket(const char* name) {
+  return {.name = name,
+          .set = [](Configuration& c) { c.settings.parallel.deepspeed.reduce_bucket_size = elements; },
+          .holds =
+              [](const Configuration& c) {
+                return has_engine(c) && c.settings.parallel.deepspeed.reduce_bucket_size == elements;
+              }};
+}
+
+// The first is DeepSpeed's own, which small models hardly fill.
+constexpr KnobValue kBuckets[] = {bucket<500'000'000>("500M"), bucket<50'000'000>("50M"), bucket<5'000'000>("5M")};
+
+constexpr KnobValue kOverlaps[] = {
+    {.name = "off",
+     .set = [](Configuration& c) { c.settings.parallel.deepspeed.overlaps = false; },
+     .holds = [](const Configuration& c) { return has_engine(c) && !c.settings.parallel.deepspeed.overlaps; }},
+    {.name = "on",
+     .set = [](Configuration& c) { c.settings.parallel.deepspeed.overlaps = true; },
+     .holds = [](const Configuration& c) { return has_engine(c) && c.settings.parallel.deepspeed.overlaps; }},
 };
 
 constexpr std::array kKnobs = {
@@ -184,6 +213,14 @@ constexpr std::array kKnobs = {
          .mathematics = Mathematics::kRounding,
          .is_for_several_cards = true,
          .values = kSharing},
+    Knob{.name = "bucket",
+         .changes = "gradients of so many parameters are reduced at once; the bucket is there whether filled or not",
+         .part = StepPart::kPasses,
+         .values = kBuckets},
+    Knob{.name = "overlap",
+         .changes = "gradients are reduced beside the backward pass, out of a second bucket",
+         .part = StepPart::kPasses,
+         .values = kOverlaps},
     Knob{.name = "segments",
          .changes = "how much of the memory the allocator loses to gaps",
          .part = StepPart::kNone,

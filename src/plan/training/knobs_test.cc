@@ -6,11 +6,14 @@
 #include <array>
 #include <set>
 
+#include "estimate/deepspeed_config.h"
 #include "plan/training/documents.h"
 #include "plan/training/space.h"
 
 namespace vramwise {
 namespace {
+
+constexpr Trainer kSearched[] = {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2, Trainer::kDeepSpeed};
 
 constexpr const char* kLlama =
     R"({"model_type": "llama", "vocab_size": 2000, "hidden_size": 256, "num_hidden_layers": 3,
@@ -43,6 +46,10 @@ TEST(Knobs, EachValueAloneChangesTheEstimate) {
       TrainingConfiguration plain = start(512);
       if (knob.is_for_several_cards) plain.settings.parallel.ranks = 4;
       knob.values.front().set(plain);
+      if (value_of(knob, plain) == nullptr) {  // something of DeepSpeed's
+        plain.settings.parallel = {.kind = Parallel::kDeepSpeed, .ranks = 4};
+        knob.values.front().set(plain);
+      }
       if (value.holds(plain)) continue;
       TrainingConfiguration changed = plain;
       value.set(changed);
@@ -79,7 +86,7 @@ std::string all_text(const Told& told) {
 }
 
 TEST(Knobs, AKnobOfATrainerHasWordsForEveryValueThatItCanTake) {
-  for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2}) {
+  for (const Trainer trainer : kSearched) {
     for (const Knob& knob : training_knobs()) {
       for (const KnobValue& value : knob.values) {
         if (!can_take(trainer, knob, value.name)) continue;
@@ -116,12 +123,12 @@ std::vector<TrainingConfiguration> plannable(Trainer trainer, int cards) {
     all.push_back(c);
   }
   for (const Knob& knob : training_knobs()) {
-    if (knob.is_for_several_cards && cards == 1) continue;
+    if (!concerns(trainer, knob, cards)) continue;
     std::vector<TrainingConfiguration> product;
     for (const TrainingConfiguration& each : all)
       for (const KnobValue& value : knob.values)
         if (can_take(trainer, knob, value.name)) value.set(product.emplace_back(each));
-    if (!knob.values.empty()) all = std::move(product);
+    if (!product.empty()) all = std::move(product);
   }
   std::erase_if(all, [&](const TrainingConfiguration& c) {
     return conflict(trainer, c) != nullptr ||
@@ -132,19 +139,22 @@ std::vector<TrainingConfiguration> plannable(Trainer trainer, int cards) {
 
 TEST(Words, ARowIsOneThatSomePlanPrints) {
   std::set<const Words*> printed;
-  for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2})
+  for (const Trainer trainer : kSearched)
     for (const int cards : {1, 4})
       for (const TrainingConfiguration& c : plannable(trainer, cards))
         for (const Knob& knob : training_knobs())
           for (const Words* words : words_for(trainer, knob.name, setting_of(knob, c).value)) printed.insert(words);
   for (const Words& words : all_words()) {
-    if (words.trainers == only(Trainer::kOwn)) continue;
+    if ((words.trainers & ~(only(Trainer::kOwn) | only(Trainer::kTorchtune))) == 0) continue;
     EXPECT_TRUE(printed.contains(&words)) << words.knob << ": " << words.text;
   }
 }
 
 // Gradients of float16 weights cannot be unscaled (torch.amp.GradScaler), so nobody trains them.
+// DeepSpeed's engine scales by itself.
 TEST(Words, NoTrainerOfPythonTakesFloat16Weights) {
+  EXPECT_TRUE(can_take(Trainer::kDeepSpeed, *find_knob("precision"), "fp16"));
+  EXPECT_EQ(no_words(Trainer::kDeepSpeed, *find_knob("precision"), "bf16-mixed").code, ErrorCode::kIncomplete);
   for (const Trainer trainer : {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2}) {
     EXPECT_FALSE(can_take(trainer, *find_knob("precision"), "fp16")) << trainer_name(trainer);
     EXPECT_THAT(no_words(trainer, *find_knob("precision"), "fp16").what, ::testing::HasSubstr("without loss scaling"));
@@ -208,6 +218,72 @@ trainer.save_model()
 )");
   EXPECT_EQ(documents[1].text,
             "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True torchrun --nproc_per_node 2 train.py\n");
+}
+
+/// What the documents say to DeepSpeed, by our own reader.
+DeepSpeedConfig engine_of(const Told& told) {
+  for (const Document& document : documents_of(told))
+    if (document.name == "ds_config.json") return parse_deepspeed_config(document.text, document.name).value();
+  return {};
+}
+
+TEST(Documents, OfDeepSpeedSayTheSettingsToItsReader) {
+  for (const int cards : {1, 4}) {
+    for (TrainingConfiguration& c : plannable(Trainer::kDeepSpeed, cards)) {
+      c.settings.micro_batch = 3;
+      c.settings.gradient_accumulation_steps = 5;
+      const TrainingSettings& s = c.settings;
+      const Told told{.trainer = Trainer::kDeepSpeed, .configuration = c, .model = "a/model", .cards = cards};
+      const DeepSpeedConfig config = engine_of(told);
+      EXPECT_EQ(config.options.stage, s.parallel.deepspeed.stage);
+      EXPECT_EQ(config.options.reduce_bucket_size, s.parallel.deepspeed.reduce_bucket_size);
+      EXPECT_EQ(config.options.overlaps, s.parallel.deepspeed.overlaps);
+      EXPECT_FALSE(config.options.has_fused_adam);
+      EXPECT_EQ(config.optimizer, s.optimizer);
+      EXPECT_EQ(config.micro_batch, 3);
+      EXPECT_EQ(config.passes, 5);
+      EXPECT_FALSE(config.clips || config.train_batch);  // "auto": the Trainer's, which clips
+      const tape::DType computed = s.precision == TrainingPrecision::kFp32   ? tape::DType::kFloat32
+                                   : s.precision == TrainingPrecision::kBf16 ? tape::DType::kBFloat16
+                                                                             : tape::DType::kFloat16;
+      EXPECT_EQ(config.computed, computed);
+    }
+  }
+}
+
+TEST(Documents, OfDeepSpeed) {
+  Told told{.trainer = Trainer::kDeepSpeed, .configuration = start(2048), .model = "a/model", .cards = 1};
+  told.configuration.settings.checkpointing = {};
+  told.configuration.settings.parallel.kind = Parallel::kDeepSpeed;
+  const std::vector<Document> documents = documents_of(told);
+  ASSERT_EQ(documents.size(), 3);
+  EXPECT_EQ(documents[0].text, R"(import torch
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+model = AutoModelForCausalLM.from_pretrained(
+    "a/model",
+    use_cache=False,
+    attn_implementation="sdpa",
+    dtype=torch.bfloat16,
+)
+arguments = TrainingArguments(
+    output_dir="out",
+    deepspeed="ds_config.json",
+    per_device_train_batch_size=1,
+    gradient_accumulation_steps=1,
+    bf16=True,
+)
+# dataset: rows of 2048 tokens, with labels
+trainer = Trainer(
+    model=model,
+    args=arguments,
+    train_dataset=dataset,
+)
+trainer.train()
+trainer.save_model()
+)");
+  EXPECT_EQ(documents[1].name, "ds_config.json");
+  EXPECT_EQ(documents[2].text, "deepspeed --num_gpus 1 train.py\n");
 }
 
 }  // namespace

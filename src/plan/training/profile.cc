@@ -97,7 +97,8 @@ tape::Work each_number(const Read& read) {
 
 }  // namespace
 
-PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
+// Under DeepSpeed what follows its first bucket depends on how large that is.
+PassProfile::Run PassProfile::run_of(const TrainingTrace& trace, bool ends_at_buckets) {
   Run run{.first = trace.first_pass,
           .later = trace.last_pass,
           .passes = {},
@@ -109,10 +110,14 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
   const std::vector<bool> workspaces = births_of_workspaces(trace);
   int pass = -1;
   bool is_in_loss = false;
+  std::size_t next_bucket = 0;
   for (std::size_t i = 0; i < trace.events.size(); ++i) {
     const AllocationEvent& event = trace.events[i];
     const std::int64_t bytes = alive.take(event);
-    const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep);
+    const bool is_bucket = next_bucket < trace.buckets.size() && trace.buckets[next_bucket] == i;
+    if (is_bucket) ++next_bucket;
+    const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep) ||
+                      (is_bucket && ends_at_buckets);
     if (ends && is_in_loss && pass <= 1) run.passes[pass].kept = newcomers.take(run.passes[pass].events.size());
     if (ends) is_in_loss = false;
     if (begins(event, TrainingPhase::kLoss)) {
@@ -139,7 +144,7 @@ Status PassProfile::add(const ModelConfig& model, TrainingSettings settings, con
   settings.checkpointing.layers = recomputed == model.architecture.layers ? kAllLayers : recomputed;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, hardware));
   has_unlike_layers_ = has_unlike_layers_ || trace.has_unlike_layers;
-  runs_.push_back(run_of(trace));
+  runs_.push_back(run_of(trace, settings.parallel.kind == Parallel::kDeepSpeed));
   return Done{};
 }
 

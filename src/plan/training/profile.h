@@ -71,7 +71,7 @@ class PassProfile {
   /// The runs' parts in a number; they add up to 1.
   using Weights = std::array<double, 3>;
 
-  static Run run_of(const TrainingTrace& trace);
+  static Run run_of(const TrainingTrace& trace, bool ends_at_buckets);
   Status add(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware, int recomputed,
              bool looks_at_later);
   Weights weights(int recomputed) const;

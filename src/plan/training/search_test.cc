@@ -32,6 +32,7 @@ TrainingRequest request_for(Bytes usable, Trainer trainer = Trainer::kTransforme
   request.trainer = trainer;
   request.start.settings.optimizer = TrainingOptimizer::kAdamWFused;
   request.start.settings.seq_len = 1024;
+  if (trainer == Trainer::kDeepSpeed) request.start.settings.parallel.kind = Parallel::kDeepSpeed;
   request.cards = cards;
   request.usable = usable;
   request.card.hardware = tape::Hardware::of(86, 82);
@@ -53,8 +54,10 @@ Bytes too_little(TrainingRequest request) {
   return request.usable;
 }
 
-/// A candidate is refused already for what two passes of its step take.
+/// A candidate is refused already for what two passes of its step take, of one rank where they differ.
 bool two_passes_fit(const TrainingRequest& request, TrainingConfiguration c) {
+  if (c.settings.parallel.kind == Parallel::kDeepSpeed)
+    c.settings.parallel.deepspeed.rank = trace_training(request.model, c.settings, request.card.hardware)->rank;
   std::int64_t& passes = c.settings.gradient_accumulation_steps;
   passes = std::min<std::int64_t>(passes, 2);
   return estimate_training(request.model, c.settings, request.card, c.allocator).value().device <= request.usable;
@@ -97,8 +100,9 @@ class Draw {
 
   /// A trainer with cards of its own, a length, and memory somewhere between what is least and most.
   TrainingRequest request() {
-    constexpr Trainer kTrainers[] = {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2};
-    const Trainer trainer = kTrainers[number(0, 2)];
+    constexpr Trainer kTrainers[] = {Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2,
+                                     Trainer::kDeepSpeed};
+    const Trainer trainer = kTrainers[number(0, 3)];
     TrainingRequest request = request_for(Bytes::gib(80), trainer, trainer == Trainer::kFsdp2 ? 4 : number(1, 2));
     request.sequences = (number(0, 1) == 0 ? 4 : 6) * request.cards;
     take_model(request, llama(number(3, 4)));
@@ -107,6 +111,8 @@ class Draw {
     request.fixed = {"attention"};
     if (number(0, 1) == 0) request.fixed.emplace_back("loss");
     if (number(0, 1) == 0) request.allowed = {"8bit_adam"};
+    if (trainer == Trainer::kDeepSpeed)  // which has the more layouts
+      request.fixed.insert(request.fixed.end(), {"optimizer", "recomputed", "segments"});
     const Bytes most = plan_training(request)->best.device, least = smallest_device(request);
     request.usable = least + (most - least) * number(0, 100) / 100;
     return request;

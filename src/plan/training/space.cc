@@ -18,7 +18,7 @@ bool may_take(const TrainingRequest& request, const Knob& knob, const KnobValue&
 
 std::vector<const KnobValue*> values_of(const TrainingRequest& request, const Knob& knob) {
   std::vector<const KnobValue*> values;
-  if (knob.is_for_several_cards && request.cards == 1) return values;
+  if (!concerns(request.trainer, knob, request.cards)) return values;
   for (const KnobValue& value : knob.values) {
     const bool is_kept = !request.fixes(knob.name) || value.holds(request.start);
     if (is_kept && may_take(request, knob, value)) values.push_back(&value);
@@ -33,9 +33,9 @@ Result<std::vector<TrainingConfiguration>> options_of(const TrainingRequest& req
   std::vector<TrainingConfiguration> options = {start};
   for (const Knob& knob : training_knobs()) {
     const std::vector<const KnobValue*> values = values_of(request, knob);
-    const bool concerns = !knob.values.empty() && (!knob.is_for_several_cards || request.cards > 1);
+    const bool is_asked = !knob.values.empty() && concerns(request.trainer, knob, request.cards);
     const KnobValue* asked = value_of(knob, start);
-    if (values.empty() && concerns && asked != nullptr && asked != &knob.values.front())
+    if (values.empty() && is_asked && asked != nullptr && asked != &knob.values.front())
       return no_words(request.trainer, knob, asked->name);
     std::vector<TrainingConfiguration> product;
     for (const TrainingConfiguration& option : options) {

@@ -1,5 +1,5 @@
-// Names of arguments are those of transformers 5.24, accelerate 1.15, PyTorch 2.14, Liger-Kernel 0.8, bitsandbytes
-// 0.50.
+// Names of arguments are those of transformers 5.24, accelerate 1.15, PyTorch 2.14, DeepSpeed 0.19, torchtune 0.6,
+// Liger-Kernel 0.8, bitsandbytes 0.50.
 #include "plan/training/words.h"
 
 #include <fmt/format.h>
@@ -11,9 +11,12 @@ namespace vramwise {
 namespace {
 
 constexpr Trainers kOwn = only(Trainer::kOwn), kHf = only(Trainer::kTransformers), kAcc = only(Trainer::kAccelerate),
-                   kFsdp = only(Trainer::kFsdp2);
+                   kFsdp = only(Trainer::kFsdp2), kDs = only(Trainer::kDeepSpeed), kTune = only(Trainer::kTorchtune);
 constexpr Trainers kLoops = kAcc | kFsdp;          // of one's own
-constexpr Trainers kScripts = kHf | kAcc | kFsdp;  // in Python
+constexpr Trainers kTrainerClass = kHf | kDs;      // that of transformers
+constexpr Trainers kWrapped = kHf | kAcc | kDs;    // by Accelerate
+constexpr Trainers kOfTorch = kHf | kAcc | kFsdp;  // whose engine is PyTorch
+constexpr Trainers kScripts = kOfTorch | kDs;      // in Python
 
 // transformers 5.24 warns at the older name; those before it have that one alone.
 constexpr const char* kFindEnable =
@@ -71,6 +74,7 @@ constexpr const char* kSharePaged8bit =
     "optimizer = ZeroRedundancyOptimizer(model.parameters(), bnb.optim.PagedAdamW8bit)";
 constexpr const char* kImportZero = "from torch.distributed.optim import ZeroRedundancyOptimizer";
 constexpr const char* kOwnOptimizer = "optimizers=(optimizer, None),";
+constexpr const char* kLaunchEngine = "deepspeed --num_gpus {} train.py";
 constexpr const char* kFp32 = "dtype=torch.float32,";
 constexpr const char* kImportMixed = "from torch.distributed.fsdp import MixedPrecisionPolicy";
 constexpr const char* kViews = "kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],";
@@ -78,12 +82,16 @@ constexpr const char* kImportViews = "from accelerate.utils import DistributedDa
 // clang-format off: a row a line
 constexpr Words kWords[] = {
     {"micro_batch", nullptr, kOwn, Place::kFlag, "--batch_size {}"},
-    {"micro_batch", nullptr, kHf, Place::kArgument, "per_device_train_batch_size={},"},
+    {"micro_batch", nullptr, kTrainerClass, Place::kArgument, "per_device_train_batch_size={},"},
     {"micro_batch", nullptr, kLoops, Place::kLoader, "batch_size={}"},
+    {"micro_batch", nullptr, kDs, Place::kEngine, "\"train_micro_batch_size_per_gpu\": {},"},
+    {"micro_batch", nullptr, kTune, Place::kRecipe, "batch_size: {}"},
 
     {"accumulation", nullptr, kOwn, Place::kFlag, "--gradient_accumulation_steps {}"},
-    {"accumulation", nullptr, kHf | kAcc, Place::kArgument, "gradient_accumulation_steps={},"},
+    {"accumulation", nullptr, kWrapped, Place::kArgument, "gradient_accumulation_steps={},"},
     {"accumulation", nullptr, kFsdp, Place::kLoop, "{}"},
+    {"accumulation", nullptr, kDs, Place::kEngine, "\"gradient_accumulation_steps\": {},"},
+    {"accumulation", nullptr, kTune, Place::kRecipe, "gradient_accumulation_steps: {}"},
 
     {"checkpointing", "none", kOwn, Place::kFlag, "--gradient_checkpointing none"},
     {"checkpointing", "first", kOwn, Place::kFlag, "--gradient_checkpointing {}"},
@@ -94,20 +102,22 @@ constexpr Words kWords[] = {
     {"checkpointing", "first", kScripts, Place::kModelCode, kFindEnable},
     {"checkpointing", "first", kScripts, Place::kModelCode, kEnable},
     {"checkpointing", "first", kScripts, Place::kLayers, kFirst},
-    {"checkpointing", "first", kHf | kAcc, Place::kImport, kImportLayer},
+    {"checkpointing", "first", kWrapped, Place::kImport, kImportLayer},
     {"checkpointing", "each", kScripts, Place::kModelCode, kFindEnable},
     {"checkpointing", "each", kScripts, Place::kModelCode, kEnable},
     {"checkpointing", "each", kScripts, Place::kLayers, kEach},
-    {"checkpointing", "each", kHf | kAcc, Place::kImport, kImportLayer},
+    {"checkpointing", "each", kWrapped, Place::kImport, kImportLayer},
+    {"checkpointing", "every", kTune, Place::kRecipe, "enable_activation_checkpointing: True"},
     {"checkpointing", "every, selective", kScripts, Place::kModelCode, ""},
     {"checkpointing", "first, selective", kScripts, Place::kLayers, kFirst},
-    {"checkpointing", "first, selective", kHf | kAcc, Place::kImport, kImportLayer},
+    {"checkpointing", "first, selective", kWrapped, Place::kImport, kImportLayer},
 
     {"recomputed", "whole layers", kScripts, Place::kModelCode, ""},
     {"recomputed", "selective", kScripts, Place::kModelCode, kSelective},
     {"recomputed", "selective", kScripts, Place::kModelCode, kFindEnable},
     {"recomputed", "selective", kScripts, Place::kModelCode, kEnableSelective},
     {"recomputed", "selective", kScripts, Place::kImport, kImportSelective},
+    {"recomputed", "selective", kTune, Place::kRecipe, "ac_mode: selective, ac_option: op"},
 
     {"optimizer", "fused", kHf, Place::kArgument, "optim=\"adamw_torch_fused\","},
     {"optimizer", "foreach", kHf, Place::kOptimizer, kHfForeach},
@@ -134,27 +144,42 @@ constexpr Words kWords[] = {
     {"optimizer", "8-bit, paged, shared", kAcc, Place::kPrepared, kSharePaged8bit},
     {"optimizer", "8-bit, paged, shared", kAcc, Place::kImport, kImportBnb},
 
+    {"optimizer", "fused", kDs, Place::kAdam, "\"fused\": true,"},
+    {"optimizer", "foreach", kDs, Place::kAdam, "\"foreach\": true,"},
+    {"optimizer", "for-loop", kDs, Place::kAdam, "\"foreach\": false,"},
+    {"optimizer", "fused", kTune, Place::kRecipe, "optimizer: {_component_: torch.optim.AdamW, fused: True}"},
+    {"optimizer", "8-bit, paged", kTune, Place::kRecipe, "optimizer: {_component_: bitsandbytes.optim.PagedAdamW8bit}"},
+
     {"attention", nullptr, kScripts, Place::kModelArgument, "attn_implementation=\"{}\","},
 
     {"loss", "whole", kScripts, Place::kModelCode, ""},
-    {"loss", "liger", kScripts, Place::kModelCode, kLiger},
-    {"loss", "liger", kScripts, Place::kImport, kImportLiger},
+    {"loss", "liger", kOfTorch, Place::kModelCode, kLiger},
+    {"loss", "liger", kOfTorch, Place::kImport, kImportLiger},
 
     {"loss", "chunked", kLoops, Place::kModelCode, "add_fused_lm_head(model)"},
     {"loss", "chunked", kLoops, Place::kImport, "from trl.trainer.utils import add_fused_lm_head"},
     {"loss", "chunked", kLoops, Place::kCall, ", fused_lm_head=True"},
+
+    {"loss", "chunked", kTune, Place::kRecipe, "loss: {_component_: torchtune.modules.loss.CEWithChunkedOutputLoss}"},
 
     {"precision", nullptr, kOwn, Place::kFlag, "--precision {}"},
     {"precision", "fp32", kScripts, Place::kModelArgument, kFp32},
     {"precision", "fp32", kAcc, Place::kAccelerate, "mixed_precision: 'no'"},
     {"precision", "bf16", kScripts, Place::kModelArgument, "dtype=torch.bfloat16,"},
     {"precision", "bf16", kAcc, Place::kAccelerate, "mixed_precision: 'no'"},
-    {"precision", "bf16-mixed", kScripts, Place::kModelArgument, kFp32},
+    {"precision", "bf16", kDs, Place::kArgument, "bf16=True,"},
+    {"precision", "bf16", kDs, Place::kEngine, "\"bf16\": {\"enabled\": true},"},
+    {"precision", "fp16", kDs, Place::kModelArgument, "dtype=torch.float16,"},
+    {"precision", "fp16", kDs, Place::kArgument, "fp16=True,"},
+    {"precision", "fp16", kDs, Place::kEngine, "\"fp16\": {\"enabled\": true},"},
+    {"precision", "fp32", kTune, Place::kRecipe, "dtype: fp32"},
+    {"precision", "bf16", kTune, Place::kRecipe, "dtype: bf16"},
+    {"precision", "bf16-mixed", kOfTorch, Place::kModelArgument, kFp32},
     {"precision", "bf16-mixed", kHf, Place::kArgument, "bf16=True,"},
     {"precision", "bf16-mixed", kAcc, Place::kAccelerate, "mixed_precision: bf16"},
     {"precision", "bf16-mixed", kFsdp, Place::kImport, kImportMixed},
     {"precision", "bf16-mixed", kFsdp, Place::kPolicy, "mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32),"},
-    {"precision", "fp16-mixed", kScripts, Place::kModelArgument, kFp32},
+    {"precision", "fp16-mixed", kOfTorch, Place::kModelArgument, kFp32},
     {"precision", "fp16-mixed", kHf, Place::kArgument, "fp16=True,"},
     {"precision", "fp16-mixed", kAcc, Place::kAccelerate, "mixed_precision: fp16"},
     {"precision", "fp16-mixed", kFsdp, Place::kImport, kImportMixed},
@@ -185,25 +210,38 @@ constexpr Words kWords[] = {
     {"sharing", "fsdp2, kept after forward", kFsdp, Place::kShard, "reshard_after_forward=False"},
     {"sharing", "fsdp2", kFsdp, Place::kShard, "reshard_after_forward=True"},
 
+    {"sharing", "deepspeed zero1", kDs, Place::kZero, "\"stage\": 1,"},
+    {"sharing", "deepspeed zero1", kDs, Place::kLaunch, kLaunchEngine},
+    {"sharing", "deepspeed zero2", kDs, Place::kZero, "\"stage\": 2,"},
+    {"sharing", "deepspeed zero2", kDs, Place::kLaunch, kLaunchEngine},
+    {"sharing", "fsdp2", kTune, Place::kLaunch, "tune run --nproc_per_node {} full_finetune_distributed"},
+    {"sharing", "fsdp2, kept after forward", kTune, Place::kRecipe, "fsdp_reshard_after_forward: False"},
+    {"sharing", "fsdp2, on the host", kTune, Place::kRecipe, "fsdp_cpu_offload: True"},
+
+    {"bucket", nullptr, kDs, Place::kZero, "\"reduce_bucket_size\": {},"},
+    {"overlap", nullptr, kDs, Place::kZero, "\"overlap_comm\": {}"},
+
     {"segments", "fixed", kScripts, Place::kEnvironment, ""},
-    {"segments", "expandable", kScripts, Place::kEnvironment, "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"},
+    {"segments", "expandable", kScripts | kTune, Place::kEnvironment, "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"},
 
     {"lora", "off", kScripts, Place::kModelCode, ""},
-    {"lora", "on", kScripts, Place::kModelCode, kLora},
-    {"lora", "on", kScripts, Place::kImport, kImportLora},
+    {"lora", "on", kOfTorch, Place::kModelCode, kLora},
+    {"lora", "on", kOfTorch, Place::kImport, kImportLora},
+    {"lora", "on", kTune, Place::kRecipe, "model: {_component_: …, lora_rank: {}}"},
 
     {"seq_len", nullptr, kOwn, Place::kFlag, "--seq_len {}"},
     {"seq_len", nullptr, kScripts, Place::kLength, "{}"},
+    {"seq_len", nullptr, kTune, Place::kRecipe, "tokenizer: {max_seq_len: {}}"},
 
     {"loss_chunks", nullptr, kOwn, Place::kFlag, "--loss_chunk_tokens {}"},
     {"optimizer_offload", nullptr, kOwn, Place::kFlag, "--cpu_offload on"},
 };
 // clang-format on
 
-const char* const kPlaceNames[] = {"flag",   "environment", "launch",  "import",   "model_argument", "model_code",
-                                   "layers", "optimizer",   "prepare", "prepared", "argument",       "trainer",
-                                   "shard",  "policy",      "backend", "call",     "backward",       "unscale",
-                                   "step",   "loader",      "loop",    "length",   "accelerate"};
+const char* const kPlaceNames[] = {
+    "flag",     "environment", "launch",  "import", "model_argument", "model_code", "layers", "optimizer", "prepare",
+    "prepared", "argument",    "trainer", "shard",  "policy",         "backend",    "call",   "backward",  "unscale",
+    "step",     "loader",      "loop",    "length", "accelerate",     "engine",     "zero",   "adam",      "recipe"};
 
 struct Refusal {
   Trainers trainers;
@@ -218,8 +256,13 @@ constexpr const char* kUnscaled =
     "float16 weights would train without loss scaling, which diverges: torch.amp.GradScaler stops at them "
     "(\"Attempting "
     "to unscale FP16 gradients\")";
+constexpr const char* kAutocast = "torch.autocast under DeepSpeed is not modelled";
+constexpr const char* kEngineTypes =
+    "its own bf16 and fp16 keep a float32 copy of the weights: --precision bf16, fp16 or fp32.";
 constexpr Refusal kRefusals[] = {
-    {kScripts, "precision", "fp16", ErrorCode::kUsage, kUnscaled, "--precision bf16, bf16-mixed, fp16-mixed or fp32."},
+    {kOfTorch, "precision", "fp16", ErrorCode::kUsage, kUnscaled, "--precision bf16, bf16-mixed, fp16-mixed or fp32."},
+    {kDs, "precision", "bf16-mixed", ErrorCode::kIncomplete, kAutocast, kEngineTypes},
+    {kDs, "precision", "fp16-mixed", ErrorCode::kIncomplete, kAutocast, kEngineTypes},
 };
 
 struct Conflict {
@@ -286,9 +329,18 @@ bool can_turn(Trainer trainer, const Knob& knob) {
                      [&](const Words& words) { return is_for(words, trainer, knob.name) && !is_plain(knob, words); });
 }
 
+bool concerns(Trainer trainer, const Knob& knob, int cards) {
+  return !knob.is_for_several_cards || cards > 1 || trainer == Trainer::kDeepSpeed;
+}
+
 bool is_searched(Trainer trainer) { return (kScripts & only(trainer)) != 0; }
 
 bool copies_outputs(Trainer trainer) { return ((kHf | kAcc) & only(trainer)) != 0; }
+
+int communicators(Trainer trainer, int cards) {
+  if (trainer == Trainer::kDeepSpeed) return 2;
+  return cards > 1 ? 1 : 0;
+}
 
 Error no_words(Trainer trainer, const Knob& knob, const std::string& value) {
   for (const Refusal& each : kRefusals)
@@ -305,17 +357,22 @@ const char* conflict(Trainer trainer, const TrainingConfiguration& configuration
 }
 
 std::string knob_table() {
-  constexpr Trainer kShown[] = {Trainer::kOwn, Trainer::kTransformers, Trainer::kAccelerate, Trainer::kFsdp2};
+  std::vector<Trainer> shown;
+  for (const std::string& name : trainer_names()) shown.push_back(*parse_trainer(name));
   std::string table = "| knob | changes | values | mathematics | freed by |";
-  for (const Trainer trainer : kShown) table += fmt::format(" `{}` |", trainer_name(trainer));
-  table += "\n|---|---|---|---|---|---|---|---|---|\n";
+  std::string line = "\n|---|---|---|---|---|";
+  for (const Trainer trainer : shown) {
+    table += fmt::format(" `{}` |", trainer_name(trainer));
+    line += "---|";
+  }
+  table += line + "\n";
   for (const Knob& knob : training_knobs()) {
     std::string values;
     for (const KnobValue& value : knob.values) values += fmt::format("{}`{}`", values.empty() ? "" : "; ", value.name);
     table +=
         fmt::format("| {} | {} | {} | {} | {} |", knob.name, knob.changes, values, mathematics_text(knob.mathematics),
                     knob.allow == nullptr ? "" : fmt::format("`--allow {}`", knob.allow));
-    for (const Trainer trainer : kShown) table += fmt::format(" {} |", cell_of(knob, trainer));
+    for (const Trainer trainer : shown) table += fmt::format(" {} |", cell_of(knob, trainer));
     table += "\n";
   }
   return table;

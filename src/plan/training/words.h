@@ -36,6 +36,10 @@ enum class Place : std::uint8_t {
   kLoop,           ///< a number of the training loop
   kLength,         ///< tokens a row of the data set
   kAccelerate,     ///< lines of accelerate's configuration
+  kEngine,         ///< lines of ds_config.json
+  kZero,           ///< of its "zero_optimization"
+  kAdam,           ///< of its optimizer's "params"
+  kRecipe,         ///< of a recipe of torchtune
 };
 const char* place_name(Place place);  ///< "argument": in a document's template a line "@argument"
 
@@ -57,11 +61,17 @@ bool can_take(Trainer trainer, const Knob& knob, const std::string& value);
 /// Any value beside the plain one.
 bool can_turn(Trainer trainer, const Knob& knob);
 
+/// Whether the knob means something to that trainer on so many cards: DeepSpeed's engine is the same on one.
+bool concerns(Trainer trainer, const Knob& knob, int cards);
+
 /// Whether plans are made for it: its words are here, and what it does is modelled.
 bool is_searched(Trainer trainer);
 
 /// Whether the trainer runs on Accelerate's wrapper of the model (TrainingSettings::copies_outputs).
 bool copies_outputs(Trainer trainer);
+
+/// NCCL communicators that a run on that many cards opens: DeepSpeed's engine has one beside the one of Accelerate.
+int communicators(Trainer trainer, int cards);
 
 /// Why the trainer has no words for a value that it may be asked for. Errors: usage, or kIncomplete where the trainer
 /// could but what that takes is not known.
