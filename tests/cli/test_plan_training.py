@@ -195,6 +195,13 @@ def test_which_layers_are_recomputed_can_be_fixed(vramwise, model):
     assert own.returncode == 2 and "whole blocks" in own.stderr
 
 
+def test_a_model_without_sdpa_gets_eager_attention(vramwise):
+    flags = ("--model", "google/gemma-2-2b", "--for", "transformers", "--gpu", "h100-80gb", "--seq_len", 512)
+    assert plan_json(vramwise, *flags)["configuration"]["attention"] == "eager"
+    refused = vramwise("plan", *flags, "--fix", "attention=sdpa")
+    assert refused.returncode == 2 and "no sdpa attention" in refused.stderr
+
+
 def test_a_checkpoint_in_float16_is_planned_in_bfloat16(vramwise, model):
     (model / "config.json").write_text(json.dumps(LLAMA | {"torch_dtype": "float16"}))
     plan = plan_json(vramwise, "--model", model, "--for", "transformers", "--gpu", "rtx-3090")

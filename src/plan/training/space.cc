@@ -10,6 +10,14 @@
 namespace vramwise {
 namespace {
 
+/// transformers stops at the model with that attention.
+bool lacks_attention(const TrainingRequest& request, const TrainingConfiguration& option) {
+  const Attention attention = option.settings.attention;
+  const Architecture& architecture = request.model.architecture;
+  return (attention == Attention::kSdpa && !architecture.has_sdpa) ||
+         (attention == Attention::kEager && !architecture.has_eager);
+}
+
 bool may_take(const TrainingRequest& request, const Knob& knob, const KnobValue& value) {
   if (!can_take(request.trainer, knob, value.name)) return false;
   // What the configuration has already needs no leave.
@@ -47,6 +55,10 @@ Result<std::vector<TrainingConfiguration>> options_of(const TrainingRequest& req
     }
     options = std::move(product);
   }
+  std::erase_if(options, [&](const TrainingConfiguration& option) { return lacks_attention(request, option); });
+  if (options.empty())
+    return usage_error(fmt::format("{} has no {} attention in transformers", request.model.model_type,
+                                   value_of(*find_knob("attention"), start)->name));
   const char* why = nullptr;
   std::erase_if(options, [&](const TrainingConfiguration& option) {
     const char* found = conflict(request.trainer, option);
