@@ -1,5 +1,5 @@
-"""Drawn plans for DeepSpeed, run by their own train.py under the real one on emulated cards: the reserved peak, and with
-it what the card holds, is the predicted byte. DeepSpeed is in no requirements file: DS_BUILD_OPS=0 pip install deepspeed.
+"""Drawn plans for DeepSpeed, run by their own train.py under the real one on emulated cards: what the card holds is the
+predicted byte. DeepSpeed is in no requirements file: DS_BUILD_OPS=0 pip install deepspeed.
 """
 
 import json
