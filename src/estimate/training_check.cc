@@ -91,10 +91,12 @@ Status check_deepspeed(const ModelConfig& model, const TrainingSettings& setting
   if (settings.loss != LossKind::kWhole)
     return not_modelled("a loss without whole logits is not modelled under DeepSpeed");
   if (stage < 3) return Done{};
+  if (settings.parallel.ranks < 2)
+    return not_modelled("DeepSpeed's ZeRO-3 on one card, which gathers nothing, is not modelled");
   if (!model.architecture.tells_modules)
     return not_modelled(
-        fmt::format("DeepSpeed's ZeRO-3 is modelled for Llama, Mistral, Qwen2 and 3 and SmolLM3 with plain rotary "
-                    "positions; {} is not",
+        fmt::format("DeepSpeed's ZeRO-3 is modelled for GPT-2, Llama, Mistral, Qwen2 and 3 and SmolLM3, with rotary "
+                    "positions of rope_type default, linear or llama3; {} is not",
                     model.model_type));
   if (settings.checkpointing.is_selective)
     return not_modelled(

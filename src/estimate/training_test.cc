@@ -223,9 +223,18 @@ TEST(TrainingEstimate, ZeRO3SharesOutParametersToo) {
   EXPECT_EQ(estimate.rank, 0);
 }
 
+TEST(TrainingEstimate, ZeRO3IsRefusedOnOneCard) {
+  EXPECT_EQ(estimate_training(small_llama(2, 64), under_deepspeed(3, 1, 1000), ampere()).error().code,
+            ErrorCode::kIncomplete);
+}
+
 TEST(TrainingEstimate, ZeRO3IsRefusedWhereModulesTellNothing) {
-  const ModelConfig gpt2 = parse_model_config(R"({"model_type": "gpt2", "n_layer": 2})", "config").value();
-  EXPECT_EQ(estimate_training(gpt2, under_deepspeed(3, 4, 1000), ampere()).error().code, ErrorCode::kIncomplete);
+  for (const char* text :
+       {R"({"model_type": "gemma2", "num_hidden_layers": 2})",
+        R"({"model_type": "llama", "num_hidden_layers": 2, "rope_scaling": {"rope_type": "yarn"}})"}) {
+    const ModelConfig model = parse_model_config(text, "config").value();
+    EXPECT_EQ(estimate_training(model, under_deepspeed(3, 4, 1000), ampere()).error().code, ErrorCode::kIncomplete);
+  }
 }
 
 // Not always the one with the most live bytes.

@@ -32,7 +32,8 @@ ModelConfig read(ConfigReader& reader) {
   }
   config.architecture = read_architecture(reader);
   config.saved_dtype = dtype_named(reader.text(reader.has("dtype") ? "dtype" : "torch_dtype", ""));
-  if (reader.has("hidden_size")) config.hidden_size = reader.count("hidden_size", 0);
+  for (const char* key : {"hidden_size", "n_embd", "d_model"})  // attribute_map of transformers
+    if (reader.has(key) && config.hidden_size == 0) config.hidden_size = reader.count(key, 0);
   return config;
 }
 

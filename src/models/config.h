@@ -14,7 +14,7 @@ struct ModelConfig {
   std::string model_type;  ///< as config.json names it: "llama", "qwen2"
   Architecture architecture;
   std::optional<DType> saved_dtype;  ///< of the checkpoint: "dtype" or "torch_dtype"
-  std::int64_t hidden_size = 0;      ///< "hidden_size"; 0: config.json has none
+  std::int64_t hidden_size = 0;      ///< or what stands for it; 0: config.json has none
 };
 
 /// Reads the text of a config.json. `where` (a file's name) begins the message of an error. An architecture that is not

@@ -134,7 +134,7 @@ void ParameterMaker::replaced(const tape::Dims& sizes) {
 Tensor ParameterMaker::buffer(const tape::Dims& sizes, DType type) {
   end_module();
   Tensor tensor = tape_.builds_on_host() ? tape_.on_host(sizes, type) : tape_.empty(sizes, type);
-  buffers_.push_back({"", layer_, tensor});
+  note_buffer(tensor);
   return tensor;
 }
 
@@ -188,11 +188,13 @@ Conv1d::Conv1d(ParameterMaker& maker, const char* name, std::int64_t in, std::in
       bias(maker.parameter(name, {out})),
       lora(maker.factors(name, in, out)) {}
 
-Tensor Conv1d::operator()(const Tensor& x) const {
-  tape::Dims sizes = x.sizes();
-  sizes[sizes.size() - 1] = weight.size(1);
-  Tensor result = tape::view(tape::addmm(bias, tape::view(x, {-1, x.size(-1)}), weight), sizes);
-  return lora == nullptr ? result : lora->added(std::move(result), x, {weight, bias, true});
+Tensor Conv1d::operator()(const Tensor& in) const {
+  return tape::call_module(this, {&weight, &bias}, in, [this](const Tensor& x) {
+    tape::Dims sizes = x.sizes();
+    sizes[sizes.size() - 1] = weight.size(1);
+    Tensor result = tape::view(tape::addmm(bias, tape::view(x, {-1, x.size(-1)}), weight), sizes);
+    return lora == nullptr ? result : lora->added(std::move(result), x, {weight, bias, true});
+  });
 }
 
 Embedding::Embedding(ParameterMaker& maker, const char* name, std::int64_t rows, std::int64_t width)
@@ -200,5 +202,10 @@ Embedding::Embedding(ParameterMaker& maker, const char* name, std::int64_t rows,
 
 LayerNorm::LayerNorm(ParameterMaker& maker, const char* name, std::int64_t width)
     : weight(maker.parameter(name, {width})), bias(maker.parameter(name, {width})) {}
+
+Tensor LayerNorm::hooked(const Tensor& x) const {
+  return tape::call_module(this, {&weight, &bias}, x,
+                           [this](const Tensor& in) { return tape::layer_norm(in, weight, bias); });
+}
 
 }  // namespace vramwise

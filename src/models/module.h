@@ -91,6 +91,8 @@ class ParameterMaker {
   /// A module's parameter that another module's takes the place of.
   void replaced(const tape::Dims& sizes);
   Tensor buffer(const tape::Dims& sizes, DType type);
+  /// The same of one that is there already.
+  void note_buffer(Tensor tensor) { buffers_.push_back({"", layer_, std::move(tensor)}); }
   const LoraOptions& lora() const { return lora_; }
   /// The factors of a layer that LoRA adapts; null for others. Over quantized weights they come with finish().
   std::shared_ptr<LoraFactors> factors(const char* name, std::int64_t in, std::int64_t out);
@@ -164,7 +166,7 @@ struct Conv1d {
   std::shared_ptr<LoraFactors> lora;
 
   Conv1d(ParameterMaker& maker, const char* name, std::int64_t in, std::int64_t out);
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Tensor& in) const;
 };
 
 /// torch.nn.Embedding.
@@ -191,7 +193,12 @@ struct LayerNorm {
 
   LayerNorm() = default;
   LayerNorm(ParameterMaker& maker, const char* name, std::int64_t width);
-  Tensor operator()(Tensor x) const { return tape::layer_norm(std::move(x), weight, bias); }
+  Tensor operator()(Tensor x) const {
+    return x.tape().module_hooks() == nullptr ? tape::layer_norm(std::move(x), weight, bias) : hooked(x);
+  }
+
+ private:
+  Tensor hooked(const Tensor& x) const;
 };
 
 }  // namespace vramwise

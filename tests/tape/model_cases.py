@@ -175,7 +175,7 @@ def deepspeed(rng, families=None):
     return run | {"parallel": {"kind": "deepspeed", "ranks": ranks, "rank": rng.randrange(ranks), "config": config}}
 
 
-ZERO3_FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+ZERO3_FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "smollm3")
 
 
 def zero3(rng, families=None):
@@ -190,6 +190,11 @@ def zero3(rng, families=None):
         zero["overlap_comm"] = rng.random() < 0.5
     if rng.random() < 0.2:
         zero["contiguous_gradients"] = False
+    if run["config"]["model_type"] != "gpt2" and rng.random() < 0.3:
+        factors = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 1024}
+        kind = rng.choice(["linear", "llama3"])
+        rope = {"rope_type": kind, "rope_theta": 10000.0, "factor": 8.0, **(factors if kind == "llama3" else {})}
+        run["config"]["rope_parameters"] = rope
     hidden = run["config"].get("hidden_size", run["config"].get("n_embd"))
     sizes = {
         "stage3_prefetch_bucket_size": [0, 1, hidden * hidden * 9 // 10, rng.randint(1_000, 1_000_000)],

@@ -31,10 +31,16 @@ Attended attend_eager(const Tensor& query, const Tensor& key, const Tensor& valu
   return {std::move(out), std::move(weights)};
 }
 
+// torch.nn.Dropout
+Tensor dropped_out(ModuleId module, const Tensor& x, double probability) {
+  return call_module(module, {}, x, [probability](const Tensor& in) { return dropout(in, probability); });
+}
+
 struct Attention1d {
   Conv1d c_attn, c_proj;
   std::int64_t width, head_dim;
   double residual_dropout;
+  ModuleTag tag, dropout_tag;
 
   Attention1d(ParameterMaker& m, const Gpt2Config& c)
       : c_attn(m, "attn.c_attn", c.hidden_size, 3 * c.hidden_size),
@@ -43,7 +49,18 @@ struct Attention1d {
         head_dim(c.hidden_size / c.heads),
         residual_dropout(c.residual_dropout) {}
 
-  Attended operator()(const Tensor& hidden, const LayerContext& context) const {
+  Attended operator()(const Tensor& in, const LayerContext& context) const {
+    ModuleHooks* hooks = in.tape().module_hooks();
+    if (hooks == nullptr) return forward(in, context);
+    hooks->enter(&tag, {});
+    Attended out = forward(hooks->input(&tag, in), context);
+    hooks->leave(&tag);
+    out.output = hooks->output(&tag, out.output);
+    if (out.weights.defined()) out.weights = hooks->output(&tag, out.weights);
+    return out;
+  }
+
+  Attended forward(const Tensor& hidden, const LayerContext& context) const {
     std::vector<Tensor> parts = split(c_attn(hidden), width, 2);
     Tensor query = std::move(parts[0]);
     Tensor key = std::move(parts[1]);
@@ -57,7 +74,7 @@ struct Attention1d {
                                                          : attend_eager(query, key, value, context);
     out.output = contiguous(reshape(out.output, {hidden.size(0), hidden.size(1), -1}));
     out.output = c_proj(out.output);
-    out.output = dropout(out.output, residual_dropout);
+    out.output = dropped_out(&dropout_tag, out.output, residual_dropout);
     return out;
   }
 };
@@ -65,18 +82,22 @@ struct Attention1d {
 struct Mlp {
   Conv1d c_fc, c_proj;
   double residual_dropout;
+  ModuleTag tag, activation_tag, dropout_tag;
 
   Mlp(ParameterMaker& m, const Gpt2Config& c)
       : c_fc(m, "mlp.c_fc", c.hidden_size, c.inner_size),
         c_proj(m, "mlp.c_proj", c.inner_size, c.hidden_size),
         residual_dropout(c.residual_dropout) {}
 
-  Tensor operator()(const Tensor& x) const {
-    Tensor hidden = c_fc(x);
-    hidden = activate(Activation::kGeluNew, hidden);
-    hidden = c_proj(hidden);
-    hidden = dropout(hidden, residual_dropout);
-    return hidden;
+  Tensor operator()(const Tensor& in) const {
+    return call_module(&tag, {}, in, [this](const Tensor& x) {
+      Tensor hidden = c_fc(x);
+      hidden =
+          call_module(&activation_tag, {}, hidden, [](const Tensor& y) { return activate(Activation::kGeluNew, y); });
+      hidden = c_proj(hidden);
+      hidden = dropped_out(&dropout_tag, hidden, residual_dropout);
+      return hidden;
+    });
   }
 };
 
@@ -140,7 +161,7 @@ class Gpt2 final : public DecoderLm {
                                      .attention = options_.attention,
                                      .has_cache = uses_cache,
                                      .window = {}});
-    hidden = dropout(hidden, config_.embedding_dropout);
+    hidden = dropped_out(&dropout_tag_, hidden, config_.embedding_dropout);
     LayerContext context;
     context.cache = uses_cache ? &cache : nullptr;
     context.attention = options_.attention;
@@ -161,6 +182,7 @@ class Gpt2 final : public DecoderLm {
   Embedding wpe_;
   std::vector<Block1d> blocks_;
   LayerNorm norm_;
+  ModuleTag dropout_tag_;
 };
 
 }  // namespace

@@ -34,6 +34,7 @@ Architecture read_gpt2(ConfigReader& reader) {
   return {.layers = c.layers,
           .max_positions = c.max_positions,
           .takes_chunked_loss = true,
+          .tells_modules = true,
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return gpt2(tape, c, type, options);
           }};

@@ -33,7 +33,7 @@ Architecture llama_architecture(const LlamaConfig& config) {
   Architecture architecture = rotary_decoder<LlamaDecoder>(config);
   architecture.takes_4bit = true;
   architecture.takes_fused_loss = true;
-  architecture.tells_modules = config.has_default_rotary;
+  architecture.tells_modules = config.rotary_type != RotaryType::kOther;
   architecture.tensor_plan = gated_decoder_plan(config);
   return architecture;
 }

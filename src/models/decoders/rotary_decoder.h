@@ -43,7 +43,8 @@ struct FinalRmsNorm : RmsNorm {
 struct CommonRotary {
   Rotary rotary;
 
-  CommonRotary(ParameterMaker& maker, const StackConfig& config) : rotary(maker, config.head_dim) {}
+  CommonRotary(ParameterMaker& maker, const StackConfig& config)
+      : rotary(maker, config.head_dim, Rotary::Kind::kHalves, config.rotary_type) {}
   explicit CommonRotary(Rotary made) : rotary(std::move(made)) {}
   RotaryTables operator()(const Tensor& x, const Tensor& positions) const {
     RotaryTables tables;

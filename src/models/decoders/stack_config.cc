@@ -17,6 +17,16 @@ void StackConfig::slide_everywhere(std::int64_t window) {
   makes_full_mask = false;
 }
 
+namespace {
+
+RotaryType rotary_type_named(const std::string& name) {
+  if (name == "default") return RotaryType::kDefault;
+  if (name == "linear") return RotaryType::kLinear;
+  return name == "llama3" ? RotaryType::kLlama3 : RotaryType::kOther;
+}
+
+}  // namespace
+
 void read_stack(ConfigReader& r, StackConfig& c, const StackDefaults& defaults) {
   c.vocab_size = r.dimension("vocab_size", c.vocab_size);
   c.hidden_size = r.dimension("hidden_size", c.hidden_size);
@@ -36,7 +46,7 @@ void read_stack(ConfigReader& r, StackConfig& c, const StackDefaults& defaults) 
   c.ties_embeddings = r.flag("tie_word_embeddings", defaults.ties_embeddings);
   c.attention_dropout = r.number("attention_dropout", 0);
   r.require_fixed_rotary();
-  c.has_default_rotary = r.rope_type() == "default";
+  c.rotary_type = rotary_type_named(r.rope_type());
 }
 
 void read_layer_types(ConfigReader& r, StackConfig& c, const std::vector<bool>& slides_by_default) {

@@ -7,6 +7,7 @@
 
 #include "models/config_reader.h"
 #include "models/parts/activation.h"
+#include "models/parts/rotary.h"
 
 namespace vramwise {
 
@@ -23,11 +24,11 @@ struct StackConfig {
   bool ties_embeddings = false;
   double attention_dropout = 0;
   bool caps_scores = false;
-  std::optional<std::int64_t> sliding_window;  ///< in tokens, of the layers below
-  std::vector<bool> sliding_layers;            ///< by layer; empty: none
-  bool has_default_rotary = true;              ///< rope_type
-  bool makes_full_mask = true;                 ///< even where all layers slide
-  bool makes_sliding_mask = false;             ///< even where no layer slides
+  std::optional<std::int64_t> sliding_window;     ///< in tokens, of the layers below
+  std::vector<bool> sliding_layers;               ///< by layer; empty: none
+  RotaryType rotary_type = RotaryType::kDefault;  ///< rope_type
+  bool makes_full_mask = true;                    ///< even where all layers slide
+  bool makes_sliding_mask = false;                ///< even where no layer slides
   std::int64_t query_width() const { return heads * head_dim; }
   std::int64_t kv_width() const { return kv_heads * head_dim; }
   bool slides(std::size_t layer) const { return !sliding_layers.empty() && sliding_layers[layer]; }

@@ -9,24 +9,74 @@ namespace vramwise {
 
 using namespace tape;  // reads as in PyTorch
 
-Rotary::Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind)
-    : inv_freq(maker.init() == nullptr ? maker.buffer({(dim + 1) / 2}, DType::kFloat32) : computed(maker, dim)),
+Rotary::Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind, RotaryType type)
+    : inv_freq(maker.init() == nullptr ? maker.buffer({(dim + 1) / 2}, DType::kFloat32) : computed(maker, dim, type)),
       original_inv_freq(maker.buffer({(dim + 1) / 2}, DType::kFloat32)),
       kind(kind) {}
 
-// compute_default_rope_parameters, where a model is made on the device: 1 / base ** (arange(0, dim, 2) / dim).
-Tensor Rotary::computed(ParameterMaker& maker, std::int64_t dim) {
-  maker.end_module();
-  Tape& tape = maker.tape();
+namespace {
+
+// A number divided by a tensor: Python takes it as the reciprocal times the number.
+Tensor over(const Tensor& x) {
+  const Tensor reciprocal = empty_like(x);
+  return reciprocal * 1.0;
+}
+
+Tensor bool_of(const Tensor& x) { return x.tape().empty(x.sizes(), DType::kBool); }
+
+// 1 / base ** (arange(0, dim, 2) / dim); all types but the default one count in int64 first.
+Tensor default_frequencies(Tape& tape, std::int64_t dim, RotaryType type) {
   const Dims half = {(dim + 1) / 2};
-  Tensor fractions = tape.empty(half, DType::kFloat32);
-  fractions = tape.empty(half, DType::kFloat32);
-  Tensor power = tape.empty(half, DType::kFloat32);
-  tape.empty({}, DType::kFloat64).reset();  // the base
-  fractions.reset();
-  const Tensor reciprocal = tape.empty(half, DType::kFloat32);
-  power = maker.buffer(half, DType::kFloat32);
-  return power;
+  const auto exponents = [&] {
+    const DType counted = type == RotaryType::kDefault ? DType::kFloat32 : DType::kInt64;
+    return to(tape.empty(half, counted), DType::kFloat32) / 1.0;
+  };
+  const Tensor powers = [&] {
+    const Tensor exponent = exponents();
+    Tensor power = empty_like(exponent);
+    tape.empty({}, DType::kFloat64).reset();  // the base
+    return power;
+  }();
+  return over(powers);
+}
+
+// _compute_llama3_parameters, line by line.
+Tensor llama3_frequencies(const Tensor& frequencies) {
+  const Tensor wavelengths = over(frequencies);
+  Tensor result;
+  {
+    const Tensor is_long = bool_of(wavelengths);
+    const Tensor divided = frequencies / 8.0;
+    result = empty_like(frequencies);
+  }
+  const Tensor smooth = (over(wavelengths) - 1.0) / 3.0;
+  const Tensor smoothed = [&] {
+    const Tensor first = (1.0 - smooth) * result / 8.0;
+    return first + smooth * result;
+  }();
+  const Tensor is_medium = [&] {
+    const auto negated = [&] {
+      const Tensor compared = bool_of(wavelengths);
+      return bool_of(wavelengths);
+    };
+    const Tensor is_not_short = negated();
+    const Tensor is_not_long = negated();
+    return bool_of(wavelengths);
+  }();
+  result = empty_like(frequencies);
+  return result;
+}
+
+}  // namespace
+
+// Where a model is made on the device.
+Tensor Rotary::computed(ParameterMaker& maker, std::int64_t dim, RotaryType type) {
+  maker.end_module();
+  const GradMode no_grad(maker.tape(), false);
+  Tensor frequencies = default_frequencies(maker.tape(), dim, type);
+  if (type == RotaryType::kLlama3) frequencies = llama3_frequencies(frequencies);
+  maker.note_buffer(frequencies);
+  return frequencies;
 }
 
 RotaryTable Rotary::operator()(const Tensor& x, const Tensor& positions) const {

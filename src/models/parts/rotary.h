@@ -19,6 +19,9 @@ struct RotaryTables {
   RotaryTable sliding;
 };
 
+/// By which function of modeling_rope_utils.py the frequencies are computed, where it matters: on the device.
+enum class RotaryType : std::uint8_t { kDefault, kLinear, kLlama3, kOther };
+
 /// …RotaryEmbedding. `dim` may be less than a head's.
 struct Rotary {
   enum class Kind : std::uint8_t {
@@ -31,11 +34,11 @@ struct Rotary {
   Tensor original_inv_freq;
   Kind kind = Kind::kHalves;
 
-  Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind = Kind::kHalves);
+  Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind = Kind::kHalves, RotaryType type = RotaryType::kDefault);
   RotaryTable operator()(const Tensor& x, const Tensor& positions) const;
 
  private:
-  static Tensor computed(ParameterMaker& maker, std::int64_t dim);
+  static Tensor computed(ParameterMaker& maker, std::int64_t dim, RotaryType type);
   RotaryTable forward(const Tensor& x, const Tensor& positions) const;
 };
 
