@@ -54,8 +54,9 @@ TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace
     // Which card keeps whose states is nothing to the passes.
     ParallelOptions& parallel = pass_options_.back().settings.parallel;
     parallel.shares_states = false;
-    // Nor is what happens from DeepSpeed's first bucket on, since the bound ends there.
-    parallel.deepspeed.reduce_bucket_size = tape::DeepSpeedOptions().reduce_bucket_size;
+    // Nor is what happens from DeepSpeed's first bucket on, since the bound ends there: what is left of it counts as
+    // one of the smallest.
+    find_knob("bucket")->values.back().set(pass_options_.back());
     parallel.deepspeed.overlaps = false;
     pass_keys_.push_back(key_of(pass_options_.back(), StepPart::kPasses));
     TrainingConfiguration whole_layers = pass_options_.back();

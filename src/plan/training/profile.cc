@@ -97,7 +97,7 @@ tape::Work each_number(const Read& read) {
 
 }  // namespace
 
-// Under DeepSpeed what follows its first bucket depends on how large that is.
+// Under DeepSpeed what follows its first bucket depends on how large that is; stage 1 has it until the last pass ends.
 PassProfile::Run PassProfile::run_of(const TrainingTrace& trace, bool ends_at_buckets) {
   Run run{.first = trace.first_pass,
           .later = trace.last_pass,
@@ -117,7 +117,7 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace, bool ends_at_bu
     const bool is_bucket = next_bucket < trace.buckets.size() && trace.buckets[next_bucket] == i;
     if (is_bucket) ++next_bucket;
     const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep) ||
-                      (is_bucket && ends_at_buckets);
+                      (ends_at_buckets && (is_bucket || (pass > 0 && begins(event, TrainingPhase::kBackward))));
     if (ends && is_in_loss && pass <= 1) run.passes[pass].kept = newcomers.take(run.passes[pass].events.size());
     if (ends) is_in_loss = false;
     if (begins(event, TrainingPhase::kLoss)) {
