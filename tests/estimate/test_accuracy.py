@@ -49,6 +49,12 @@ def test_thirty_runs_come_out_as_in_dry_runs(bench):
     assert not missed, f"seed {seed}: {missed}\n" + "\n".join(map(bench.report.line, rows))
 
 
+def test_recorded_dry_runs_are_still_estimated_rightly(bench):
+    rows = bench.again(bench.read(FOLDER / "series.jsonl"))
+    assert len(rows) >= 300
+    assert not bench.report.missed(rows), "\n".join(map(bench.report.line, rows))
+
+
 def test_an_estimate_that_is_off_is_seen(bench):
     right = [row(i, {"allocated": 100, "reserved": 1000}, {"allocated": 100, "reserved": 1000}) for i in range(30)]
     assert bench.report.missed(right) == []
