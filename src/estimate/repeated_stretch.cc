@@ -3,8 +3,6 @@
 #include "estimate/repeated_stretch.h"
 
 #include <algorithm>
-#include <cstring>
-#include <type_traits>
 #include <utility>
 
 namespace vramwise {
@@ -12,12 +10,6 @@ namespace {
 
 std::int64_t host_bytes(const tape::Tape& tape) {
   return tape.host_bytes(tape::HostMemory::kManaged) + tape.host_bytes(tape::HostMemory::kPageable);
-}
-
-// Page-locked memory has a cache of its own, of which events don't tell.
-bool are_same(const tape::PinnedMemory& a, const tape::PinnedMemory& b) {
-  static_assert(std::has_unique_object_representations_v<tape::PinnedMemory>);
-  return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
 }  // namespace
@@ -34,7 +26,8 @@ bool RepeatedStretch::ends(const tape::Tape& tape, std::vector<AllocationId> rep
   work_ = tape.work() - work_;
   replacing_ = std::move(replacing);
   in_place_ = replacing_;
-  if (!are_same(tape.pinned_memory(), pinned_memory_)) return false;
+  // Page-locked memory has a cache of its own, of which events don't tell.
+  if (!(tape.pinned_memory() == pinned_memory_)) return false;
   if (host_bytes(tape) != host_bytes_ || replaced_.size() != replacing_.size()) return false;
   std::vector<bool> is_new(tape.id_count());
   std::vector<bool> may_go(tape.id_count());
@@ -60,27 +53,32 @@ bool RepeatedStretch::ends(const tape::Tape& tape, std::vector<AllocationId> rep
          std::ranges::all_of(replacing_, [&](AllocationId id) { return is_new[id]; });
 }
 
+void RepeatedStretch::repeat(tape::Tape& tape, std::vector<AllocationId> replaced) {
+  in_place_ = std::move(replaced);
+  repeat(tape);
+}
+
 void RepeatedStretch::repeat(tape::Tape& tape) {
+  repeats_.push_back(tape.events().size());
   names_.resize(tape.id_count());
   for (std::size_t i = 0; i < replaced_.size(); ++i) names_[replaced_[i]] = in_place_[i];
   tape.repeat_events(begin_, end_, names_);
   tape.add_work(work_);
   for (std::size_t i = 0; i < replacing_.size(); ++i) in_place_[i] = names_[replacing_[i]];
-  ++repeats_;
 }
 
 void RepeatedStretch::add_repeated(std::vector<std::size_t>& places) const {
   const std::size_t count = places.size();
-  for (int n = 1; n <= repeats_; ++n)
+  for (const std::size_t begin : repeats_)
     for (std::size_t i = 0; i < count; ++i)
-      if (places[i] >= begin_ && places[i] < end_) places.push_back(places[i] + static_cast<std::size_t>(n) * length());
+      if (places[i] >= begin_ && places[i] < end_) places.push_back(places[i] + begin - begin_);
   std::ranges::inplace_merge(places, places.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 void RepeatedStretch::add_repeated(std::vector<EventCycle>& cycles) const {
   const std::size_t count = cycles.size();
-  for (int n = 1; n <= repeats_; ++n) {
-    const std::size_t shift = static_cast<std::size_t>(n) * length();
+  for (const std::size_t begin : repeats_) {
+    const std::size_t shift = begin - begin_;
     for (std::size_t i = 0; i < count; ++i)
       if (cycles[i].first >= begin_ && cycles[i].last <= end_)
         cycles.push_back({.first = cycles[i].first + shift, .last = cycles[i].last + shift, .times = cycles[i].times});

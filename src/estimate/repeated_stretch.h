@@ -21,21 +21,22 @@ class RepeatedStretch {
   bool ends(const tape::Tape& tape, std::vector<AllocationId> replacing);
   /// The same once more.
   void repeat(tape::Tape& tape);
-  int repeats() const { return repeats_; }
+  /// Likewise, after others: these are the allocations that it replaces.
+  void repeat(tape::Tape& tape, std::vector<AllocationId> replaced);
+  int repeats() const { return static_cast<int>(repeats_.size()); }
   /// What stands in the place of `replaced` now.
   const std::vector<AllocationId>& in_place() const { return in_place_; }
   /// The events, if they were repeated.
-  EventRepeat events() const { return repeats_ > 0 ? EventRepeat{.first = begin_, .last = end_} : EventRepeat{}; }
+  EventRepeat events() const { return !repeats_.empty() ? EventRepeat{.first = begin_, .last = end_} : EventRepeat{}; }
 
-  EventCycle cycle() const { return {.first = begin_, .last = end_, .times = static_cast<std::size_t>(repeats_)}; }
+  std::size_t begin() const { return begin_; }
+  std::size_t length() const { return end_ - begin_; }
 
   /// Adds the repeats' places to places in the events of the real one, which are in order and stay so.
   void add_repeated(std::vector<std::size_t>& places) const;
   void add_repeated(std::vector<EventCycle>& cycles) const;
 
  private:
-  std::size_t length() const { return end_ - begin_; }
-
   std::size_t begin_;
   std::size_t end_ = 0;
   tape::Work work_;                      ///< before it, then of it
@@ -45,7 +46,7 @@ class RepeatedStretch {
   std::vector<AllocationId> replacing_;  ///< likewise
   std::vector<AllocationId> in_place_;   ///< what stands there now
   std::vector<AllocationId> names_;      ///< by id in the recorded events: the id in the repeat that is being written
-  int repeats_ = 0;
+  std::vector<std::size_t> repeats_;     ///< where each begins
 };
 
 }  // namespace vramwise

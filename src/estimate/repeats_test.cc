@@ -74,7 +74,10 @@ TrainingSettings draw_settings(Random& random) {
     settings.quantization = one_of(random, {Quantization::kNone, Quantization::kNf4, Quantization::kNf4Double});
   }
   if (happens(random, 4)) {
-    settings.parallel.kind = one_of(random, {Parallel::kDataParallel, Parallel::kFullyShard});
+    settings.parallel.kind =
+        one_of(random, {Parallel::kDataParallel, Parallel::kFullyShard, Parallel::kFullyShard, Parallel::kDeepSpeed});
+    settings.parallel.deepspeed.stage = one_of(random, {1, 2});
+    settings.parallel.deepspeed.overlaps = happens(random, 2);
     settings.parallel.ranks = 4;
     settings.parallel.gradients_are_views = happens(random, 2);
     settings.parallel.offloads = settings.parallel.kind == Parallel::kFullyShard && happens(random, 3);

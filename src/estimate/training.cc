@@ -5,10 +5,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <memory>
 #include <utility>
 
+#include "estimate/pass_state.h"
 #include "estimate/repeated_stretch.h"
 #include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
@@ -89,7 +92,7 @@ std::int64_t numbers_in(const Tensor& parameter) {
 class Run {
  public:
   Run(Tape& tape, const ModelConfig& config, const TrainingSettings& settings)
-      : tape_(tape), settings_(settings), repeater_(tape) {
+      : tape_(tape), settings_(settings), repeater_(tape), found_by_alike_(tape) {
     begin(TrainingPhase::kLoad);
     const ForwardOptions options{.attention = settings.attention,
                                  .checkpointing = settings.checkpointing,
@@ -140,42 +143,32 @@ class Run {
   void note_owners(TrainingTrace& trace) const {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
-    for (const RepeatedStretch& each : repeated_passes_) {
-      each.add_repeated(trace.gathered);
-      each.add_repeated(trace.buckets);
-    }
+    for (std::vector<std::size_t>* places : {&trace.gathered, &trace.buckets})
+      if (alike_) alike_->add_repeated(*places);
     if (const tape::DeepSpeedEngine* engine = model_->engine()) trace.rank = engine->rank();
   }
   void note_passes(TrainingTrace& trace) const {
     trace.first_pass = first_pass_;
     trace.last_pass = last_pass_;
-    for (const RepeatedStretch& each : repeated_passes_) {
-      trace.repeats.passes += each.repeats();
-      trace.repeats.events.cycles.push_back(each.cycle());
-    }
+    trace.repeats.passes = alike_ ? alike_->repeats() : 0;
+    std::ranges::copy_if(cycles_, std::back_inserter(trace.repeats.events.cycles),
+                         [](const EventCycle& cycle) { return cycle.times > 0; });
   }
 
   void step() {
     const std::int64_t passes = settings_.gradient_accumulation_steps;
-    std::optional<RepeatedStretch> alike;
-    bool is_settled = false;
     for (std::int64_t i = 0; i < passes; ++i) {
       const tape::Work before = tape_.work();
-      const bool is_last = i + 1 == passes;
-      if (is_settled && !(is_last && has_unlike_last_pass())) {
-        alike->repeat(tape_);
-        rename_batch(alike->in_place());
-      } else {
-        // The first pass makes gradients, to which the others add.
-        const bool may_be_repeated = settings_.repeats && i > 0 && i + 1 < passes && !is_settled;
-        if (may_be_repeated) alike.emplace(tape_, batch_ids());
-        pass(is_last);
-        is_settled = may_be_repeated ? alike->ends(tape_, batch_ids()) : is_settled;
-      }
+      const std::size_t first = tape_.events().size();
+      const Way way = add_pass(i, i + 1 == passes);
+      if (way == Way::kRecorded || (way == Way::kRepeated && !is_in_cycle_))
+        cycles_.push_back({.first = first, .last = tape_.events().size(), .times = 0});
+      else if (way == Way::kRepeated)
+        ++cycles_.back().times;
+      is_in_cycle_ = way != Way::kReal;
       last_pass_ = tape_.work() - before;
       if (i == 0) first_pass_ = last_pass_;
     }
-    if (is_settled && alike->repeats() > 0) repeated_passes_.push_back(std::move(*alike));
     begin(TrainingPhase::kOptimizerStep);
     if (!settings_.updates) return;
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->step(*optimizer_);
@@ -194,6 +187,38 @@ class Run {
   }
 
  private:
+  enum class Way : std::uint8_t { kReal, kRecorded, kRepeated };
+
+  Way add_pass(std::int64_t number, bool is_last) {
+    // The first pass makes gradients, to which the others add.
+    const bool is_only_one = number == 1 && is_last && settings_.steps == 1;
+    if (!settings_.repeats || number == 0 || is_only_one || (is_last && has_unlike_last_pass())) {
+      pass(is_last);
+      return Way::kReal;
+    }
+    PassState found = state();
+    if (alike_ && found == found_by_alike_) {
+      alike_->repeat(tape_, batch_ids());
+      rename_batch(alike_->in_place());
+      return Way::kRepeated;
+    }
+    const bool is_recorded = !alike_ || alike_->repeats() == 0;
+    if (is_recorded) {
+      found_by_alike_ = std::move(found);
+      alike_.emplace(tape_, batch_ids());
+    }
+    pass(is_last);
+    if (!is_recorded) return Way::kReal;
+    if (alike_->ends(tape_, batch_ids())) return Way::kRecorded;
+    alike_.reset();
+    return Way::kReal;
+  }
+  PassState state() const {
+    PassState state(tape_);
+    state.add(model_->parameters());
+    if (model_->has_shards()) state.add(model_->model().parameters());
+    return state;
+  }
   void pass(bool is_last) {
     begin(TrainingPhase::kForward);
     for (std::size_t i = 0; i < inputs_.size(); ++i) batch_[i] = tape_.empty(inputs_[i].sizes, inputs_[i].type);
@@ -259,7 +284,11 @@ class Run {
   Tensor logits_;
   tape::Work first_pass_;
   tape::Work last_pass_;
-  std::vector<RepeatedStretch> repeated_passes_;
+  std::optional<RepeatedStretch> alike_;  ///< a pass that others are like
+  PassState found_by_alike_;
+  std::vector<EventCycle>
+      cycles_;  ///< those passes of each step, and the pass that was recorded where it is one of them
+  bool is_in_cycle_ = false;
 };
 
 }  // namespace

@@ -23,6 +23,8 @@ class PinnedMemory {
   /// Of all blocks, free ones too.
   std::int64_t held_bytes() const { return held_bytes_; }
 
+  bool operator==(const PinnedMemory&) const = default;
+
  private:
   static int size_class(std::int64_t bytes) { return std::bit_width(static_cast<std::uint64_t>(bytes - 1)); }
 
