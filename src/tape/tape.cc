@@ -2,6 +2,7 @@
 
 #include "tape/tape.h"
 
+#include <algorithm>
 #include <new>
 
 #include "gpus/cuda_facts.h"
@@ -33,7 +34,9 @@ EventList Tape::take_events() {
 }
 
 void Tape::repeat_events(std::size_t first, std::size_t last, std::vector<AllocationId>& names) {
-  events_.reserve(events_.size() + last - first);
+  // Room for this repeat alone would be made, and all events moved, at each of many.
+  const std::size_t size = events_.size() + last - first;
+  if (size > events_.capacity()) events_.reserve(std::max(size, 2 * events_.capacity()));
   for (std::size_t i = first; i < last; ++i) {
     AllocationEvent event = events_[i];
     if (event.kind == EventKind::kAllocate) {
