@@ -33,7 +33,7 @@ ModelConfig read(ConfigReader& reader) {
   config.architecture = read_architecture(reader);
   config.saved_dtype = dtype_named(reader.text(reader.has("dtype") ? "dtype" : "torch_dtype", ""));
   for (const char* key : {"hidden_size", "n_embd", "d_model"})  // attribute_map of transformers
-    if (reader.has(key) && config.hidden_size == 0) config.hidden_size = reader.count(key, 0);
+    if (reader.has(key) && config.hidden_size == 0) config.hidden_size = reader.dimension(key, 1);
   return config;
 }
 

@@ -89,6 +89,9 @@ TEST(ModelConfig, RotaryPositionsThatChangeWhileTheModelRunsAreRefused) {
 TEST(ModelConfig, NonsenseIsRefusedByKey) {
   EXPECT_THAT(refused(R"({"model_type": "llama", "hidden_size": -1})").what, HasSubstr("hidden_size"));
   EXPECT_THAT(refused(R"({"model_type": "llama", "hidden_size": 1e300})").what, HasSubstr("hidden_size"));
+  // Not this model's key, but the one that sizes of DeepSpeed follow from.
+  EXPECT_THAT(refused(R"({"model_type": "gpt2", "n_embd": 768, "hidden_size": 4611686018427387904})").what,
+              HasSubstr("hidden_size"));
   EXPECT_THAT(refused(R"({"model_type": "llama", "num_hidden_layers": 1000000})").what, HasSubstr("num_hidden_layers"));
   EXPECT_THAT(refused(R"({"model_type": "llama", "num_key_value_heads": 3})").what, HasSubstr("num_key_value_heads"));
   EXPECT_THAT(refused(R"({"model_type": "qwen3", "layer_types": [7]})").what, HasSubstr("layer_types"));
