@@ -47,7 +47,6 @@ class Zero3Engine final : public DeepSpeedEngine {
   void keep(const std::vector<Tensor>& pieces);
   std::int64_t owned_numel(std::size_t index) const;
   std::vector<Tensor> gradients_of(std::size_t group) const;
-  Tensor norm_of_groups() const;
 
   Tape& tape_;
   DeepSpeedOptions options_;
