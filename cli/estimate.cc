@@ -270,12 +270,11 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
         "deepspeed.initialize() of a whole model begins with all of it on each card");
     if (settings.parallel.deepspeed.overlaps)
       report.notes.push_back(
-          "gathered parameters come back when the GPU is through with them; where it lags behind the host, more of "
-          "them "
-          "are there at once");
+          "gathered parameters come back when the GPU is through with them; where it lags behind the host, more "
+          "of them are there at once");
   } else if (settings.parallel.kind == Parallel::kDeepSpeed && settings.parallel.ranks > 1) {
-    report.notes.push_back(fmt::format(
-        "rank {} is shown; of up to 8 it takes the most, of more it keeps the most gradients", report.estimate.rank));
+    report.notes.push_back(fmt::format("rank {} is shown, which takes the most (of more than 8 ranks nine are run)",
+                                       report.estimate.rank));
   }
   report.model =
       fmt::format("{}, {} parameters", configuration.model.model_type, format_count(report.estimate.parameters));

@@ -377,10 +377,20 @@ Result<TrainingEstimate> estimate_of_rank(const ModelConfig& model, const Traini
   return estimate;
 }
 
+// Of few ranks each; of many some that are spread evenly, for most are like their neighbours, and the one that keeps
+// the most gradients.
+std::vector<int> ranks_to_run(int ranks) {
+  std::vector<int> chosen;
+  const int spread = std::min(ranks, kRanksToRun);
+  for (int i = 0; i < spread; ++i) chosen.push_back(i * (ranks - 1) / std::max(1, spread - 1));
+  if (ranks > kRanksToRun) chosen.push_back(tape::kMostGradients);
+  return chosen;
+}
+
 }  // namespace
 
-// Of few ranks under DeepSpeed each is run: parts are equal, but what they keep of gradients is not. Whether a card
-// holds it is decided by what is reserved.
+// Ranks under DeepSpeed have equal parts, but what they keep of gradients is not equal. Whether a card holds it is
+// decided by what is reserved.
 Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
                                            const TrainingCard& card, const AllocatorOptions& options) {
   TrainingSettings on_card = settings;
@@ -389,14 +399,15 @@ Result<TrainingEstimate> estimate_training(const ModelConfig& model, const Train
   const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
   const bool are_alike = zero.stage == 3 && zero.reduces_to_owner;
   const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && rank == tape::kMostGradients && !are_alike;
-  if (!is_any || settings.parallel.ranks > kRanksToRun) return estimate_of_rank(model, on_card, card, options);
-  rank = 0;
-  VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate most, estimate_of_rank(model, on_card, card, options));
-  for (rank = 1; rank < settings.parallel.ranks; ++rank) {
+  if (!is_any) return estimate_of_rank(model, on_card, card, options);
+  std::optional<TrainingEstimate> most;
+  for (const int each : ranks_to_run(settings.parallel.ranks)) {
+    rank = each;
     VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate other, estimate_of_rank(model, on_card, card, options));
-    if (std::pair(!other.fits, other.reserved) > std::pair(!most.fits, most.reserved)) most = std::move(other);
+    if (!most || std::pair(!other.fits, other.reserved) > std::pair(!most->fits, most->reserved))
+      most = std::move(other);
   }
-  return most;
+  return std::move(*most);
 }
 
 }  // namespace vramwise

@@ -263,6 +263,29 @@ TEST(TrainingEstimate, DeepSpeedShowsTheRankThatTakesTheMost) {
   EXPECT_GT(others, 0);
 }
 
+// Of many ranks a few are run.
+TEST(TrainingEstimate, DeepSpeedMissesLittleOfManyRanks) {
+  int others = 0;
+  for (const std::int64_t width : {256, 1024}) {
+    const ModelConfig model = small_llama(4, width);
+    for (const int ranks : {9, 12, 31}) {
+      TrainingSettings settings = under_deepspeed(2, ranks, 2 << 20);
+      settings.seq_len = 640;
+      const TrainingEstimate shown = estimate_training(model, settings, ampere()).value();
+      Bytes most{}, first{};
+      for (int rank = 0; rank < ranks; ++rank) {
+        settings.parallel.deepspeed.rank = rank;
+        const Bytes device = estimate_training(model, settings, ampere())->device;
+        most = std::max(most, device);
+        if (rank == 0) first = device;
+      }
+      EXPECT_LE(static_cast<double>(most.count()), 1.01 * static_cast<double>(shown.device.count()));
+      others += shown.device > first ? 1 : 0;
+    }
+  }
+  EXPECT_GT(others, 0);
+}
+
 TEST(TrainingEstimate, DeepSpeedRefusesWhatWasNotCompared) {
   const ModelConfig model = small_llama(2, 64);
   const auto code = [&model](const TrainingSettings& settings) {
