@@ -22,7 +22,7 @@ class Reserved {
   bool stays_within(std::size_t first, std::size_t last, std::int64_t most) {
     return run(first, last, [&](std::span<const AllocationEvent> events, bool is_small) {
       if (!is_small) return stays_within(events, most);
-      replayer_.apply_small(events);
+      if (!replayer_.apply_small(events)) return false;
       peak_ = std::max(peak_, allocator_.stats().reserved_bytes.current);
       return peak_ <= most;
     });
@@ -48,7 +48,7 @@ class Reserved {
   }
   bool stays_within(std::span<const AllocationEvent> events, std::int64_t most) {
     for (const AllocationEvent& event : events) {
-      replayer_.apply(event);
+      if (!replayer_.apply(event)) return false;
       if (event.kind == EventKind::kFree) continue;
       peak_ = std::max(peak_, allocator_.stats().reserved_bytes.current);
       if (peak_ > most) return false;

@@ -11,8 +11,8 @@
 
 namespace vramwise {
 
-/// The peak of what the allocator reserves on a card without end; none where that is more than `most`. `repeat`: as for
-/// replay().
+/// The peak of what the allocator reserves on a card without end; none where that is more than `most`, or than
+/// such a card counts (DeviceMemoryLimits::kUnlimited). `repeat`: as for replay().
 std::optional<std::int64_t> reserved_within(std::span<const AllocationEvent> events, const AllocatorOptions& options,
                                             std::int64_t most, const EventRepeat& repeat = {});
 

@@ -42,6 +42,11 @@ TEST(ReservedWithin, IsTheReplaysPeakOrLess) {
   }
 }
 
+TEST(ReservedWithin, MoreThanACardWithoutEndCountsIsNone) {
+  const EventList events = {AllocationEvent::allocate(0, DeviceMemoryLimits::kUnlimited + 1), AllocationEvent::free(0)};
+  EXPECT_EQ(reserved_within(events, {}, std::int64_t{1} << 60), std::nullopt);
+}
+
 TEST(ReservedWithin, TheLeastIsInGranules) {
   using Event = AllocationEvent;
   EXPECT_EQ(least_reserved(EventList{Event::allocate(0, 1), Event::allocate(1, 513), Event::free(0),

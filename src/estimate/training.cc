@@ -373,7 +373,7 @@ Result<TrainingEstimate> estimate_of_rank(const ModelConfig& model, const Traini
   estimate.has_estimates = trace.has_estimates;
   estimate.device = estimate.reserved + card.context + card.communicator;
   estimate.reserved_on_card = estimate.reserved;
-  if (card.total && estimate.device > *card.total) replay_on_card(trace, card, options, estimate);
+  if (card.total && (!estimate.fits || estimate.device > *card.total)) replay_on_card(trace, card, options, estimate);
   return estimate;
 }
 

@@ -108,7 +108,7 @@ struct TrainingEstimate {
   bool has_estimates = false;  ///< see TrainingTrace
   tape::Work step_work;
 
-  bool fits = true;  ///< on the card; true where its size isn't known
+  bool fits = true;  ///< on the card; where its size isn't known, on one of DeviceMemoryLimits::kUnlimited
   std::int64_t allocation_retries = 0;
   std::optional<ReplayOutOfMemory> out_of_memory;
   std::optional<TrainingPhase> out_of_memory_phase;

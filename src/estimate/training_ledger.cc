@@ -20,6 +20,7 @@ TrainingPhase phase_at(const EventList& events, std::size_t index) {
 TrainingEstimate ledger_of(const TrainingTrace& trace, const AllocatorOptions& options) {
   const Replay replayed = replay(trace.events, options, {}, trace.repeats.events);
   TrainingEstimate estimate;
+  estimate.fits = replayed.fits();  // a card without end counts to DeviceMemoryLimits::kUnlimited
   estimate.allocated = Bytes(replayed.allocated.bytes);
   estimate.reserved = Bytes(replayed.reserved.bytes);
   estimate.parameters = trace.parameters;

@@ -263,6 +263,21 @@ TEST(TrainingEstimate, DeepSpeedShowsTheRankThatTakesTheMost) {
   EXPECT_GT(others, 0);
 }
 
+// 2^49 bytes a matrix.
+TEST(TrainingEstimate, WhatIsBeyondAnyCardDoesNotFit) {
+  const ModelConfig model = parse_model_config(R"({"model_type": "llama", "hidden_size": 16777216, "vocab_size": 16,
+      "num_attention_heads": 1, "num_hidden_layers": 1, "intermediate_size": 16})",
+                                               "config")
+                                .value();
+  TrainingCard card = ampere();
+  EXPECT_FALSE(estimate_training(model, {.seq_len = 8}, card)->fits);
+  card.total = Bytes(std::int64_t{24} << 30);
+  const TrainingEstimate estimate = estimate_training(model, {.seq_len = 8}, card).value();
+  EXPECT_FALSE(estimate.fits);
+  ASSERT_TRUE(estimate.out_of_memory);
+  EXPECT_EQ(estimate.out_of_memory->requested_bytes, std::int64_t{1} << 49);
+}
+
 // Of many ranks a few are run.
 TEST(TrainingEstimate, DeepSpeedMissesLittleOfManyRanks) {
   int others = 0;

@@ -28,7 +28,7 @@ class Decisions {
 
   void add(const char* knob, std::string value, Mathematics mathematics, const TrainingCandidate& without) {
     const Result<std::optional<Bytes>> device = judge_.device_within(without, kNoLimit);
-    if (!device.ok()) return;
+    if (!device.ok() || !device->has_value()) return;
     plan_.decisions.push_back({.knob = knob,
                                .value = std::move(value),
                                .mathematics = mathematics,

@@ -333,8 +333,9 @@ Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candi
   ++replays_;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
                             trace_training(request_.model, configuration(candidate).settings, hardware_));
-  const Bytes device = outside() + Bytes(*reserved_within(trace.events, space_.options[candidate.option].allocator,
-                                                          kNoLimit.count(), trace.repeats.events));
+  const Bytes device = outside() + Bytes(reserved_within(trace.events, space_.options[candidate.option].allocator,
+                                                         kNoLimit.count(), trace.repeats.events)
+                                             .value_or(kNoLimit.count()));
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(device.count()), .device = device};
   return device;
 }
@@ -346,6 +347,7 @@ Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candid
   VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate whole,
                             estimate_training(request_.model, configuration(candidate).settings, card,
                                               space_.options[candidate.option].allocator));
+  if (!whole.fits) whole.device = kNoLimit;
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(whole.device.count()), .device = whole.device};
   return whole;
 }

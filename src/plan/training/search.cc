@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "allocator/device_memory.h"
 #include "base/units.h"
 #include "plan/training/explain.h"
 #include "plan/training/judge.h"
@@ -251,10 +252,13 @@ Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const Training
     VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device, judge.device_within(candidate, least));
     least = std::min(least, device.value_or(least));
   }
-  return does_not_fit(fmt::format("even {} x {} tokens{} takes {} of the {} that are usable{}",
+  const bool is_counted = least < kNoLimit;
+  if (!is_counted) least = Bytes(DeviceMemoryLimits::kUnlimited);
+  return does_not_fit(fmt::format("even {} x {} tokens{} takes {}{} of the {} that are usable{}",
                                   space.micro_batches.back(), space.options.front().settings.seq_len,
-                                  space.recomputed.back() > 0 ? ", every layer recomputed," : "", format_size(least),
-                                  format_size(request.usable), request.cards > 1 ? " of each card" : ""));
+                                  space.recomputed.back() > 0 ? ", every layer recomputed," : "",
+                                  is_counted ? "" : "more than ", format_size(least), format_size(request.usable),
+                                  request.cards > 1 ? " of each card" : ""));
 }
 
 enum class Wanted : std::uint8_t { kDevice, kEstimate };

@@ -323,5 +323,15 @@ TEST(TrainingAlternatives, FitAndSayWhetherTheObjectiveChanges) {
   EXPECT_GT(*cards.front()->cuda_total - Bytes::mib(256), request.usable);
 }
 
+// 2^50 bytes a matrix.
+TEST(TrainingSearch, WhatIsBeyondAnyCardDoesNotFit) {
+  TrainingRequest request = request_for(Bytes::mib(24'000));
+  take_model(request, R"({"model_type": "llama", "vocab_size": 16, "hidden_size": 16777216, "num_hidden_layers": 1,
+      "num_attention_heads": 1, "intermediate_size": 16})");
+  const Result<TrainingPlan> plan = plan_training(request);
+  ASSERT_EQ(plan.error().code, ErrorCode::kDoesNotFit);
+  EXPECT_THAT(plan.error().what, testing::HasSubstr("more than 65536.00 GiB"));
+}
+
 }  // namespace
 }  // namespace vramwise
