@@ -6,8 +6,8 @@
 
 namespace vramwise {
 
-/// Events [first, last), and after them the same `times` times more, under ids of their own. What a turn allocates and
-/// leaves is freed by the next one, or by whoever comes after the last.
+/// Events [first, last), and after them the same `times` times more, under other ids, which may be such as have become
+/// free. What a turn allocates and leaves is freed by the next one, or by whoever comes after the last.
 struct EventCycle {
   std::size_t first = 0;
   std::size_t last = 0;
