@@ -19,6 +19,7 @@
 #include "gpus/gpu_spec.h"
 #include "gpus/nccl_memory.h"
 #include "io/files.h"
+#include "plan/training/words.h"
 #include "report/training_html.h"
 #include "report/training_report.h"
 
@@ -47,7 +48,14 @@ struct EstimateArguments {
   std::string html;
 };
 
-Result<TrainingReport> report_for_cards(const std::string& spec, Parallel kind) {
+/// NCCL's communicators of a run under transformers' Trainer. ZeRO-3 was seen with one.
+int communicators_of(const ParallelOptions& parallel, int cards) {
+  const bool has_engine = parallel.kind == Parallel::kDeepSpeed;
+  return has_engine && parallel.deepspeed.stage < 3 ? communicators(Trainer::kDeepSpeed, cards)
+                                                    : static_cast<int>(cards > 1 || has_engine);
+}
+
+Result<TrainingReport> report_for_cards(const std::string& spec, const ParallelOptions& parallel) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
   const GpuModel& card = cards.front();
   for (const GpuModel& other : cards)
@@ -65,8 +73,9 @@ Result<TrainingReport> report_for_cards(const std::string& spec, Parallel kind) 
                                        to_string(capability)));
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
-  if (cards.size() > 1 || kind == Parallel::kDeepSpeed)
-    report.hardware.communicator = usual_communicator(card.name, assumed, static_cast<int>(cards.size()));
+  const auto number = static_cast<int>(cards.size());
+  if (const int opened = communicators_of(parallel, number); opened > 0)
+    report.hardware.communicator = Bytes(opened * usual_communicator(card.name, assumed, number).count());
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
 }
@@ -255,7 +264,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (arguments.loss != "whole") settings.loss = arguments.loss == "liger" ? LossKind::kLiger : LossKind::kChunked;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
-  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu, settings.parallel.kind));
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu, settings.parallel));
   AllocatorOptions options;
   options.expandable_segments = arguments.expandable_segments;
   VRAMWISE_ASSIGN_OR_RETURN(report.estimate,

@@ -71,9 +71,12 @@ std::string verdict(const TrainingReport& report) {
     return fmt::format("Fits in {}, but slowly: the allocator gives its cache back {} {} in {} steps.\n", total,
                        e.allocation_retries, e.allocation_retries == 1 ? "time" : "times", report.estimate.steps);
   }
-  return fmt::format("Does not fit in {}: out of memory in the {} phase, with {} missing for a request of {}.\n", total,
-                     training_phase_name(*e.out_of_memory_phase), format_size(Bytes(e.out_of_memory->missing_bytes)),
-                     format_size(Bytes(e.out_of_memory->requested_bytes)));
+  // A replay that ends beyond all cards does not tell how much the run would take.
+  const std::string taken = e.device > *report.hardware.total ? ": it takes " + format_size(e.device) : "";
+  return fmt::format(
+      "Does not fit in {}{}. Memory runs out in the {} phase, at a request of {} for which {} are missing.\n", total,
+      taken, training_phase_name(*e.out_of_memory_phase), format_size(Bytes(e.out_of_memory->requested_bytes)),
+      format_size(Bytes(e.out_of_memory->missing_bytes)));
 }
 
 std::string speed(const TrainingReport& report) {

@@ -71,10 +71,18 @@ def test_one_card_has_the_engine_too(estimate):
     assert json.loads(one.stdout)["reserved_bytes"] > json.loads(four.stdout)["reserved_bytes"]
 
 
+def test_transformers_trainer_opens_two_communicators_under_the_engine(estimate, vramwise):
+    config = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1e7}, "bf16": {"enabled": True}}
+    of_engine = json.loads(estimate(config).stdout)["communicator_bytes"]
+    config["zero_optimization"]["stage"] = 3
+    assert of_engine == 2 * json.loads(estimate(config).stdout)["communicator_bytes"] > 0
+
+
 @pytest.mark.parametrize(
     ("config", "code", "said"),
     [
-        ("{", 4, "not valid JSON"),
+        ("{", 4, "not valid JSON, line 1, column 2"),
+        ('{\n  "bf16": {},\n}', 4, "not valid JSON, line 3, column 1"),
         ([], 4, "no configuration of DeepSpeed"),
         ({"zero_optimization": {"stage": "two"}}, 4, "stage must be a number"),
         ({"zero_optimization": {"stage": 2, "overlap_com": True}}, 4, "no setting of DeepSpeed's"),

@@ -251,6 +251,14 @@ std::string text_of(const Template& each, const Slots& slots) {
   return std::string_view(each.name) == "command" ? trimmed(std::move(text)) : text;
 }
 
+// from_pretrained takes a folder or a name of the hub, an estimate the file in the folder as well.
+std::string pretrained_name(const std::string& model) {
+  constexpr std::string_view kFile = "config.json";
+  if (model == kFile) return ".";
+  if (!model.ends_with("/" + std::string(kFile))) return model;
+  return model.substr(0, model.size() - kFile.size() - 1);
+}
+
 }  // namespace
 
 KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configuration) {
@@ -279,7 +287,8 @@ KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configurat
 }
 
 std::vector<Document> documents_of(const Told& told) {
-  Slots slots = {{"model", {told.model}}, {"class", {told.auto_class}}, {"cards", {std::to_string(told.cards)}}};
+  Slots slots = {
+      {"model", {pretrained_name(told.model)}}, {"class", {told.auto_class}}, {"cards", {std::to_string(told.cards)}}};
   if (told.cards == 1) slots[place_name(Place::kAccelerate)] = {"distributed_type: 'NO'"};
   for (const Knob& knob : training_knobs()) {
     const KnobSetting setting = setting_of(knob, told.configuration);

@@ -27,17 +27,24 @@ class Decisions {
       : request_(request), judge_(judge), plan_(plan) {}
 
   void add(const char* knob, std::string value, Mathematics mathematics, const TrainingCandidate& without) {
-    const Result<std::optional<Bytes>> device = judge_.device_within(without, kNoLimit);
-    if (!device.ok() || !device->has_value()) return;
+    const Result<Bytes> device = device_of(without);
+    if (!device.ok()) return;
     plan_.decisions.push_back({.knob = knob,
                                .value = std::move(value),
                                .mathematics = mathematics,
-                               .saved = **device - plan_.best.device,
+                               .saved = *device - plan_.best.device,
                                .slowdown = plan_.best.seconds / judge_.seconds(without) - 1,
-                               .fits_without = **device <= request_.usable});
+                               .fits_without = *device <= request_.usable});
   }
 
  private:
+  /// By the measure of the plan itself: all passes, and the rank that takes the most.
+  Result<Bytes> device_of(const TrainingCandidate& candidate) {
+    if (!judge_.replays_all_passes(candidate)) return judge_.device_of_all_passes(candidate);
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device, judge_.device_within(candidate, kNoLimit));
+    return device.value_or(kNoLimit);
+  }
+
   const TrainingRequest& request_;
   TrainingJudge& judge_;
   TrainingPlan& plan_;

@@ -176,6 +176,13 @@ TEST(Knobs, AllowNamesOnlyWhatTheTrainerCanTurn) {
   EXPECT_FALSE(parse_trainer("somebody").ok());
 }
 
+TEST(Documents, NameTheFolderOfAConfiguration) {
+  Told told{.configuration = start(512), .model = "models/mine/config.json"};
+  EXPECT_THAT(documents_of(told)[0].text, ::testing::HasSubstr("\"models/mine\",\n"));
+  told.model = "config.json";
+  EXPECT_THAT(documents_of(told)[0].text, ::testing::HasSubstr("\".\",\n"));
+}
+
 // The form only: what a plan says stands where the trainer looks for it.
 TEST(Documents, OfTransformers) {
   Told told{.configuration = start(2048), .model = "a/model", .cards = 2};
