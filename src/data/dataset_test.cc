@@ -113,7 +113,7 @@ TEST(Dataset, ABrokenMetaJsonIsAnErrorThatNamesTheKey) {
     return error_of({.data_dir = folder.path()}).what;
   };
   const std::string file = folder.at("meta.json") + ": ";
-  EXPECT_EQ(failure("{"), file + "not valid JSON");
+  EXPECT_EQ(failure("{"), file + "not valid JSON, line 1, column 2");
   EXPECT_EQ(failure("[]"), file + "not a JSON object");
   EXPECT_EQ(failure("{\"dtype\": \"int64\"}"), file + "dtype \"int64\" is not known");
   EXPECT_EQ(failure("{\"dtype\": 4}"), file + "key \"dtype\": a value of another type was expected");
