@@ -9,6 +9,7 @@
 
 #include "allocator/replay.h"
 #include "allocator/reserved_within.h"
+#include "allocator/test_support.h"
 
 namespace vramwise {
 namespace {
@@ -73,27 +74,6 @@ class Draw {
   std::mt19937 random_;
   std::int64_t sizes_[6] = {};
 };
-
-void expect_same(const ReplayPhase& a, const ReplayPhase& b) {
-  EXPECT_EQ(a.number, b.number);
-  EXPECT_EQ(a.first_event, b.first_event);
-  EXPECT_EQ(a.allocated_bytes, b.allocated_bytes);
-  EXPECT_EQ(a.reserved_bytes, b.reserved_bytes);
-}
-
-void expect_same(const Replay& a, const Replay& b) {
-  EXPECT_EQ(a.allocated.bytes, b.allocated.bytes);
-  EXPECT_EQ(a.allocated.event, b.allocated.event);
-  EXPECT_EQ(a.reserved.bytes, b.reserved.bytes);
-  EXPECT_EQ(a.reserved.event, b.reserved.event);
-  EXPECT_EQ(a.allocated_at_reserved_peak, b.allocated_at_reserved_peak);
-  EXPECT_EQ(a.fits(), b.fits());
-  ASSERT_EQ(a.phases.size(), b.phases.size());
-  for (std::size_t i = 0; i < a.phases.size(); ++i) {
-    SCOPED_TRACE(i);
-    expect_same(a.phases[i], b.phases[i]);
-  }
-}
 
 bool reaches_a_steady_state(const Repeated& run, const AllocatorOptions& options = {}) {
   CachingAllocator allocator(options, DeviceMemory());

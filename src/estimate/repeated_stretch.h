@@ -1,6 +1,6 @@
 // A training step that leaves everything as it found it is followed by the same step again, and so is a pass of
 // gradient accumulation that adds to gradients which are there. So it need not run again: its events are repeated,
-// under ids of their own.
+// under ids that are free then.
 #pragma once
 
 #include <cstddef>

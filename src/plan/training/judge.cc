@@ -33,7 +33,7 @@ constexpr double kFp32Bytes = 4, kHalfBytes = 2;
 // writes three), clipping three; each further pass adds its gradients. All cards' processes share the host's memory.
 constexpr double kHostTouches = 10, kHostAdds = 3;
 
-bool concerns(const Knob& knob, StepPart part) { return knob.part == part || knob.part == StepPart::kBoth; }
+bool is_of(const Knob& knob, StepPart part) { return knob.part == part || knob.part == StepPart::kBoth; }
 
 }  // namespace
 
@@ -73,7 +73,7 @@ TrainingConfiguration TrainingJudge::configuration(const TrainingCandidate& cand
 TrainingJudge::Key TrainingJudge::key_of(const TrainingConfiguration& option, StepPart part) const {
   Key key;
   for (const Knob& knob : training_knobs()) {
-    if (!concerns(knob, part)) continue;
+    if (!is_of(knob, part)) continue;
     const KnobValue* value = value_of(knob, option);
     key += value == nullptr ? "-;" : std::string(value->name) + ";";
   }
@@ -84,7 +84,7 @@ TrainingJudge::Key TrainingJudge::key_of(const TrainingConfiguration& option, St
 TrainingConfiguration TrainingJudge::plain_but(const TrainingConfiguration& option, StepPart part) const {
   TrainingConfiguration plain = space_.options.front();
   for (const Knob& knob : training_knobs()) {
-    const KnobValue* value = concerns(knob, part) ? value_of(knob, option) : nullptr;
+    const KnobValue* value = is_of(knob, part) ? value_of(knob, option) : nullptr;
     if (value != nullptr) value->set(plain);
   }
   return plain;
