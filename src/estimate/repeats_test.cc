@@ -189,28 +189,68 @@ bool compare(const ModelConfig& model, const TrainingSettings& settings, const T
   return true;
 }
 
-TEST(RepeatedTraining, IsTheSameAsRunningEverything) {
+/// So many drawn runs that are modelled.
+Repeats compare_drawn(int wanted, TrainingSettings (*draw)(Random&)) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   fmt::print("seed {}\n", seed);
   Random random(seed);
-  const int wanted = 40;
   int compared = 0;
   Repeats repeated;
   while (compared < wanted) {
     std::string name;
     const ModelConfig model = draw_model(random, name);
-    TrainingSettings settings = draw_settings(random);
+    TrainingSettings settings = draw(random);
     if (model.architecture.max_positions > 0)
       settings.seq_len = std::min(settings.seq_len, model.architecture.max_positions);
     const int capability = one_of(random, {75, 80, 86, 90, 100, 120});
     const TrainingCard card{.hardware = tape::Hardware::of(capability, 82), .total = {}};
     SCOPED_TRACE(name + ", " + described(settings) + ", on " + std::to_string(capability));
     compared += compare(model, settings, card, repeated) ? 1 : 0;
-    if (HasFailure()) return;
+    if (testing::Test::HasFailure()) break;
   }
+  return repeated;
+}
+
+TEST(RepeatedTraining, IsTheSameAsRunningEverything) {
+  const int wanted = 40;
+  const Repeats repeated = compare_drawn(wanted, draw_settings);
   EXPECT_GT(repeated.layers_and_steps, wanted / 10);
   EXPECT_GT(repeated.passes, 0);
+}
+
+TrainingSettings draw_settings_with_hooks(Random& random) {
+  TrainingSettings settings = draw_settings(random);
+  settings.lora = {};
+  settings.quantization = Quantization::kNone;
+  ParallelOptions& parallel = settings.parallel;
+  parallel = {.kind = one_of(random, {Parallel::kDataParallel, Parallel::kDeepSpeed, Parallel::kDeepSpeed}),
+              .ranks = one_of(random, {1, 2, 5, 8})};
+  if (parallel.kind == Parallel::kDataParallel) {
+    parallel.ranks = 4;
+    parallel.gradients_are_views = happens(random, 2);
+    parallel.shares_states = happens(random, 2);
+    return settings;
+  }
+  settings.precision = one_of(random, {TrainingPrecision::kFp32, TrainingPrecision::kBf16, TrainingPrecision::kFp16});
+  settings.optimizer = one_of(random, {TrainingOptimizer::kAdamWFused, TrainingOptimizer::kAdamW});
+  settings.loss = LossKind::kWhole;
+  tape::DeepSpeedOptions& zero = parallel.deepspeed;
+  zero.stage = one_of(random, {1, 2});
+  zero.rank = static_cast<int>(random() % static_cast<unsigned>(parallel.ranks));
+  zero.reduce_bucket_size = one_of<std::int64_t>(random, {1000, 300'000, 5'000'000, 50'000'000, 500'000'000});
+  zero.overlaps = happens(random, 2);
+  zero.round_robin = happens(random, 3);
+  zero.reduces_to_owner = !happens(random, 3);
+  zero.reduces_at_once = happens(random, 2);
+  return settings;
+}
+
+// Of a bucket, a layer's gradients may be the first, the last, or all between.
+TEST(RepeatedTraining, HooksOfGradientsRunForEveryLayer) {
+  const int wanted = 30;
+  const Repeats repeated = compare_drawn(wanted, draw_settings_with_hooks);
+  EXPECT_GT(repeated.layers_and_steps, wanted / 10);
 }
 
 TEST(RepeatedTraining, OneStepAndThreeLayersAreReallyRun) {

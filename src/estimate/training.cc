@@ -252,8 +252,13 @@ class Run {
     const Parallel kind = settings_.parallel.kind;
     return kind == Parallel::kDataParallel || kind == Parallel::kDeepSpeed;
   }
-  /// What runs on several cards has hooks between its layers.
-  bool repeats() const { return settings_.repeats && settings_.parallel.kind == Parallel::kNone; }
+  /// Whoever shards parameters has hooks between layers, and a part of a layer is none.
+  bool repeats() const {
+    const ParallelOptions& parallel = settings_.parallel;
+    const bool has_whole_layers = parallel.kind == Parallel::kNone || parallel.kind == Parallel::kDataParallel ||
+                                  (parallel.kind == Parallel::kDeepSpeed && parallel.deepspeed.stage < 3);
+    return settings_.repeats && has_whole_layers;
+  }
   void tell_layers() {
     std::vector<tape::StackLayer> layers;
     for (const int kind : model_->model().layer_kinds()) {

@@ -4,6 +4,7 @@
 #include "tape/transforms/layer_record.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tape/transforms/autocast.h"
 
@@ -98,11 +99,18 @@ std::vector<std::size_t> SlotRecorder::new_workspaces() const {
   return places;
 }
 
-bool SlotRecorder::finish(SlotEvents& result) {
+bool SlotRecorder::finish(SlotEvents& result, std::span<HookCall> calls) {
   const EventList& events = tape_.events();
   const std::vector<std::size_t> left_out = new_workspaces();
   result.events.reserve(events.size() - first_event_);
-  for (std::size_t i = first_event_; i < events.size(); ++i) {
+  auto call = calls.begin();
+  for (std::size_t i = first_event_; i <= events.size(); ++i) {
+    for (; call != calls.end() && call->first == i; ++call) {
+      call->place = result.events.size();
+      if (call->gradient) call->slot = std::exchange(slot_of(*call->gradient), kNone);
+      i = call->last;
+    }
+    if (i == events.size()) break;
     if (std::ranges::find(left_out, i) != left_out.end()) continue;
     const AllocationEvent& event = events[i];
     std::uint32_t& slot = slot_of(event.id);
@@ -119,6 +127,8 @@ bool SlotRecorder::finish(SlotEvents& result) {
   }
   std::erase_if(alive_, [this](const auto& each) { return find(each.second.id) != each.first; });
   result.slots = next_slot_;
+  // Places of estimates are counted from the first event on.
+  if (!calls.empty() && first_estimate_ < tape_.estimates().size()) return false;
   for (std::size_t i = first_estimate_; i < tape_.estimates().size(); ++i) {
     const std::size_t place = tape_.estimates()[i];
     const auto before = std::ranges::count_if(left_out, [place](std::size_t other) { return other < place; });
@@ -198,7 +208,7 @@ bool ForwardRecorder::is_closed(const Tensor& in, const Tensor& out, const std::
       continue;
     }
     if (node->leaf != nullptr) {
-      is_closed = is_closed && node->hook == nullptr &&
+      is_closed = is_closed && (node->hook == nullptr || dynamic_cast<const RepeatableHook*>(node->hook) != nullptr) &&
                   std::ranges::find(parameters, node->leaf, &Tensor::get) != parameters.end();
       continue;
     }
@@ -218,7 +228,7 @@ bool ForwardRecorder::is_closed(const Tensor& in, const Tensor& out, const std::
 BackwardRecorder::BackwardRecorder(Tape& tape, const LayerRecord& record, std::span<const AllocationId> ids,
                                    AllocationId input, const TensorData* gradient,
                                    const std::vector<Tensor>& parameters)
-    : slots_(tape) {
+    : tape_(tape), slots_(tape) {
   // What the graph does not hold may be gone, and its id another's.
   for (std::size_t i = 0; i < ids.size(); ++i) record.left[i].is_for_graph ? slots_.add(ids[i]) : slots_.skip();
   is_good_ = gradient != nullptr && is_alone(*gradient);
@@ -229,24 +239,55 @@ BackwardRecorder::BackwardRecorder(Tape& tape, const LayerRecord& record, std::s
   for (const Tensor& parameter : parameters) before_.push_back(parameter->grad);
 }
 
+void BackwardRecorder::describe(const TensorData& data, std::uint32_t slot, LayerRecord::Gradient& each) const {
+  each.comes = true;
+  each.slot = slot;
+  each.bytes = data.storage->bytes;
+  each.look = look_of(data);
+}
+
+void BackwardRecorder::begin_hook(std::uint32_t parameter, const TensorData* gradient) {
+  before_hook_ = tape_.work();
+  HookCall& call = calls_.emplace_back(HookCall{.parameter = parameter, .first = tape_.events().size()});
+  LayerRecord::Gradient& each = handed_over_.emplace_back();
+  if (!is_good_ || gradient == nullptr || gradient == before_[parameter]) return;
+  is_good_ = is_good_ && before_[parameter] == nullptr && is_alone(*gradient);
+  if (!is_good_) return;
+  call.gradient = gradient->storage->id;
+  describe(*gradient, SlotRecorder::kNone, each);
+}
+
+void BackwardRecorder::end_hook() {
+  calls_.back().last = tape_.events().size();
+  of_hooks_ += tape_.work() - before_hook_;
+}
+
 bool BackwardRecorder::finish(const TensorData* gradient, const std::vector<Tensor>& parameters, LayerRecord& record) {
-  if (!is_good_ || gradient == nullptr || !is_alone(*gradient) || !slots_.finish(record.backward)) return false;
-  const auto describe = [this](const TensorData& data, LayerRecord::Gradient& each) {
-    each.comes = true;
-    each.slot = slots_.find(data.storage->id);
-    each.bytes = data.storage->bytes;
-    each.look = look_of(data);
-  };
-  describe(*gradient, record.in_gradient);
+  if (!is_good_ || gradient == nullptr || !is_alone(*gradient) || !slots_.finish(record.backward, calls_)) return false;
+  record.backward.work = record.backward.work - of_hooks_;
+  describe(*gradient, slots_.find(gradient->storage->id), record.in_gradient);
   if (!(record.in_gradient.look == gradient_)) return false;
+  record.gradients.resize(parameters.size());
+  std::vector<bool> is_hooked(parameters.size());
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    const HookCall& call = calls_[i];
+    if (is_hooked[call.parameter]) return false;
+    is_hooked[call.parameter] = true;
+    record.hooks.push_back({.place = call.place, .parameter = call.parameter});
+    LayerRecord::Gradient& each = record.gradients[call.parameter];
+    each = handed_over_[i];
+    each.is_handed_over = each.comes;
+    each.slot = call.slot;
+  }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    LayerRecord::Gradient& each = record.gradients.emplace_back();
-    const TensorData* after = parameters[i]->grad;
+    LayerRecord::Gradient& each = record.gradients[i];
     each.was_there = before_[i] != nullptr;
+    if (is_hooked[i]) continue;
+    const TensorData* after = parameters[i]->grad;
     if (each.was_there && after != before_[i]) return false;
     if (each.was_there || after == nullptr) continue;
     if (!is_alone(*after)) return false;
-    describe(*after, each);
+    describe(*after, slots_.find(after->storage->id), each);
   }
   record.has_backward = leaves_nothing_else(record);
   return record.has_backward;
@@ -259,7 +300,7 @@ bool BackwardRecorder::leaves_nothing_else(const LayerRecord& record) const {
   for (const LayerRecord::Gradient& each : record.gradients) {
     if (!each.comes) continue;
     if (each.slot == SlotRecorder::kNone || each.slot <= record.input_slot()) return false;
-    is_known[each.slot] = true;
+    is_known[each.slot] = !each.is_handed_over;
   }
   const std::uint32_t in_slot = record.in_gradient.slot;
   const bool is_passed_on = in_slot == record.gradient_slot();

@@ -1,15 +1,20 @@
 // LayerRecord: what one layer allocates and releases, forward and backward, and what it leaves behind for others.
 //
+// What hooks do with a parameter's gradient once it is there (buckets that several cards sum) is not the layer's: they
+// run anew, and the record says only when.
+//
 // Allocations are named by slots. Forward: as they come. Backward: first those that the forward pass left, then the
 // gradient of the layer's result and its input, then new ones as they come.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "allocator/event.h"
+#include "tape/node.h"
 #include "tape/tape.h"
 #include "tape/tensor.h"
 
@@ -47,6 +52,18 @@ struct SlotEvents {
   bool operator==(const SlotEvents&) const = default;
 };
 
+/// A hook of a parameter's gradient that can run beside a record.
+struct RepeatableHook : GradientHook {};
+
+/// A hook of a parameter's gradient: what it did is no part of the record.
+struct HookCall {
+  std::uint32_t parameter = 0;
+  std::size_t first = 0, last = 0;            ///< its events among the tape's
+  std::optional<AllocationId> gradient = {};  ///< handed over to it, if new
+  std::uint32_t slot = ~std::uint32_t{0};     ///< of that
+  std::size_t place = 0;                      ///< in the record: before which event it runs
+};
+
 /// Tells the slots of a stretch of a tape's events while it is recorded.
 class SlotRecorder {
  public:
@@ -55,8 +72,8 @@ class SlotRecorder {
   void add(AllocationId id) { slot_of(id) = next_slot_++; }
   /// A slot that stays without use.
   void skip() { ++next_slot_; }
-  /// The stretch ends here. False: it does what a record can't hold.
-  bool finish(SlotEvents& result);
+  /// The stretch ends here. False: it does what a record can't hold. `calls`: of hooks in it, in order.
+  bool finish(SlotEvents& result, std::span<HookCall> calls = {});
   /// Of an allocation that is alive now; kNone.
   std::uint32_t find(AllocationId id) { return slot_of(id); }
   std::uint32_t next_slot() const { return next_slot_; }
@@ -98,6 +115,7 @@ struct LayerRecord {
   struct Gradient {
     bool was_there = false;  ///< then it is added to in place
     bool comes = false;
+    bool is_handed_over = false;  ///< to a hook, as soon as it is there
     std::uint32_t slot = 0;
     std::int64_t bytes = 0;
     TensorLook look;
@@ -116,6 +134,11 @@ struct LayerRecord {
   SlotEvents backward;
   Gradient in_gradient;             ///< of the input; that of the result looks the same
   std::vector<Gradient> gradients;  ///< of the parameters
+  struct Hook {
+    std::size_t place = 0;  ///< before which event of `backward`
+    std::uint32_t parameter = 0;
+  };
+  std::vector<Hook> hooks;  ///< of gradients, in order
 
   std::uint32_t gradient_slot() const { return static_cast<std::uint32_t>(left.size()); }
   std::uint32_t input_slot() const { return gradient_slot() + 1; }
@@ -151,13 +174,21 @@ class BackwardRecorder {
   /// `ids`: what ForwardRecorder told. `input`: the allocation of the layer's input.
   BackwardRecorder(Tape& tape, const LayerRecord& record, std::span<const AllocationId> ids, AllocationId input,
                    const TensorData* gradient, const std::vector<Tensor>& parameters);
+  /// Around each hook of a parameter's gradient.
+  void begin_hook(std::uint32_t parameter, const TensorData* gradient);
+  void end_hook();
   /// False: the backward pass does what can't be repeated.
   bool finish(const TensorData* gradient, const std::vector<Tensor>& parameters, LayerRecord& record);
 
  private:
+  void describe(const TensorData& data, std::uint32_t slot, LayerRecord::Gradient& each) const;
   bool leaves_nothing_else(const LayerRecord& record) const;
 
+  const Tape& tape_;
   SlotRecorder slots_;
+  std::vector<HookCall> calls_;
+  std::vector<LayerRecord::Gradient> handed_over_;  ///< of each call
+  Work before_hook_, of_hooks_;
   TensorLook gradient_;
   bool is_good_ = true;
   std::vector<TensorData*> before_;  ///< the parameters' gradients

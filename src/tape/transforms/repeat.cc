@@ -44,6 +44,7 @@ struct LayerRepeater::Kind {
   std::shared_ptr<LayerRecord> record;  ///< of this pass
   std::optional<ForwardRecorder> forward;
   std::optional<BackwardRecorder> backward;
+  int recorded = -1;                   ///< the layer that `backward` is of
   std::vector<AllocationId> last_ids;  ///< of what the last layer's forward pass left
   AllocationId last_input = 0;
 };
@@ -56,6 +57,25 @@ struct LayerRepeater::Boundary final : GradientHook {
   LayerRepeater& owner;
   int begins = -1;  ///< the layer whose backward pass begins here
   int ends = -1;
+};
+
+/// Stands before the hook of a parameter's gradient, and tells the record that is made when it runs.
+struct LayerRepeater::Relay final : RepeatableHook {
+  Relay(LayerRepeater& repeater, int number, std::uint32_t place, Node& node)
+      : owner(repeater), layer(number), parameter(place), accumulator(node), inner(*node.hook) {}
+  void run(const Node& node, bool is_alone) override {
+    Kind& kind = owner.kinds_[static_cast<std::size_t>(owner.layers_[static_cast<std::size_t>(layer)].kind)];
+    const bool is_recorded = kind.backward.has_value() && kind.recorded == layer;
+    if (is_recorded) kind.backward->begin_hook(parameter, node.leaf->grad);
+    inner.run(node, is_alone);
+    if (is_recorded) kind.backward->end_hook();
+  }
+
+  LayerRepeater& owner;
+  int layer;
+  std::uint32_t parameter;
+  Node& accumulator;
+  GradientHook& inner;
 };
 
 /// A repeated layer in the graph.
@@ -102,7 +122,14 @@ class LayerRepeater::Instance final : public SavedHooks {
     if (ids.size() < record_->backward.slots) ids.resize(record_->backward.slots);
     const std::size_t first = tape.events().size();
     for (const std::size_t place : record_->backward.estimates) tape.estimate_at(first + place);
-    for (const SlotEvent& event : record_->backward.events) {
+    std::size_t of_hooks = 0;
+    auto hook = record_->hooks.begin();
+    const auto run_hooks = [&](std::size_t place) {
+      for (; hook != record_->hooks.end() && hook->place == place; ++hook) of_hooks += run_hook(hook->parameter);
+    };
+    for (std::size_t i = 0; i < record_->backward.events.size(); ++i) {
+      run_hooks(i);
+      const SlotEvent& event = record_->backward.events[i];
       if (!event.is_release) {
         ids[event.slot] = tape.take(event.bytes, event.stream);
       } else if (event.slot > record_->input_slot()) {
@@ -111,9 +138,10 @@ class LayerRepeater::Instance final : public SavedHooks {
         release(event.slot);
       }
     }
+    run_hooks(record_->backward.events.size());
     tape.add_work(record_->backward.work);
     input_.reset();
-    if (tape.events().size() != first + record_->backward.events.size()) owner_.fail();
+    if (tape.events().size() != first + record_->backward.events.size() + of_hooks) owner_.fail();
     set_gradients();
     // What came in may be what goes out, with the rest added in place.
     Storage* storage = gradient_.defined() ? gradient_->storage : storage_of(record_->in_gradient);
@@ -148,10 +176,26 @@ class LayerRepeater::Instance final : public SavedHooks {
     return owner_.tape_.storage_of(owner_.ids_[gradient.slot], gradient.bytes);
   }
 
+  const std::vector<std::unique_ptr<Relay>>& relays_of_layer() const {
+    return owner_.relays_[static_cast<std::size_t>(&layer_ - owner_.layers_.data())];
+  }
+
+  /// Hands a gradient over; the events that this made.
+  std::size_t run_hook(std::uint32_t parameter) const {
+    const LayerRecord::Gradient& gradient = record_->gradients[parameter];
+    if (gradient.is_handed_over)
+      layer_.parameters[parameter].set_grad(gradient.look.on(owner_.tape_, storage_of(gradient)));
+    const Relay& relay = *relays_of_layer()[parameter];
+    const std::size_t before = owner_.tape_.events().size();
+    relay.inner.run(relay.accumulator, false);
+    return owner_.tape_.events().size() - before;
+  }
+
   void set_gradients() const {
     for (std::size_t i = 0; i < record_->gradients.size(); ++i) {
       const LayerRecord::Gradient& each = record_->gradients[i];
-      if (each.comes) layer_.parameters[i].set_grad(each.look.on(owner_.tape_, storage_of(each)));
+      if (each.comes && !each.is_handed_over)
+        layer_.parameters[i].set_grad(each.look.on(owner_.tape_, storage_of(each)));
     }
   }
 
@@ -160,9 +204,13 @@ class LayerRepeater::Instance final : public SavedHooks {
     owner_.fail();
     for (std::size_t i = 0; i < ids_.size(); ++i) release(i);
     input_.reset();
-    for (const Tensor& parameter : layer_.parameters)
+    const auto& relays = relays_of_layer();
+    for (std::size_t i = 0; i < relays.size(); ++i) {
+      const Tensor& parameter = layer_.parameters[i];
       if (parameter->requires_grad && parameter->grad == nullptr)
         parameter.set_grad(owner_.tape_.empty(parameter.sizes(), parameter.type()));
+      if (relays[i] != nullptr) relays[i]->inner.run(relays[i]->accumulator, false);
+    }
     pass.give(0, owner_.tape_.empty(record_->in.sizes, record_->in.type));
     gradient_.reset();
   }
@@ -189,6 +237,17 @@ void LayerRepeater::set_layers(std::vector<StackLayer> layers) {
     if (kinds_.size() <= kind) kinds_.resize(kind + 1);
     if (kinds_[kind].count == 1) kinds_[kind].model = &layer;
     places_.push_back(kinds_[kind].count++);
+  }
+  relays_.clear();
+  for (const StackLayer& layer : layers_) {
+    auto& relays = relays_.emplace_back(layer.parameters.size());
+    for (std::size_t i = 0; i < relays.size(); ++i) {
+      Node* const accumulator = layer.parameters[i]->accumulator;
+      if (accumulator == nullptr || accumulator->hook == nullptr) continue;
+      relays[i] = std::make_unique<Relay>(*this, static_cast<int>(relays_.size()) - 1, static_cast<std::uint32_t>(i),
+                                          *accumulator);
+      accumulator->hook = relays[i].get();
+    }
   }
 }
 
@@ -263,6 +322,7 @@ void LayerRepeater::reached(const Boundary& boundary, const Node& node, bool is_
   if (boundary.begins >= 0) {
     Kind& kind = kind_of(boundary.begins);
     const StackLayer& layer = layers_[static_cast<std::size_t>(boundary.begins)];
+    kind.recorded = boundary.begins;
     kind.backward.emplace(tape_, *kind.record, kind.last_ids, kind.last_input, node.arrived[0], layer.parameters);
   }
 }

@@ -3,7 +3,8 @@
 // A pass really runs the first, the second and the last layer of each kind. The second's forward pass and the last's
 // backward pass are recorded, and what lies between them is played from the record: the same allocations and releases
 // in the same order, under ids of their own, one node of the graph for a whole layer, and true tensors wherever others
-// look (the result, cached keys and values, weights that autocast has cast, parameters' gradients).
+// look (the result, cached keys and values, weights that autocast has cast, parameters' gradients). Hooks of gradients,
+// which DistributedDataParallel and DeepSpeed have, run each time.
 //
 // Nothing is taken on trust but that layers of one kind compute the same with parameters of the same shapes. That a
 // layer has no effects beyond those above, that gradients come in and go out alike, that both layers which were really
@@ -34,7 +35,8 @@ class LayerRepeater {
   LayerRepeater& operator=(const LayerRepeater&) = delete;
   ~LayerRepeater();
 
-  /// In the order in which a forward pass runs them. A pass begins with the first one.
+  /// In the order in which a forward pass runs them. A pass begins with the first one. Hooks that their parameters'
+  /// gradients have must be there, and stay.
   void set_layers(std::vector<StackLayer> layers);
   /// Where layers put tensors besides their result (a cache of keys and values); null: nowhere.
   void set_kept(std::vector<Tensor>* kept) { kept_ = kept; }
@@ -58,6 +60,7 @@ class LayerRepeater {
   enum class Way : std::uint8_t { kReal, kRecorded, kRepeated };
   struct Kind;
   struct Boundary;
+  struct Relay;
   class Instance;
 
   void fail() { has_failed_ = true; }
@@ -73,6 +76,7 @@ class LayerRepeater {
   std::vector<int> places_;  ///< of each layer among those of its kind
   std::vector<Kind> kinds_;
   std::vector<std::unique_ptr<Boundary>> boundaries_;
+  std::vector<std::vector<std::unique_ptr<Relay>>> relays_;  ///< by layer and parameter; null: it has no hook
   std::vector<Tensor>* kept_ = nullptr;
   std::vector<AllocationId> ids_;  ///< of the layer that is being repeated, by slot
   int repeated_ = 0;
