@@ -91,6 +91,8 @@ constexpr OtherCase kOthers[] = {
     {Trainer::kFsdp2, "meta-llama/Llama-3.1-8B", "h100-80gb-sxm", 8, 4096},
     {Trainer::kFsdp2, "Qwen/Qwen2.5-7B", "a100-40gb-sxm", 8, 4096},
     {Trainer::kAccelerate, "meta-llama/Llama-3.1-8B", "h200-141gb-sxm", 8, 4096},
+    {Trainer::kDeepSpeed, "meta-llama/Llama-3.1-8B", "h100-80gb-sxm", 8, 4096},
+    {Trainer::kDeepSpeed, "Qwen/Qwen2.5-7B", "a100-40gb-sxm", 8, 4096},
 };
 
 bool other_searches(Worst& worst) {
@@ -106,6 +108,7 @@ bool other_searches(Worst& worst) {
     request.sequences = 16 * each.cards;
     request.start.settings.seq_len = each.seq_len;
     request.start.settings.optimizer = TrainingOptimizer::kAdamWFused;
+    if (each.trainer == Trainer::kDeepSpeed) request.start.settings.parallel.kind = Parallel::kDeepSpeed;
     if (!put_on(request, *find_gpu(each.card), std::nullopt, Bytes::mib(1024)).ok()) return false;
     std::size_t candidates = 0;
     int replays = -1;

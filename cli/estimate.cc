@@ -48,13 +48,6 @@ struct EstimateArguments {
   std::string html;
 };
 
-/// NCCL's communicators of a run under transformers' Trainer. ZeRO-3 was seen with one.
-int communicators_of(const ParallelOptions& parallel, int cards) {
-  const bool has_engine = parallel.kind == Parallel::kDeepSpeed;
-  return has_engine && parallel.deepspeed.stage < 3 ? communicators(Trainer::kDeepSpeed, cards)
-                                                    : static_cast<int>(cards > 1 || has_engine);
-}
-
 Result<TrainingReport> report_for_cards(const std::string& spec, const ParallelOptions& parallel) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
   const GpuModel& card = cards.front();
@@ -74,7 +67,7 @@ Result<TrainingReport> report_for_cards(const std::string& spec, const ParallelO
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
   const auto number = static_cast<int>(cards.size());
-  if (const int opened = communicators_of(parallel, number); opened > 0)
+  if (const int opened = communicators(parallel, number); opened > 0)
     report.hardware.communicator = Bytes(opened * usual_communicator(card.name, assumed, number).count());
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;

@@ -19,6 +19,8 @@ const char* precision_of(tape::DType computed) {
   return computed == tape::DType::kBFloat16 ? "bf16" : "fp32";
 }
 
+constexpr const char* kOfEngine = "DeepSpeed's default";
+
 class FromFile {
  public:
   FromFile(const CLI::App& command, std::string path, const DeepSpeedConfig& config, DeepSpeedFile& out)
@@ -26,7 +28,7 @@ class FromFile {
 
   std::string source(const char* key) const { return fmt::format("{}: {}", path_, key); }
   /// Of what has a value whether the file has the key or not.
-  std::string source_if_told(const char* key) const { return config_.told.contains(key) ? source(key) : "default"; }
+  std::string source_if_told(const char* key) const { return config_.told.contains(key) ? source(key) : kOfEngine; }
 
   /// `wanted` is of the file, `given` what the flag holds.
   template <typename T>
@@ -35,6 +37,10 @@ class FromFile {
   }
   template <typename T>
   Status take(const char* flag, const char* key, const T& wanted, T& given, std::string source) {
+    if (command_.count(flag) > 0 && given != wanted && source == kOfEngine)
+      return usage_error(
+          fmt::format("{}, but {} does not say {}, and DeepSpeed's default is another", flag, path_, key),
+          fmt::format("write {} into the file: DeepSpeed's engine goes by it", key));
     if (command_.count(flag) > 0 && given != wanted)
       return usage_error(fmt::format("{} and {} of {} say different things", flag, key, path_),
                          "DeepSpeed's engine goes by the file");

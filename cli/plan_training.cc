@@ -19,6 +19,7 @@
 #include "models/shorter.h"
 #include "plan/training/card.h"
 #include "plan/training/search.h"
+#include "plan/training/take_trainer.h"
 #include "plan/training/words.h"
 #include "report/training_plan_json.h"
 #include "report/training_plan_text.h"
@@ -30,13 +31,6 @@ namespace {
 constexpr std::int64_t kUsualBatch = 16;
 constexpr std::int64_t kUsualLength = 1024;
 constexpr std::int64_t kMostSequences = 1 << 16;
-
-/// Most trainers would train weights of float16 without loss scaling (words.cc).
-TrainingPrecision precision_of_checkpoint(const ModelConfig& model, Trainer trainer) {
-  if (model.saved_dtype == tape::DType::kFloat32) return TrainingPrecision::kFp32;
-  const bool is_fp16 = model.saved_dtype == tape::DType::kFloat16 && can_take(trainer, *find_knob("precision"), "fp16");
-  return is_fp16 && model.architecture.takes_fp16_weights ? TrainingPrecision::kFp16 : TrainingPrecision::kBf16;
-}
 
 /// Flags that mean something to `vramwise train` alone.
 Status refuse_own_flags(const PlanOptions& options, const char* trainer) {
@@ -190,10 +184,8 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   TrainingSettings& s = request.start.settings;
   s.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
   if (!architecture.has_sdpa) s.attention = Attention::kEager;
-  s.precision = precision_of_checkpoint(request.model, request.trainer);
-  if (request.trainer == Trainer::kDeepSpeed) s.parallel.kind = Parallel::kDeepSpeed;
+  take_trainer(request, request.trainer);
   s.uses_cache = false;  // as the words have it
-  s.copies_outputs = copies_outputs(request.trainer);
   s.seq_len = options.seq_len.value_or(
       architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
   VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));

@@ -8,6 +8,9 @@
 #include <climits>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
@@ -16,6 +19,34 @@
 namespace vramwise::cli {
 namespace {
 constexpr std::int64_t kLargestOutput = std::int64_t{64} << 20;
+
+/// What stands on one line between the first `begin` and the next `end`; empty: it is not there.
+std::string between(const std::string& text, std::string_view begin, std::string_view end) {
+  const std::size_t found = text.find(begin);
+  if (found == std::string::npos) return {};
+  const std::string rest = text.substr(found + begin.size());
+  const std::string line = rest.substr(0, rest.find('\n'));
+  const std::size_t last = line.find(end);
+  return last == std::string::npos ? std::string() : line.substr(0, last);
+}
+
+/// Of a program that stopped for want of a package. Errors that have another reason: none.
+std::optional<Error> missing_package(const std::string& output) {
+  std::string module = between(output, "ModuleNotFoundError: No module named '", "'");
+  module = module.substr(0, module.find('.'));
+  // What env says, with the quotation marks of either locale, where the launcher is not there.
+  if (module.empty()) module = between(output, "env: '", "': No such file");
+  if (module.empty()) module = between(output, "env: ‘", "’: No such file");
+  if (module.empty()) return std::nullopt;
+  // Where the index has the package under another name than the import.
+  const std::pair<std::string_view, const char*> names[] = {{"liger_kernel", "liger-kernel"}, {"torchrun", "torch"}};
+  std::string package = module;
+  for (const auto& [import, name] : names)
+    if (module == import) package = name;
+  return world_error(
+      fmt::format("--verify runs the plan's program, which needs {}: the python on the PATH has it not", module),
+      fmt::format("pip install {}, or a plan without it: --fix (docs/commands.md)", package));
+}
 }  // namespace
 
 TemporaryFolder::TemporaryFolder() {
@@ -49,6 +80,7 @@ Result<Verification> verify_by(DryRunOptions options, const std::string& folder)
       .verdict = to_string(run.verdict), .exit_code = run.exit_code(), .device_peaks = {}, .output = {}};
   if (Result<std::string> output = read_file(log, kLargestOutput); output.ok()) result.output = std::move(*output);
   if (run.verdict == DryRunVerdict::kScriptFailed) {
+    if (const std::optional<Error> missing = missing_package(result.output)) return *missing;
     tell_output(result);
     return world_error(fmt::format("the trainer failed on the emulated cards (exit code {})", run.script_exit));
   }

@@ -16,6 +16,9 @@ constexpr double kRingBase = 8.4e-6, kRingStep = 5.7e-6;
 double all_reduce_latency(const CardGroup& group) {
   return group.ranks > 1 ? kRingBase + 2 * (group.ranks - 1) * kRingStep : 0;
 }
+double all_gather_latency(const CardGroup& group) {
+  return group.ranks > 1 ? kRingBase + (group.ranks - 1) * kRingStep : 0;
+}
 
 }  // namespace
 
@@ -60,6 +63,19 @@ double zero_seconds(const StepSeconds& step, const CardGroup& group, const ZeroB
   double total = pass(last) + step.update + all_gather_seconds(group, bytes.gathered);
   if (step.passes > 1) total += before(step.first_pass) + static_cast<double>(step.passes - 2) * before(last);
   return total;
+}
+
+double zero3_seconds(const StepSeconds& step, const CardGroup& group, const Zero3Bytes& bytes) {
+  const double latency = all_gather_latency(group);
+  const double forward = all_gather_seconds(group, bytes.gathered_forward) + bytes.forward_gathers * latency;
+  const double again = all_gather_seconds(group, bytes.gathered_backward) + bytes.backward_gathers * latency;
+  const double reduce = all_gather_seconds(group, bytes.reduced) + bytes.buckets * latency;
+  const auto pass = [&](double seconds) {
+    if (!bytes.overlaps) return seconds + forward + again + reduce;
+    return std::max(kForward * seconds, forward) + std::max(kBackward * seconds, again + reduce) +
+           forward / bytes.forward_gathers + reduce / bytes.buckets;
+  };
+  return pass(step.first_pass) + static_cast<double>(step.passes - 1) * pass(step.later_pass) + step.update;
 }
 
 }  // namespace vramwise

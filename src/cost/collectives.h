@@ -57,4 +57,17 @@ struct ZeroBytes {
 };
 double zero_seconds(const StepSeconds& step, const CardGroup& group, const ZeroBytes& bytes);
 
+/// DeepSpeed's ZeRO-3: parameters are gathered in every pass, forward and backward, and gradients reduce-scattered in
+/// every one. With overlap_comm both go beside the kernels, but for the first gather and the last bucket.
+struct Zero3Bytes {
+  double gathered_forward = 0;   ///< parameters as they are computed with
+  double gathered_backward = 0;  ///< of them, what is not still there
+  double reduced = 0;            ///< all gradients
+  double forward_gathers = 1;    ///< collectives
+  double backward_gathers = 1;
+  double buckets = 1;
+  bool overlaps = true;
+};
+double zero3_seconds(const StepSeconds& step, const CardGroup& group, const Zero3Bytes& bytes);
+
 }  // namespace vramwise

@@ -192,6 +192,25 @@ TEST(Collectives, OfZero) {
   EXPECT_GT(zero_seconds(step, slow, small), zero_seconds(step, slow, bytes));
 }
 
+// Nothing hides them but overlap_comm, and then all but the first gather and the last bucket.
+TEST(Collectives, OfZero3) {
+  const StepSeconds step{.first_pass = 30, .later_pass = 30, .passes = 2, .update = 1};
+  const CardGroup slow{.ranks = 8, .link_byte_s = 1e9}, one{.ranks = 1, .link_byte_s = 1e9};
+  Zero3Bytes bytes{.gathered_forward = 8e9,
+                   .gathered_backward = 4e9,
+                   .reduced = 8e9,
+                   .forward_gathers = 100,
+                   .backward_gathers = 50,
+                   .buckets = 100,
+                   .overlaps = false};
+  EXPECT_NEAR(zero3_seconds(step, slow, bytes), 61 + 2 * (7 + 3.5 + 7), 0.1);
+  EXPECT_DOUBLE_EQ(zero3_seconds(step, one, bytes), 61);
+  bytes.overlaps = true;
+  EXPECT_NEAR(zero3_seconds(step, slow, bytes), 61 + 2 * 0.14, 0.1);
+  const StepSeconds quick{.first_pass = 3, .later_pass = 3, .passes = 1, .update = 1};
+  EXPECT_NEAR(zero3_seconds(quick, slow, bytes), 1 + 7 + 3.5 + 7 + 0.14, 0.1);
+}
+
 TEST(DeviceRates, CollectivesGoOverWhatStandsBetweenTheCards) {
   const double nvlink = device_rates(*find_gpu("h100-80gb-sxm")).link_byte_s;
   EXPECT_NEAR(nvlink, 370e9, 1e9);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <string_view>
 #include <utility>
@@ -23,10 +24,24 @@ Error not_modelled(const std::string& what) {
   return incomplete(fmt::format("{} is not modelled", what), "`vramwise dryrun` measures it");
 }
 
+/// Who looks at the values: pydantic, which takes numbers and truths written as texts and as each other, or nobody.
+enum class Reader : std::uint8_t { kPlain, kPydantic };
+
+/// What pydantic takes a text for.
+std::optional<bool> truth_of(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  for (const char* yes : {"1", "true", "t", "yes", "y", "on"})
+    if (text == yes) return true;
+  for (const char* no : {"0", "false", "f", "no", "n", "off"})
+    if (text == no) return false;
+  return std::nullopt;
+}
+
 // The values of one object of the file; the first error stays. "auto" and null are as good as absent.
 class Section {
  public:
-  Section(const Json& parent, const char* key, std::string where) : where_(std::move(where)) {
+  Section(const Json& parent, const char* key, std::string where, Reader reader = Reader::kPlain)
+      : where_(std::move(where)), reader_(reader) {
     const auto found = parent.find(key);
     if (found == parent.end() || found->is_null() || *found == "auto") return;
     if (found->is_object())
@@ -49,13 +64,13 @@ class Section {
   }
   bool flag(const char* key, bool fallback) {
     if (!has(key)) return fallback;
-    if (json_.at(key).is_boolean()) return json_.at(key).get<bool>();
+    if (const std::optional<bool> truth = truth_at(json_.at(key))) return *truth;
     fail(bad_value(fmt::format("{}: {} must be true or false", where_, key)));
     return fallback;
   }
   double number(const char* key, double fallback) {
     if (!has(key)) return fallback;
-    if (json_.at(key).is_number()) return json_.at(key).get<double>();
+    if (const std::optional<double> number = number_at(json_.at(key))) return *number;
     fail(bad_value(fmt::format("{}: {} must be a number", where_, key)));
     return fallback;
   }
@@ -82,8 +97,28 @@ class Section {
   Status status() const { return error_ ? Status(*error_) : Status(Done{}); }
 
  private:
+  std::optional<bool> truth_at(const Json& value) const {
+    if (value.is_boolean()) return value.get<bool>();
+    if (reader_ == Reader::kPlain) return std::nullopt;
+    if (value.is_string()) return truth_of(value.get<std::string>());
+    if (value.is_number() && (value == 0 || value == 1)) return value == 1;
+    return std::nullopt;
+  }
+  std::optional<double> number_at(const Json& value) const {
+    if (value.is_number()) return value.get<double>();
+    if (reader_ == Reader::kPlain) return std::nullopt;
+    if (value.is_boolean()) return value.get<bool>() ? 1 : 0;
+    if (!value.is_string()) return std::nullopt;
+    const auto text = value.get<std::string>();
+    std::int64_t number = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (problem != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return static_cast<double>(number);
+  }
+
   Json json_ = Json::object();
   std::string where_;
+  Reader reader_ = Reader::kPlain;
   std::optional<Error> error_;
 };
 
@@ -178,8 +213,8 @@ void read_stage3(Section& zero, tape::Zero3Options& options) {
 tape::DeepSpeedOptions options_of(Section& zero) {
   tape::DeepSpeedOptions options;
   const std::int64_t stage = zero.count("stage", 0, 0);
-  if (stage < 1 || stage > 3)
-    zero.fail(bad_value(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
+  if (stage == 0) zero.fail(not_modelled(fmt::format("{}: stage 0, which is DeepSpeed without ZeRO,", zero.where())));
+  if (stage > 3) zero.fail(bad_value(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
   options.stage = static_cast<int>(std::clamp<std::int64_t>(stage, 0, 3));
   check_keys(zero);
   options.reduce_bucket_size = zero.count("reduce_bucket_size", options.reduce_bucket_size);
@@ -286,9 +321,9 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, where));
   if (!json.is_object()) return bad_value(fmt::format("{} is no configuration of DeepSpeed", where));
   if (!json.contains("zero_optimization"))
-    return bad_value(fmt::format("{} has no zero_optimization", where), "without it DeepSpeed shares nothing out");
+    return not_modelled(fmt::format("{} without zero_optimization, that is DeepSpeed without ZeRO,", where));
   Section all(json, where);
-  Section zero(json, "zero_optimization", where);
+  Section zero(json, "zero_optimization", where, Reader::kPydantic);
   DeepSpeedConfig config;
   config.options = options_of(zero);
   config.leaves_bucket = zero.is_auto("reduce_bucket_size");
@@ -309,6 +344,7 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   if (all.has("gradient_accumulation_steps")) config.passes = all.count("gradient_accumulation_steps", 1);
   config.leaves_micro_batch = all.is_auto("train_micro_batch_size_per_gpu");
   config.leaves_passes = all.is_auto("gradient_accumulation_steps");
+  config.leaves_train_batch = all.is_auto("train_batch_size");
   if (!all.is_auto("gradient_clipping")) config.clips = all.number("gradient_clipping", 1) > 0;
   VRAMWISE_RETURN_IF_ERROR(all.status());
   return config;
@@ -334,15 +370,23 @@ Result<DeepSpeedBatch> share_out_batch(const DeepSpeedConfig& config, std::int64
                                        std::int64_t given_micro_batch, std::int64_t given_passes,
                                        const std::string& where) {
   DeepSpeedBatch batch{.micro_batch = config.micro_batch, .passes = config.passes};
+  if (!config.train_batch && !config.leaves_train_batch && !config.micro_batch && !config.leaves_micro_batch)
+    return bad_value(
+        fmt::format("{} has neither train_batch_size nor train_micro_batch_size_per_gpu, at which DeepSpeed stops",
+                    where),
+        "\"train_micro_batch_size_per_gpu\": \"auto\" leaves it to the trainer");
   if (!config.train_batch) return batch;
   if (config.leaves_micro_batch) batch.micro_batch = given_micro_batch;
   if (config.leaves_passes) batch.passes = given_passes;
-  if (!batch.passes) batch.passes = batch.micro_batch ? *config.train_batch / *batch.micro_batch / ranks : 1;
+  const bool is_known = batch.micro_batch.value_or(0) > 0;
+  if (!batch.passes) batch.passes = is_known ? *config.train_batch / *batch.micro_batch / ranks : 1;
   if (!batch.micro_batch && *batch.passes > 0) batch.micro_batch = *config.train_batch / ranks / *batch.passes;
   if (batch.micro_batch.value_or(0) * *batch.passes * ranks == *config.train_batch) return batch;
-  return usage_error(fmt::format("{}: train_batch_size {} is not micro-batch {} times {} passes times {} cards", where,
-                                 *config.train_batch, batch.micro_batch.value_or(0), *batch.passes, ranks),
-                     "DeepSpeed stops there");
+  const bool is_of_file = !config.leaves_micro_batch && !config.leaves_passes;
+  return Error{is_of_file ? ErrorCode::kWorld : ErrorCode::kUsage,
+               fmt::format("{}: train_batch_size {} is not micro-batch {} times {} passes times {} cards", where,
+                           *config.train_batch, batch.micro_batch.value_or(0), *batch.passes, ranks),
+               "DeepSpeed stops there"};
 }
 
 }  // namespace vramwise

@@ -24,6 +24,7 @@ struct DeepSpeedConfig {
   std::optional<std::int64_t> passes;
   bool leaves_micro_batch = false;  ///< "auto"
   bool leaves_passes = false;       ///< likewise
+  bool leaves_train_batch = false;  ///< likewise
   bool leaves_bucket = false;       ///< "auto": reduce_bucket_size
   bool leaves_prefetch = false;     ///< likewise stage3_prefetch_bucket_size
   bool leaves_persistence = false;  ///< likewise stage3_param_persistence_threshold
@@ -45,7 +46,8 @@ struct DeepSpeedBatch {
   std::optional<std::int64_t> passes;
 };
 /// What the file says of them, one left out worked out of train_batch_size. `given_…` are what the trainer puts in
-/// the place of "auto". Errors: kUsage where they don't multiply to train_batch_size.
+/// the place of "auto". Errors: kWorld where the file has no batch, or one that does not multiply out; kUsage where
+/// that is due to what is given.
 Result<DeepSpeedBatch> share_out_batch(const DeepSpeedConfig& config, std::int64_t ranks,
                                        std::int64_t given_micro_batch, std::int64_t given_passes,
                                        const std::string& where);

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+MICRO = {"train_micro_batch_size_per_gpu": "auto"}
+
 
 @pytest.fixture
 def estimate(vramwise, folder):
@@ -22,10 +24,11 @@ def sources_of(ended):
 
 
 def test_what_the_file_leaves_out_is_a_default(estimate):
-    sources = sources_of(estimate({"zero_optimization": {"stage": 1}, "bf16": {"enabled": True}}))
+    sources = sources_of(estimate({"zero_optimization": {"stage": 1}, "bf16": {"enabled": True}, **MICRO}))
     assert sources["parallel"] == "--deepspeed" and sources["precision"].endswith("ds.json: fp16, bf16")
-    for name in ("reduce_bucket_size", "overlap_comm", "gradient clipping", "micro-batch", "optimizer"):
-        assert sources[name] == "default", name
+    for name in ("reduce_bucket_size", "overlap_comm", "gradient clipping"):
+        assert sources[name] == "DeepSpeed's default", name
+    assert sources["micro-batch"] == sources["optimizer"] == "default"
 
 
 def test_what_the_file_says_names_the_file(estimate):
@@ -48,14 +51,14 @@ def test_what_the_file_says_names_the_file(estimate):
 
 
 def test_one_card_has_the_engine_too(estimate):
-    config = {"zero_optimization": {"stage": 2, "reduce_bucket_size": 1e7}, "bf16": {"enabled": True}}
+    config = {"zero_optimization": {"stage": 2, "reduce_bucket_size": 1e7}, "bf16": {"enabled": True}, **MICRO}
     one, four = estimate(config, gpu="rtx-3090"), estimate(config)
     assert "over 1 card" in one.stdout
     assert json.loads(one.stdout)["reserved_bytes"] > json.loads(four.stdout)["reserved_bytes"]
 
 
 def test_transformers_trainer_opens_two_communicators_under_the_engine(estimate, vramwise):
-    config = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1e7}, "bf16": {"enabled": True}}
+    config = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1e7}, "bf16": {"enabled": True}, **MICRO}
     of_engine = json.loads(estimate(config).stdout)["communicator_bytes"]
     config["zero_optimization"]["stage"] = 3
     assert of_engine == 2 * json.loads(estimate(config).stdout)["communicator_bytes"] > 0
@@ -71,12 +74,25 @@ def test_transformers_trainer_opens_two_communicators_under_the_engine(estimate,
         ({"zero_optimization": {"stage": 2, "overlap_com": True}}, 4, "no setting of DeepSpeed's"),
         ({"zero_optimization": {"stage": 2, "contiguous_gradients": False}}, 5, "not modelled"),
         ({"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": 2}, 2, "say different things"),
-        ({"zero_optimization": {"stage": 2}, "train_batch_size": 6}, 2, "train_batch_size"),
+        ({"zero_optimization": {"stage": 2}, "train_batch_size": 6}, 4, "train_batch_size 6 is not"),
+        ({"zero_optimization": {"stage": 2}}, 4, "neither train_batch_size nor"),
+        ({"zero_optimization": {"stage": 0}, **MICRO}, 5, "without ZeRO"),
+        ({"bf16": {"enabled": True}, **MICRO}, 5, "without ZeRO"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_said(estimate, config, code, said):
     ended = estimate(config, "--batch_size", 4)
     assert ended.returncode == code and said in ended.stderr and not ended.stdout
+
+
+def test_a_flag_against_a_default_of_deepspeeds_names_the_key(estimate):
+    ended = estimate({"zero_optimization": {"stage": 2}, **MICRO}, "--no_clip")
+    assert ended.returncode == 2 and "write gradient_clipping into the file" in ended.stderr
+
+
+def test_a_stage_may_be_a_text(estimate):
+    values = json.loads(estimate({"zero_optimization": {"stage": "2"}, **MICRO}).stdout)["inputs"]
+    assert "DeepSpeed's ZeRO-2 over 4 cards" in [each["value"] for each in values]
 
 
 def test_without_a_value_checkpointing_is_of_all_layers(vramwise):

@@ -134,6 +134,28 @@ def test_what_does_not_fit_under_deepspeed_fits_more_cards(vramwise, model):
     changes = {change["change"]: change for change in answer["changes"]}
     assert "4 such cards" in changes or "8 such cards" in changes, changes
     assert answer["fitting_cards"]
+    fsdp2 = vramwise("plan", "--model", model, "--for", "fsdp2", "--effective_batch", 16, "--gpu", "2x12gb")
+    assert (fsdp2.returncode == 0) == ("--for fsdp2" in changes), fsdp2.stderr
+
+
+def test_one_card_that_does_not_suffice_gets_more_of_them(vramwise, model):
+    flags = ("--model", model, "--for", "deepspeed", "--json", "--gpu")
+    answer = json.loads(vramwise("plan", *flags, "12gb").stdout)
+    more = [int(each["change"].split()[0]) for each in answer["changes"] if each["change"].endswith(" such cards")]
+    assert more and vramwise("plan", *flags, f"{more[0]}x12gb").returncode == 0
+
+
+def test_weights_are_shared_out_where_nothing_else_fits(vramwise, model):
+    """ZeRO-3 is there for the models that `estimate` knows it for, and others are planned without."""
+    flags = ("plan", "--for", "deepspeed", "--effective_batch", 16, "--fix", "sharing=deepspeed zero3")
+    plan = json.loads(vramwise(*flags, "--model", model, "--gpu", "4x16gb", "--json").stdout)
+    assert plan["configuration"]["sharing"] == "deepspeed zero3"
+    zero = json.loads(plan["documents"][1]["text"])["zero_optimization"]
+    assert zero["stage"] == 3 and zero["stage3_gather_16bit_weights_on_model_save"]
+    assert program_of(plan).index("TrainingArguments(") < program_of(plan).index("from_pretrained(")
+    unknown = ("--model", "facebook/opt-125m", "--gpu", "4x24gb")
+    assert vramwise(*flags, *unknown).returncode == 5
+    assert vramwise("plan", "--for", "deepspeed", *unknown).returncode == 0
 
 
 def test_what_torchtune_takes_is_not_told(vramwise, model):
@@ -148,6 +170,7 @@ def test_bad_questions_are_refused(vramwise, model):
         ("torchtune", (), 5),
         ("deepspeed", ("--precision", "bf16-mixed"), 5),
         ("deepspeed", ("--allow", "lora"), 2),
+        ("deepspeed", ("--allow", "8bit_adam"), 2),
         ("deepspeed", ("--fix", "loss=liger"), 2),
         ("transformers", ("--fix", "bucket=50M"), 2),
         ("fsdp2", (), 2),

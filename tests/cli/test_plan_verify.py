@@ -1,5 +1,6 @@
 """Plans for other trainers, run in their own words on emulated cards: what they take is what was predicted."""
 
+import importlib.util
 import json
 
 import pytest
@@ -74,3 +75,13 @@ def test_later_passes_and_steps_count(vramwise, tmp_path):
     plan = json.loads(ended.stdout)
     (card,) = plan["verified"]["cards"]
     assert card["measured_bytes"] == card["predicted_bytes"] == plan["device_bytes"] == 650 << 20
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(importlib.util.find_spec("trl") is not None, reason="TRL is installed")
+def test_a_package_that_is_missing_is_named(vramwise, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    flags = ("--model", tmp_path, "--for", "accelerate", "--gpu", "rtx-3090", "--fix", "loss=chunked")
+    ended = vramwise("plan", *flags, "--seq_len", 128, "--verify", timeout=600)
+    assert ended.returncode == 4 and not ended.stdout
+    assert "needs trl" in ended.stderr and "pip install trl" in ended.stderr and "Traceback" not in ended.stderr

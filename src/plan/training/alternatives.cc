@@ -8,6 +8,7 @@
 #include "plan/catalogue_card.h"
 #include "plan/training/card.h"
 #include "plan/training/search.h"
+#include "plan/training/take_trainer.h"
 #include "plan/training/words.h"
 
 namespace vramwise {
@@ -51,9 +52,8 @@ void let_go(Trials& trials, const TrainingRequest& request) {
 
 void allow_more(Trials& trials, const TrainingRequest& request) {
   for (const Knob& knob : training_knobs()) {
-    if (knob.allow == nullptr || knob.values.empty() || request.allows(knob.allow) || request.fixes(knob.name))
-      continue;
-    if (!can_turn(request.trainer, knob)) continue;
+    if (knob.values.empty() || !can_free(request.trainer, knob)) continue;
+    if (request.allows(knob.allow) || request.fixes(knob.name)) continue;
     TrainingRequest changed = request;
     changed.allowed.emplace_back(knob.allow);
     trials.offer(fmt::format("--allow {}", knob.allow), knob.mathematics, knob.changes, changed);
@@ -82,8 +82,30 @@ void smaller_margin(Trials& trials, const TrainingRequest& request, Bytes margin
   }
 }
 
+struct OtherTrainer {
+  Trainer trainer;
+  const char* why;
+};
+constexpr OtherTrainer kOtherTrainers[] = {
+    {Trainer::kFsdp2, "fully_shard divides weights, gradients and states, and gathers weights layer by layer"},
+    {Trainer::kDeepSpeed, "its ZeRO divides states, gradients and, in stage 3, weights"},
+    {Trainer::kAccelerate, "ZeroRedundancyOptimizer divides states; the loss can be taken in chunks"},
+    {Trainer::kTransformers, "no engine's buffers lie beside the model"}};
+
+// What is fixed of how cards share the model has another name there.
+void other_trainers(Trials& trials, const TrainingRequest& request) {
+  for (const char* knob : {"sharing", "bucket", "overlap"})
+    if (request.fixes(knob)) return;
+  for (const OtherTrainer& other : kOtherTrainers) {
+    if (other.trainer == request.trainer || (other.trainer == Trainer::kFsdp2 && request.cards == 1)) continue;
+    TrainingRequest changed = request;
+    take_trainer(changed, other.trainer);
+    trials.offer(fmt::format("--for {}", trainer_name(other.trainer)), Mathematics::kRounding, other.why, changed);
+  }
+}
+
 void more_cards(Trials& trials, const TrainingRequest& request) {
-  if (request.cards == 1 || !can_turn(request.trainer, *find_knob("sharing"))) return;
+  if (!can_turn(request.trainer, *find_knob("sharing"))) return;
   for (int cards = 2 * request.cards; cards <= kMostCards; cards *= 2) {
     TrainingRequest changed = request;
     changed.cards = cards;
@@ -102,6 +124,7 @@ std::vector<TrainingAlternative> changes_that_fit(const TrainingRequest& request
   allow_more(trials, request);
   smaller_margin(trials, request, margin);
   more_cards(trials, request);
+  other_trainers(trials, request);
   shorter_sequence(trials, request);
   return trials.take();
 }

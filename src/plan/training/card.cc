@@ -11,6 +11,14 @@
 
 namespace vramwise {
 
+TrainingCard TrainingRequest::card_for(const TrainingSettings& settings) const {
+  TrainingCard one = card;
+  const int number = communicators(settings.parallel, cards);
+  if (number > 0 && !card_name.empty())
+    one.communicator = Bytes(number * usual_communicator(card_name, card.hardware.capability, cards).count());
+  return one;
+}
+
 Status put_on(TrainingRequest& request, const GpuModel& model, std::optional<Bytes> target, Bytes margin) {
   if (!model.cuda_total) return usage_error(fmt::format("the memory of {} is not known", model.name));
   const tape::Hardware hardware = hardware_of(model);
@@ -19,9 +27,7 @@ Status put_on(TrainingRequest& request, const GpuModel& model, std::optional<Byt
   request.card = {.hardware = hardware,
                   .total = model.cuda_total,
                   .context = cuda_context(capability, kWheelCudaMajor, model.units).bytes};
-  if (const int number = communicators(request.trainer, request.cards); number > 0)
-    request.card.communicator =
-        Bytes(number * usual_communicator(model.name, hardware.capability, request.cards).count());
+  request.card_name = model.name;
   // DeepSpeed looks at it.
   request.start.settings.parallel.deepspeed.card_bytes = model.cuda_total->count();
   request.rates = device_rates(model);

@@ -129,10 +129,16 @@ if dist.get_rank() == 0:
     model.save_pretrained("out", state_dict=weights)
 dist.destroy_process_group()
 )"},
+    // from_pretrained() looks whether there are arguments that name ZeRO-3, and shares weights out as it makes them.
     {Trainer::kDeepSpeed, "train.py", R"(import torch
 from transformers import @class, Trainer, TrainingArguments
 @import
 
+arguments = TrainingArguments(
+    output_dir="out",
+    deepspeed="ds_config.json",
+    @argument
+)
 model = @class.from_pretrained(
     "@model",
     use_cache=False,
@@ -140,11 +146,6 @@ model = @class.from_pretrained(
 )
 @model_code
 @layers
-arguments = TrainingArguments(
-    output_dir="out",
-    deepspeed="ds_config.json",
-    @argument
-)
 # dataset: rows of @length tokens, with labels
 trainer = Trainer(
     model=model,

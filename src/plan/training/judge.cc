@@ -9,6 +9,7 @@
 
 #include "allocator/reserved_within.h"
 #include "cost/work_time.h"
+#include "estimate/training_check.h"
 
 namespace vramwise {
 namespace {
@@ -33,6 +34,25 @@ constexpr double kFp32Bytes = 4, kHalfBytes = 2;
 // writes three), clipping three; each further pass adds its gradients. All cards' processes share the host's memory.
 constexpr double kHostTouches = 10, kHostAdds = 3;
 
+/// Of a weight.
+double stored_bytes(const TrainingSettings& settings) { return is_16bit(settings.precision) ? kHalfBytes : kFp32Bytes; }
+
+bool is_zero3(const TrainingSettings& settings) {
+  return settings.parallel.kind == Parallel::kDeepSpeed && settings.parallel.deepspeed.stage == 3;
+}
+
+bool has_unlike_ranks(const TrainingSettings& settings) {
+  return settings.parallel.kind == Parallel::kDeepSpeed && !is_zero3(settings) && settings.parallel.ranks > 1;
+}
+
+/// With an engine whose only card has all of the states, of which each of several has its part.
+TrainingConfiguration whole_on_a_card(TrainingConfiguration option) {
+  if (!has_engine(option.settings)) return option;
+  option.settings.parallel.ranks = 1;
+  option.settings.parallel.deepspeed.stage = 2;
+  return option;
+}
+
 bool is_of(const Knob& knob, StepPart part) { return knob.part == part || knob.part == StepPart::kBoth; }
 
 }  // namespace
@@ -49,15 +69,15 @@ TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace
   for (std::size_t i = 0; i < space.options.size(); ++i) fused_.push_back(with_fused_optimizer(i));
   for (const TrainingConfiguration& option : space.options) {
     trace_keys_.push_back(key_of(option, StepPart::kPasses) + key_of(option, StepPart::kUpdate));
-    update_keys_.push_back(key_of(option, StepPart::kUpdate));
+    update_keys_.push_back(key_of(whole_on_a_card(option), StepPart::kUpdate));
+    const TrainingCard card = request.card_for(option.settings);
+    outside_.push_back(card.context + card.communicator);
     pass_options_.push_back(option);
-    // Which card keeps whose states is nothing to the passes.
+    // Which card keeps whose states is nothing to the passes, and what DeepSpeed's engine adds to those of a card alone
+    // is told by engine_profile.h.
     ParallelOptions& parallel = pass_options_.back().settings.parallel;
     parallel.shares_states = false;
-    // Nor is what happens from DeepSpeed's first bucket on, since the bound ends there: what is left of it counts as
-    // one of the smallest.
-    find_knob("bucket")->values.back().set(pass_options_.back());
-    parallel.deepspeed.overlaps = false;
+    if (has_engine(option.settings)) parallel = {.kind = Parallel::kNone, .deepspeed = parallel.deepspeed};
     pass_keys_.push_back(key_of(pass_options_.back(), StepPart::kPasses));
     TrainingConfiguration whole_layers = pass_options_.back();
     whole_layers.settings.checkpointing.is_selective = false;
@@ -90,13 +110,10 @@ TrainingConfiguration TrainingJudge::plain_but(const TrainingConfiguration& opti
   return plain;
 }
 
-// With each N-th layer recomputed, states shared out by whole tensors, or gradients by parts of one, two layers do not
-// tell what many do.
+// With each N-th layer recomputed, or states shared out by whole tensors, two layers do not tell what many do.
 ModelLengths TrainingJudge::model_for(const TrainingSettings& settings) const {
   static const std::vector<ModelConfig> kNone;
-  const ParallelOptions& parallel = settings.parallel;
-  const bool grows_evenly =
-      settings.checkpointing.every == 1 && !parallel.shares_states && parallel.kind != Parallel::kDeepSpeed;
+  const bool grows_evenly = settings.checkpointing.every == 1 && !settings.parallel.shares_states;
   return grows_evenly ? model_ : ModelLengths{.whole = model_.whole, .shorter = kNone};
 }
 
@@ -105,6 +122,7 @@ const PassProfile* TrainingJudge::passes_of(std::size_t option, std::int64_t mic
   const auto [place, is_new] = passes_.try_emplace({key, micro_batch}, Error{});
   if (is_new) {
     TrainingConfiguration plain = plain_but(pass_options_[option], StepPart::kPasses);
+    plain.settings.parallel = pass_options_[option].settings.parallel;
     if (!recomputes) plain.settings.checkpointing.is_selective = false;
     const Accumulation* accumulation = accumulation_of(plain_keys_[option], plain);
     plain.settings.micro_batch = micro_batch;
@@ -133,7 +151,7 @@ const Accumulation* TrainingJudge::accumulation_of(const Key& key, const Trainin
 const UpdateProfile* TrainingJudge::update_of(std::size_t option) {
   const auto [place, is_new] = updates_.try_emplace(update_keys_[option], Error{});
   if (is_new) {
-    TrainingConfiguration plain = plain_but(space_.options[option], StepPart::kUpdate);
+    TrainingConfiguration plain = whole_on_a_card(plain_but(space_.options[option], StepPart::kUpdate));
     plain.settings.checkpointing = {};
     place->second = update_profile(model_for(plain.settings), plain.settings, hardware_);
   }
@@ -145,12 +163,33 @@ const UpdateProfile* TrainingJudge::update_of(std::size_t option) {
 bool TrainingJudge::is_possible(std::size_t option) {
   const std::int64_t micro_batch = space_.micro_batches.front();
   if (passes_of(option, micro_batch, false) == nullptr || update_of(option) == nullptr) return false;
-  return space_.recomputed.back() == 0 || passes_of(option, micro_batch, true) != nullptr;
+  const int most = space_.recomputed.back();
+  if (most > 0 && passes_of(option, micro_batch, true) == nullptr) return false;
+  // The profiles of those with an engine are those of a card alone.
+  TrainingConfiguration whole = with_numbers(space_.options[option], micro_batch, 1, most, model_.layers());
+  const Status status = has_engine(whole.settings) ? check_training(request_.model, whole.settings) : Status(Done{});
+  if (!status.ok()) error_ = status.error();
+  return status.ok();
 }
 
 bool TrainingJudge::may_fit(std::size_t option, Bytes usable) {
   const UpdateProfile* update = update_of(option);
-  return update == nullptr || update->alive_bytes <= static_cast<double>((usable - outside()).count());
+  return update == nullptr || update_bytes(option, *update) <= static_cast<double>((usable - outside(option)).count());
+}
+
+double TrainingJudge::update_bytes(std::size_t option, const UpdateProfile& update) {
+  if (!has_engine(space_.options[option].settings)) return update.alive_bytes;
+  const PassProfile* passes = passes_of(option, space_.micro_batches.front(), false);
+  return passes == nullptr ? 0 : engine_update_bytes(engine_of(option, *passes), update.state_bytes / request_.cards);
+}
+
+EngineRun TrainingJudge::engine_of(std::size_t option, const PassProfile& passes) const {
+  const TrainingSettings& settings = space_.options[option].settings;
+  return {.zero = settings.parallel.deepspeed,
+          .ranks = request_.cards,
+          .stored_bytes = stored_bytes(settings),
+          .parameters = static_cast<double>(passes.parameters()),
+          .trained = static_cast<double>(passes.trained_parameters())};
 }
 
 double TrainingJudge::seconds(const TrainingCandidate& candidate) {
@@ -158,35 +197,39 @@ double TrainingJudge::seconds(const TrainingCandidate& candidate) {
   const UpdateProfile& update = *update_of(candidate.option);
   const TrainingSettings& settings = space_.options[candidate.option].settings;
   const Precision precision = computed_in(settings.precision);
+  tape::Work first = passes.first_pass(candidate.recomputed), later = passes.later_pass(candidate.recomputed);
+  tape::Work updated = update.work;
+  if (has_engine(settings)) {
+    const EngineWork engine = engine_work(engine_of(candidate.option, passes), later - first);
+    later = first;
+    first += engine.first_pass;
+    later += engine.later_pass;
+    updated.bytes_moved /= request_.cards;
+    updated += engine.update;
+  }
   const StepSeconds step{
-      .first_pass = seconds_of(passes.first_pass(candidate.recomputed), rates_, precision),
-      .later_pass = seconds_of(passes.later_pass(candidate.recomputed), rates_, precision),
+      .first_pass = seconds_of(first, rates_, precision),
+      .later_pass = seconds_of(later, rates_, precision),
       .passes = space_.sequences / candidate.micro_batch,
       // Paged states come and go once a step.
-      .update = seconds_of(update.work, rates_, precision) + 2 * update.paged_bytes / rates_.pcie_byte_s};
+      .update = seconds_of(updated, rates_, precision) + 2 * update.paged_bytes / rates_.pcie_byte_s};
+  if (has_engine(settings))
+    return engine_seconds(step, {.ranks = request_.cards, .link_byte_s = rates_.link_byte_s},
+                          engine_of(candidate.option, passes));
   return shared_seconds(settings, passes, step);
 }
 
 double TrainingJudge::shared_seconds(const TrainingSettings& settings, const PassProfile& passes,
                                      const StepSeconds& step) const {
   const CardGroup group{.ranks = request_.cards, .link_byte_s = rates_.link_byte_s};
-  const bool is_half = is_16bit(settings.precision);
-  const double stored = is_half ? kHalfBytes : kFp32Bytes;
+  const double stored = stored_bytes(settings);
   const double parameters = static_cast<double>(passes.parameters());
   const double trained = static_cast<double>(passes.trained_parameters());
   switch (settings.parallel.kind) {
     case Parallel::kNone:
-    case Parallel::kTensor:  // no knob chooses it
+    case Parallel::kTensor:     // no knob chooses it
+    case Parallel::kDeepSpeed:  // engine_seconds()
       return step.total();
-    case Parallel::kDeepSpeed: {
-      const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
-      return zero_seconds(step, group,
-                          {.gathered = stored * parameters,
-                           .reduced = stored * trained,
-                           .buckets = std::ceil(trained / static_cast<double>(zero.reduce_bucket_size)),
-                           .reduces_each_pass = zero.stage > 1,
-                           .overlaps = zero.overlaps});
-    }
     case Parallel::kDataParallel: {
       const double gradient = settings.lora.is_on() ? kFp32Bytes : stored;
       const double shared = settings.parallel.shares_states ? broadcast_seconds(group, stored * parameters) : 0;
@@ -220,9 +263,19 @@ double TrainingJudge::least_device_bytes(const TrainingCandidate& candidate) {
 double TrainingJudge::profiled_bytes(const TrainingCandidate& candidate) {
   const PassProfile& passes = *passes_of(candidate);
   const UpdateProfile& update = *update_of(candidate.option);
-  double alive = passes.alive_bytes(candidate.recomputed, false);
-  if (candidate.micro_batch < space_.sequences) alive = std::max(alive, passes.alive_bytes(candidate.recomputed, true));
-  return std::max(alive + update.state_bytes, update.alive_bytes) + static_cast<double>(outside().count());
+  const bool accumulates = candidate.micro_batch < space_.sequences;
+  double alive = 0, states = update.state_bytes;
+  if (has_engine(space_.options[candidate.option].settings)) {
+    const EngineRun engine = engine_of(candidate.option, passes);
+    states /= request_.cards;
+    alive = passes.alive_without_gradients(candidate.recomputed, engine.zero.stage < 3 ? engine.bucket_bytes() : 0) +
+            engine_pass_bytes(engine, accumulates);
+  } else {
+    alive = passes.alive_bytes(candidate.recomputed, false);
+    if (accumulates) alive = std::max(alive, passes.alive_bytes(candidate.recomputed, true));
+  }
+  return std::max(alive + states, update_bytes(candidate.option, update)) +
+         static_cast<double>(outside(candidate.option).count());
 }
 
 TrainingJudge::Numbers TrainingJudge::numbers_of(const TrainingCandidate& candidate) const {
@@ -256,11 +309,13 @@ void TrainingJudge::compare(const TrainingCandidate& candidate, const Traced& tr
   const double told = seconds_of(passes.later_pass(candidate.recomputed), rates_, precision);
   // Of a run of one pass that is the first as well as the last.
   const bool is_single = candidate.micro_batch == space_.sequences;
+  if (profiled_bytes(candidate) > traced.least + static_cast<double>(outside(candidate.option).count()))
+    is_contradicted_ = true;
+  if (has_engine(space_.options[candidate.option].settings)) return;  // its times are told, not traced
   if (is_single && space_.options[candidate.option].settings.parallel.kind != Parallel::kNone) return;
   const double right = seconds_of(traced.trace.last_pass, rates_, precision);
   const double first = is_single ? seconds_of(passes.first_pass(candidate.recomputed), rates_, precision) : told;
   if (std::abs(first - right) > kRounding * right) is_contradicted_ = true;
-  if (profiled_bytes(candidate) > traced.least + static_cast<double>(outside().count())) is_contradicted_ = true;
 }
 
 bool TrainingJudge::is_beyond(const TrainingCandidate& candidate, Bytes most) const {
@@ -308,24 +363,24 @@ Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidat
   if (known.at_least > limit) return std::optional<Bytes>();
   if (known.device) return known.device;
   VRAMWISE_ASSIGN_OR_RETURN(const Traced* const run, traced(candidate));
-  known.at_least = std::max(known.at_least, run->least + static_cast<double>(outside().count()));
+  known.at_least = std::max(known.at_least, run->least + static_cast<double>(outside(candidate.option).count()));
   if (known.at_least > limit) return std::optional<Bytes>();
   ++replays_;
   const std::optional<std::int64_t> reserved =
-      reserved_within(run->trace.events, space_.options[candidate.option].allocator, (most - outside()).count(),
-                      run->trace.repeats.events);
-  if (reserved) known.device = Bytes(*reserved) + outside();
+      reserved_within(run->trace.events, space_.options[candidate.option].allocator,
+                      (most - outside(candidate.option)).count(), run->trace.repeats.events);
+  if (reserved) known.device = Bytes(*reserved) + outside(candidate.option);
   known.at_least = std::max(known.at_least, known.device ? static_cast<double>(known.device->count()) : limit + 1);
   return known.device;
 }
 
 bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const {
-  const bool is_of_one_rank = space_.options[candidate.option].settings.parallel.kind == Parallel::kDeepSpeed;
-  return !is_of_one_rank && space_.sequences / candidate.micro_batch <= kUnlikePasses;
+  return !has_unlike_ranks(space_.options[candidate.option].settings) &&
+         space_.sequences / candidate.micro_batch <= kUnlikePasses;
 }
 
 Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candidate) {
-  if (space_.options[candidate.option].settings.parallel.kind == Parallel::kDeepSpeed) {
+  if (has_unlike_ranks(space_.options[candidate.option].settings)) {
     // Each rank is another run.
     VRAMWISE_ASSIGN_OR_RETURN(const TrainingEstimate whole, estimate(candidate));
     return whole.device;
@@ -333,20 +388,21 @@ Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candi
   ++replays_;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
                             trace_training(request_.model, configuration(candidate).settings, hardware_));
-  const Bytes device = outside() + Bytes(reserved_within(trace.events, space_.options[candidate.option].allocator,
-                                                         kNoLimit.count(), trace.repeats.events)
-                                             .value_or(kNoLimit.count()));
+  const Bytes device =
+      outside(candidate.option) + Bytes(reserved_within(trace.events, space_.options[candidate.option].allocator,
+                                                        kNoLimit.count(), trace.repeats.events)
+                                            .value_or(kNoLimit.count()));
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(device.count()), .device = device};
   return device;
 }
 
 Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candidate) {
   ++replays_;
-  TrainingCard card = request_.card;
+  const TrainingSettings settings = configuration(candidate).settings;
+  TrainingCard card = request_.card_for(settings);
   card.total.reset();
-  VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate whole,
-                            estimate_training(request_.model, configuration(candidate).settings, card,
-                                              space_.options[candidate.option].allocator));
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate whole, estimate_training(request_.model, settings, card,
+                                                                      space_.options[candidate.option].allocator));
   if (!whole.fits) whole.device = kNoLimit;
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(whole.device.count()), .device = whole.device};
   return whole;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "plan/training/engine_profile.h"
 #include "plan/training/profile.h"
 #include "plan/training/space.h"
 
@@ -90,7 +91,10 @@ class TrainingJudge {
   void compare(const TrainingCandidate& candidate, const Traced& traced);
   Numbers numbers_of(const TrainingCandidate& candidate) const;
   TrainingSettings replayed_settings(const TrainingCandidate& candidate) const;
-  Bytes outside() const { return request_.card.context + request_.card.communicator; }
+  double update_bytes(std::size_t option, const UpdateProfile& update);
+  EngineRun engine_of(std::size_t option, const PassProfile& passes) const;
+  /// Context and communicators.
+  Bytes outside(std::size_t option) const { return outside_[option]; }
   double shared_seconds(const TrainingSettings& settings, const PassProfile& passes, const StepSeconds& step) const;
 
   const TrainingRequest& request_;
@@ -103,6 +107,7 @@ class TrainingJudge {
   std::map<Key, Result<UpdateProfile>> updates_;
   std::vector<TrainingConfiguration> pass_options_;  ///< the options without what only the update looks at
   std::vector<Key> pass_keys_, plain_keys_, update_keys_, trace_keys_;  ///< of the options
+  std::vector<Bytes> outside_;                                          ///< of the options
   std::vector<std::optional<std::size_t>> fused_;  ///< by option: the one that differs by taking the fused AdamW
   std::map<Numbers, Known> known_;
   std::deque<std::unique_ptr<Traced>> traces_;  ///< the last few

@@ -145,6 +145,7 @@ constexpr KnobValue kSharing[] = {
     sharing<Layout{.kind = Parallel::kFullyShard, .offloads = true}>("fsdp2, on the host"),
     sharing<Layout{.kind = Parallel::kDeepSpeed, .zero_stage = 1}>("deepspeed zero1"),
     sharing<Layout{.kind = Parallel::kDeepSpeed, .zero_stage = 2}>("deepspeed zero2"),
+    sharing<Layout{.kind = Parallel::kDeepSpeed, .zero_stage = 3}>("deepspeed zero3"),
 };
 
 bool has_engine(const Configuration& c) { return c.settings.parallel.kind == Parallel::kDeepSpeed; }
@@ -299,10 +300,8 @@ const KnobValue* value_of(const Knob& knob, const TrainingConfiguration& configu
 
 std::vector<std::string> allow_names(Trainer trainer) {
   std::vector<std::string> names;
-  for (const Knob& knob : kKnobs) {
-    if (knob.allow == nullptr || !can_turn(trainer, knob)) continue;
-    names.emplace_back(knob.allow);
-  }
+  for (const Knob& knob : kKnobs)
+    if (can_free(trainer, knob)) names.emplace_back(knob.allow);
   return names;
 }
 

@@ -171,6 +171,7 @@ TEST(Words, TheTableHasWordsForWhatIsRecomputed) {
 TEST(Knobs, AllowNamesOnlyWhatTheTrainerCanTurn) {
   EXPECT_THAT(allow_names(Trainer::kTransformers),
               ::testing::UnorderedElementsAre("8bit_adam", "precision", "lora", "seq_len"));
+  EXPECT_THAT(allow_names(Trainer::kDeepSpeed), ::testing::UnorderedElementsAre("precision", "seq_len"));
   EXPECT_THAT(allow_names(Trainer::kOwn), ::testing::UnorderedElementsAre("precision", "seq_len"));
   for (const std::string& name : trainer_names()) EXPECT_EQ(trainer_name(parse_trainer(name).value()), name);
   EXPECT_FALSE(parse_trainer("somebody").ok());
@@ -245,6 +246,12 @@ TEST(Documents, OfDeepSpeedSayTheSettingsToItsReader) {
       EXPECT_EQ(config.options.stage, s.parallel.deepspeed.stage);
       EXPECT_EQ(config.options.reduce_bucket_size, s.parallel.deepspeed.reduce_bucket_size);
       EXPECT_EQ(config.options.overlaps, s.parallel.deepspeed.overlaps);
+      const tape::Zero3Options& told_sizes = config.options.zero3;
+      const tape::Zero3Options& planned_sizes = s.parallel.deepspeed.zero3;
+      EXPECT_EQ(told_sizes.prefetch_bucket_size, planned_sizes.prefetch_bucket_size);
+      EXPECT_EQ(told_sizes.persistence_threshold, planned_sizes.persistence_threshold);
+      EXPECT_EQ(told_sizes.max_live_parameters, planned_sizes.max_live_parameters);
+      EXPECT_EQ(told_sizes.max_reuse_distance, planned_sizes.max_reuse_distance);
       EXPECT_FALSE(config.options.has_fused_adam);
       EXPECT_EQ(config.optimizer, s.optimizer);
       EXPECT_EQ(config.micro_batch, 3);
@@ -267,18 +274,18 @@ TEST(Documents, OfDeepSpeed) {
   EXPECT_EQ(documents[0].text, R"(import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
-model = AutoModelForCausalLM.from_pretrained(
-    "a/model",
-    use_cache=False,
-    attn_implementation="sdpa",
-    dtype=torch.bfloat16,
-)
 arguments = TrainingArguments(
     output_dir="out",
     deepspeed="ds_config.json",
     per_device_train_batch_size=1,
     gradient_accumulation_steps=1,
     bf16=True,
+)
+model = AutoModelForCausalLM.from_pretrained(
+    "a/model",
+    use_cache=False,
+    attn_implementation="sdpa",
+    dtype=torch.bfloat16,
 )
 # dataset: rows of 2048 tokens, with labels
 trainer = Trainer(

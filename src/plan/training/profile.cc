@@ -97,8 +97,7 @@ tape::Work each_number(const Read& read) {
 
 }  // namespace
 
-// Under DeepSpeed what follows its first bucket depends on how large that is; stage 1 has it until the last pass ends.
-PassProfile::Run PassProfile::run_of(const TrainingTrace& trace, bool ends_at_buckets) {
+PassProfile::Run PassProfile::run_of(const TrainingTrace& trace) {
   Run run{.first = trace.first_pass,
           .later = trace.last_pass,
           .passes = {},
@@ -110,14 +109,10 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace, bool ends_at_bu
   const std::vector<bool> workspaces = births_of_workspaces(trace);
   int pass = -1;
   bool is_in_loss = false;
-  std::size_t next_bucket = 0;
   for (std::size_t i = 0; i < trace.events.size(); ++i) {
     const AllocationEvent& event = trace.events[i];
     const std::int64_t bytes = alive.take(event);
-    const bool is_bucket = next_bucket < trace.buckets.size() && trace.buckets[next_bucket] == i;
-    if (is_bucket) ++next_bucket;
-    const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep) ||
-                      (ends_at_buckets && (is_bucket || (pass > 0 && begins(event, TrainingPhase::kBackward))));
+    const bool ends = begins(event, TrainingPhase::kForward) || begins(event, TrainingPhase::kOptimizerStep);
     if (ends && is_in_loss && pass <= 1) run.passes[pass].kept = newcomers.take(run.passes[pass].events.size());
     if (ends) is_in_loss = false;
     if (begins(event, TrainingPhase::kLoss)) {
@@ -128,6 +123,7 @@ PassProfile::Run PassProfile::run_of(const TrainingTrace& trace, bool ends_at_bu
     if (is_workspace) run.late_workspaces += number(bytes);
     if (!is_in_loss || pass > 1) continue;
     Moments& moments = run.passes[pass];
+    if (begins(event, TrainingPhase::kBackward)) moments.backward = moments.events.size();
     if (!is_workspace) newcomers.see(event, moments.events.size());
     if (moments.events.size() == kMostMoments) continue;
     moments.events.emplace_back(event.kind, bytes);
@@ -144,7 +140,7 @@ Status PassProfile::add(const ModelConfig& model, TrainingSettings settings, con
   settings.checkpointing.layers = recomputed == model.architecture.layers ? kAllLayers : recomputed;
   VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, hardware));
   has_unlike_layers_ = has_unlike_layers_ || trace.has_unlike_layers;
-  runs_.push_back(run_of(trace, settings.parallel.kind == Parallel::kDeepSpeed));
+  runs_.push_back(run_of(trace));
   return Done{};
 }
 
@@ -225,6 +221,22 @@ double PassProfile::alive_bytes(int recomputed, bool accumulates) const {
                     }));
   }
   return most + (is_told ? accumulation_->alive_bytes : 0);
+}
+
+double PassProfile::alive_without_gradients(int recomputed, double bucket_bytes) const {
+  const Weights of = weights(recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed);
+  // What comes to stay in the backward pass is a gradient.
+  const auto has_gradient = [](const Run& run, std::size_t i) {
+    const Moments& moments = run.passes[0];
+    return i > moments.backward && moments.kept[i] > moments.kept[moments.backward];
+  };
+  double most = 0;
+  for (std::size_t i = 0; i < common_[0]; ++i) {
+    const bool is_filled = std::ranges::all_of(runs_, [&](const Run& run) { return has_gradient(run, i); });
+    const double alive = sum(of, [i](const Run& run) { return run.passes[0].alive[i] - run.passes[0].kept[i]; });
+    most = std::max(most, alive + (is_filled ? bucket_bytes : 0));
+  }
+  return most;
 }
 
 Accumulation PassProfile::accumulation() const {

@@ -49,6 +49,8 @@ class PassProfile {
   tape::Work later_pass(int recomputed) const;
   /// Alive at some moment of the first pass of a step, or (`accumulates`) of a later one; without optimizer states.
   double alive_bytes(int recomputed, bool accumulates) const;
+  /// Of the first pass, whose gradients go as they come; from the first one on `bucket_bytes` are there for them.
+  double alive_without_gradients(int recomputed, double bucket_bytes) const;
   /// How later passes differ from the first, for `layers` layers.
   Accumulation accumulation() const;
 
@@ -60,6 +62,7 @@ class PassProfile {
     std::vector<std::pair<EventKind, std::int64_t>> events;  ///< bytes that come or go
     std::vector<double> alive;                               ///< after each of them
     std::vector<double> kept;  ///< of that, what came since the loss began and stays for later passes: gradients
+    std::size_t backward = 0;  ///< the first moment of the backward pass
   };
   struct Run {
     tape::Work first, later;
@@ -71,7 +74,7 @@ class PassProfile {
   /// The runs' parts in a number; they add up to 1.
   using Weights = std::array<double, 3>;
 
-  static Run run_of(const TrainingTrace& trace, bool ends_at_buckets);
+  static Run run_of(const TrainingTrace& trace);
   Status add(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware, int recomputed,
              bool looks_at_later);
   Weights weights(int recomputed) const;

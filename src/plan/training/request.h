@@ -22,12 +22,15 @@ struct TrainingRequest {
   std::int64_t sequences = 16;  ///< of an optimizer step, over all cards
   int cards = 1;                ///< all alike
   TrainingCard card = {};       ///< its total is not looked at: `usable` is what may be taken
+  std::string card_name = {};   ///< of the catalogue, for NCCL's buffers; empty: they are not counted
   Bytes usable{};               ///< of each card, context and communicator included
   DeviceRates rates = {};
   std::vector<std::string> allowed = {};  ///< what --allow names
   std::vector<std::string> fixed = {};    ///< names of knobs that stay as `start` has them
   bool only_best = false;                 ///< without runner-ups and decisions
 
+  /// The card with the communicators that such a run opens on it.
+  TrainingCard card_for(const TrainingSettings& settings) const;
   bool allows(const char* what) const;
   bool fixes(const char* knob) const;
 };

@@ -238,13 +238,13 @@ Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const Training
   std::vector<std::pair<double, TrainingCandidate>> by_bound;
   for (std::size_t option = 0; option < space.options.size(); ++option) {
     if (!judge.is_possible(option)) continue;
+    // Whoever asks for the best alone does not show the figure.
+    if (request.only_best) return does_not_fit("");
     const TrainingCandidate candidate{
         .option = option, .micro_batch = space.micro_batches.back(), .recomputed = space.recomputed.back()};
     by_bound.emplace_back(judge.least_device_bytes(candidate), candidate);
   }
   if (by_bound.empty()) return judge.error();
-  // Whoever asks for the best alone does not show the figure.
-  if (request.only_best) return does_not_fit("");
   std::ranges::stable_sort(by_bound, {}, &std::pair<double, TrainingCandidate>::first);
   Bytes least = kNoLimit;
   for (const auto& [bound, candidate] : by_bound) {

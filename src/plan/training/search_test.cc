@@ -56,7 +56,7 @@ Bytes too_little(TrainingRequest request) {
 
 /// A candidate is refused already for what two passes of its step take, of one rank where they differ.
 bool two_passes_fit(const TrainingRequest& request, TrainingConfiguration c) {
-  if (c.settings.parallel.kind == Parallel::kDeepSpeed)
+  if (c.settings.parallel.kind == Parallel::kDeepSpeed && c.settings.parallel.deepspeed.stage < 3)
     c.settings.parallel.deepspeed.rank = trace_training(request.model, c.settings, request.card.hardware)->rank;
   std::int64_t& passes = c.settings.gradient_accumulation_steps;
   passes = std::min<std::int64_t>(passes, 2);
@@ -113,8 +113,18 @@ class Draw {
     if (number(0, 1) == 0) request.allowed = {"8bit_adam"};
     if (trainer == Trainer::kDeepSpeed)  // which has the more layouts
       request.fixed.insert(request.fixed.end(), {"optimizer", "recomputed", "segments"});
-    const Bytes most = plan_training(request)->best.device, least = smallest_device(request);
-    request.usable = least + (most - least) * number(0, 100) / 100;
+    squeeze(request);
+    return request;
+  }
+  /// ZeRO-1 to -3 on two cards.
+  TrainingRequest zero() {
+    TrainingRequest request = request_for(Bytes::gib(80), Trainer::kDeepSpeed, 2);
+    request.sequences = 2 * number(2, 4);
+    request.start.settings.seq_len = 64 * number(2, 16);
+    request.start.settings.parallel.deepspeed.reduce_bucket_size = number(0, 1) == 0 ? 5'000'000 : 50'000'000;
+    request.fixed = {"attention", "optimizer", "segments", "bucket"};
+    if (number(0, 1) == 0) request.shorter.clear();
+    squeeze(request);
     return request;
   }
   std::string text(const TrainingRequest& request) const {
@@ -123,20 +133,36 @@ class Draw {
   }
 
  private:
+  void squeeze(TrainingRequest& request) {
+    const Bytes most = plan_training(request)->best.device, least = smallest_device(request);
+    request.usable = least + (most - least) * number(0, 100) / 100;
+  }
+
   unsigned seed_;
   std::mt19937 random_;
 };
+
+void expect_answer_of_brute_force(const TrainingRequest& request) {
+  const Result<TrainingPlan> plan = plan_training(request);
+  const std::optional<TrainingChoice> best = by_brute_force(request);
+  ASSERT_TRUE(plan.ok() && best);
+  EXPECT_DOUBLE_EQ(plan->best.seconds, best->seconds);
+  EXPECT_LE(plan->best.device, request.usable);
+}
 
 // One request: it takes minutes under a sanitizer.
 TEST(TrainingSearch, IsTheAnswerOfBruteForce) {
   Draw draw;
   const TrainingRequest request = draw.request();
   SCOPED_TRACE(draw.text(request));
-  const Result<TrainingPlan> plan = plan_training(request);
-  const std::optional<TrainingChoice> best = by_brute_force(request);
-  ASSERT_TRUE(plan.ok() && best);
-  EXPECT_DOUBLE_EQ(plan->best.seconds, best->seconds);
-  EXPECT_LE(plan->best.device, request.usable);
+  expect_answer_of_brute_force(request);
+}
+
+TEST(TrainingSearch, IsTheAnswerOfBruteForceUnderZero) {
+  Draw draw;
+  const TrainingRequest request = draw.zero();
+  SCOPED_TRACE(draw.text(request));
+  expect_answer_of_brute_force(request);
 }
 
 /// Every option in all numbers of layers.

@@ -75,6 +75,13 @@ constexpr const char* kSharePaged8bit =
 constexpr const char* kImportZero = "from torch.distributed.optim import ZeroRedundancyOptimizer";
 constexpr const char* kOwnOptimizer = "optimizers=(optimizer, None),";
 constexpr const char* kLaunchEngine = "deepspeed --num_gpus {} train.py";
+// DeepSpeed's own sizes (Zero3Options), and what lets the Trainer save whole weights.
+constexpr const char* kStage3 =
+    "\"stage3_prefetch_bucket_size\": 50000000,\n"
+    "\"stage3_param_persistence_threshold\": 100000,\n"
+    "\"stage3_max_live_parameters\": 1000000000,\n"
+    "\"stage3_max_reuse_distance\": 1000000000,\n"
+    "\"stage3_gather_16bit_weights_on_model_save\": true,";
 constexpr const char* kFp32 = "dtype=torch.float32,";
 constexpr const char* kImportMixed = "from torch.distributed.fsdp import MixedPrecisionPolicy";
 constexpr const char* kViews = "kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],";
@@ -214,6 +221,9 @@ constexpr Words kWords[] = {
     {"sharing", "deepspeed zero1", kDs, Place::kLaunch, kLaunchEngine},
     {"sharing", "deepspeed zero2", kDs, Place::kZero, "\"stage\": 2,"},
     {"sharing", "deepspeed zero2", kDs, Place::kLaunch, kLaunchEngine},
+    {"sharing", "deepspeed zero3", kDs, Place::kZero, "\"stage\": 3,"},
+    {"sharing", "deepspeed zero3", kDs, Place::kZero, kStage3},
+    {"sharing", "deepspeed zero3", kDs, Place::kLaunch, kLaunchEngine},
     {"sharing", "fsdp2", kTune, Place::kLaunch, "tune run --nproc_per_node {} full_finetune_distributed"},
     {"sharing", "fsdp2, kept after forward", kTune, Place::kRecipe, "fsdp_reshard_after_forward: False"},
     {"sharing", "fsdp2, on the host", kTune, Place::kRecipe, "fsdp_cpu_offload: True"},
@@ -283,10 +293,11 @@ bool is_for(const Words& words, Trainer trainer, std::string_view knob) {
   return (words.trainers & only(trainer)) != 0 && knob == words.knob;
 }
 
-bool is_plain(const Knob& knob, const Words& words) {
-  if (words.value == nullptr) return false;
-  return std::string_view(words.value) == (knob.values.empty() ? "none" : knob.values.front().name);
+bool is_plain(const Knob& knob, std::string_view value) {
+  return value == (knob.values.empty() ? "none" : knob.values.front().name);
 }
+
+bool is_plain(const Knob& knob, const Words& words) { return words.value != nullptr && is_plain(knob, words.value); }
 
 /// In a cell of Markdown.
 std::string in_code(const std::string& text) {
@@ -329,6 +340,14 @@ bool can_turn(Trainer trainer, const Knob& knob) {
                      [&](const Words& words) { return is_for(words, trainer, knob.name) && !is_plain(knob, words); });
 }
 
+bool can_free(Trainer trainer, const Knob& knob) {
+  if (knob.allow == nullptr) return false;
+  if (knob.values.empty()) return can_turn(trainer, knob);
+  return std::ranges::any_of(knob.values, [&](const KnobValue& value) {
+    return value.allow != nullptr && !is_plain(knob, value.name) && can_take(trainer, knob, value.name);
+  });
+}
+
 bool concerns(Trainer trainer, const Knob& knob, int cards) {
   return !knob.is_for_several_cards || cards > 1 || trainer == Trainer::kDeepSpeed;
 }
@@ -337,8 +356,8 @@ bool is_searched(Trainer trainer) { return (kScripts & only(trainer)) != 0; }
 
 bool copies_outputs(Trainer trainer) { return ((kHf | kAcc) & only(trainer)) != 0; }
 
-int communicators(Trainer trainer, int cards) {
-  if (trainer == Trainer::kDeepSpeed) return 2;
+int communicators(const ParallelOptions& parallel, int cards) {
+  if (parallel.kind == Parallel::kDeepSpeed) return parallel.deepspeed.stage < 3 ? 2 : 1;
   return cards > 1 ? 1 : 0;
 }
 

@@ -61,6 +61,9 @@ bool can_take(Trainer trainer, const Knob& knob, const std::string& value);
 /// Any value beside the plain one.
 bool can_turn(Trainer trainer, const Knob& knob);
 
+/// Any such value that a search takes only if --allow names the knob.
+bool can_free(Trainer trainer, const Knob& knob);
+
 /// Whether the knob means something to that trainer on so many cards: DeepSpeed's engine is the same on one.
 bool concerns(Trainer trainer, const Knob& knob, int cards);
 
@@ -70,8 +73,9 @@ bool is_searched(Trainer trainer);
 /// Whether the trainer runs on Accelerate's wrapper of the model (TrainingSettings::copies_outputs).
 bool copies_outputs(Trainer trainer);
 
-/// NCCL communicators that a run on that many cards opens: DeepSpeed's engine has one beside the one of Accelerate.
-int communicators(Trainer trainer, int cards);
+/// NCCL communicators that a run on that many cards opens: under the Trainer the engine of DeepSpeed's ZeRO-1 and -2
+/// has one beside that of Accelerate; ZeRO-3 was seen with one.
+int communicators(const ParallelOptions& parallel, int cards);
 
 /// Why the trainer has no words for a value that it may be asked for. Errors: usage, or kIncomplete where the trainer
 /// could but what that takes is not known.
