@@ -89,6 +89,7 @@ class CachingAllocator {
   };
   /// Notes these choices, the requests of all streams in one list; null: not any more.
   void set_choice_log(std::vector<Choice>* log) { choices_ = log; }
+  std::vector<Choice>* choice_log() const { return choices_; }
   /// A request takes the smallest free block that is large enough, and of those the one at the lowest address; new
   /// segments have come at ever higher addresses.
   bool takes_best_fit() const {

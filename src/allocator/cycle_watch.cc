@@ -5,8 +5,6 @@
 #include <ranges>
 #include <utility>
 
-#include "allocator/replay.h"
-
 namespace vramwise {
 namespace {
 
@@ -17,6 +15,10 @@ constexpr std::size_t kLongestPeriod = 4;
 }  // namespace
 
 CycleWatch::Skip CycleWatch::after(std::size_t turn) {
+  if (turn == 0 && first_turn_) {
+    has_settled_large_blocks_ = first_turn_->is_reached();
+    first_turn_.reset();
+  }
   if (turn >= cycle_.times) return {};
   std::optional<State> state = state_after(turn);
   if (!state) {
@@ -45,6 +47,17 @@ bool CycleWatch::settles_large_blocks(const State& state) const {
              [this](std::size_t offset) { return allocator_.is_small(events_[cycle_.first + offset].bytes); }) &&
          std::ranges::equal(states_.front().layout | std::views::filter(is_large),
                             state.layout | std::views::filter(is_large));
+}
+
+std::vector<AllocationId> CycleWatch::names_for_next_turn(std::vector<AllocationId> ids) const {
+  if (!cycle_.unwritten) return ids;
+  for (AllocationId& id : ids) {
+    const auto place = std::ranges::find(cycle_.unwritten->left, id);
+    if (place != cycle_.unwritten->left.end())
+      id = cycle_.unwritten->freed[static_cast<std::size_t>(place - cycle_.unwritten->left.begin())];
+  }
+  std::ranges::sort(ids);
+  return ids;
 }
 
 std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
@@ -76,7 +89,7 @@ std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
   std::ranges::sort(freed);
   std::ranges::sort(ids);
   const bool frees_what_was_left = turn == 0 || freed == to_free_;
-  to_free_ = std::move(ids);
+  to_free_ = names_for_next_turn(std::move(ids));
   state.reserved_bytes = allocator_.stats().reserved_bytes.current;
   state.retries = allocator_.stats().num_alloc_retries;
   if (!frees_what_was_left || !allocator_.tell_layout(state.layout)) return std::nullopt;

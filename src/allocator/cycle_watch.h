@@ -12,16 +12,19 @@
 #include "allocator/caching_allocator.h"
 #include "allocator/event.h"
 #include "allocator/event_repeat.h"
+#include "allocator/replay.h"
+#include "allocator/steady_state.h"
 
 namespace vramwise {
 
-class Replayer;
-
 class CycleWatch {
  public:
-  CycleWatch(const CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
+  /// Before the first turn.
+  CycleWatch(CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
              const EventCycle& cycle)
-      : allocator_(allocator), replayer_(replayer), events_(events), cycle_(cycle) {}
+      : allocator_(allocator), replayer_(replayer), events_(events), cycle_(cycle) {
+    if (cycle.times > 0) first_turn_.emplace(allocator, events.subspan(cycle.first, cycle.length()));
+  }
 
   struct Skip {
     std::size_t turns = 0;   ///< that need not be replayed: the replayer's ids are as if they had been
@@ -47,14 +50,16 @@ class CycleWatch {
   /// None: the state does not tell all that decides what follows.
   std::optional<State> state_after(std::size_t turn);
   bool settles_large_blocks(const State& state) const;
+  std::vector<AllocationId> names_for_next_turn(std::vector<AllocationId> ids) const;
   void rename(const State& state, std::size_t turn, std::size_t turns);
 
   const CachingAllocator& allocator_;
   Replayer& replayer_;
   std::span<const AllocationEvent> events_;
-  EventCycle cycle_;
-  std::deque<State> states_;         ///< the newest first
-  std::vector<std::size_t> births_;  ///< by id, of what the turn allocated and did not free: offset + 1
+  const EventCycle& cycle_;
+  std::optional<SteadyState> first_turn_;  ///< as long as it runs
+  std::deque<State> states_;               ///< the newest first
+  std::vector<std::size_t> births_;        ///< by id, of what the turn allocated and did not free: offset + 1
   bool has_settled_large_blocks_ = false;
   std::vector<AllocationId> to_free_;  ///< what the turn before left
 };
@@ -64,7 +69,7 @@ class CycleWatch {
 /// left_out(begin, end, period) is told what was not: each `period` of it is like that before `begin`. False as soon as
 /// run() says so.
 template <typename Run, typename LeftOut>
-bool run_with_cycles(const CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
+bool run_with_cycles(CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
                      std::span<const EventCycle> cycles, std::size_t first, std::size_t last, const Run& run,
                      const LeftOut& left_out) {
   for (const EventCycle& cycle : cycles) {
@@ -72,7 +77,9 @@ bool run_with_cycles(const CachingAllocator& allocator, Replayer& replayer, std:
     if (!run(first, cycle.first, false)) return false;
     CycleWatch watch(allocator, replayer, events, cycle);
     for (std::size_t turn = 0; turn <= cycle.times; ++turn) {
-      if (!run(cycle.begin_of(turn), cycle.begin_of(turn + 1), watch.has_settled_large_blocks())) return false;
+      const std::size_t begin = cycle.begin_of(turn);
+      if (turn > 0 && cycle.unwritten) replayer.rename(cycle.unwritten->left, cycle.unwritten->freed);
+      if (!run(begin, begin + cycle.length(), watch.has_settled_large_blocks())) return false;
       const CycleWatch::Skip skip = watch.after(turn);
       if (skip.turns == 0) continue;
       left_out(cycle.begin_of(turn + 1), cycle.begin_of(turn + 1 + skip.turns), skip.period * cycle.length());

@@ -160,8 +160,10 @@ class WholeReplay {
   WholeReplay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
               const DeviceMemoryLimits& limits, std::span<const EventCycle> cycles)
       : events_(events), allocator_(options, DeviceMemory(limits)), replayer_(allocator_) {
-    for (const EventCycle& cycle : cycles)
+    for (const EventCycle& cycle : cycles) {
+      VRAMWISE_CHECK(!cycle.unwritten);
       if (events[cycle.first].kind == EventKind::kMark) cycles_.push_back(cycle);
+    }
   }
 
   /// False: out of memory.

@@ -47,7 +47,7 @@ struct Replay {
 /// Every id must be allocated before it is freed, and freed before it is used again (anything else is a bug of the
 /// caller's). What is still allocated at the end stays so. Of a `repeat` that begins with a mark, only small blocks are
 /// replayed where that is proven to be enough (steady_state.h), and of its cycles that begin with one, the turns until
-/// the allocator comes back to a state (cycle_watch.h).
+/// the allocator comes back to a state (cycle_watch.h). All of both must be in the list.
 Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options = {},
               const DeviceMemoryLimits& limits = {}, const EventRepeat& repeat = {});
 

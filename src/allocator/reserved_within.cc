@@ -19,6 +19,7 @@ class Reserved {
       : events_(events), cycles_(cycles), allocator_(options, DeviceMemory()), replayer_(allocator_) {}
 
   CachingAllocator& allocator() { return allocator_; }
+  void rename(const Renaming& ids) { replayer_.rename(ids.left, ids.freed); }
   bool stays_within(std::size_t first, std::size_t last, std::int64_t most) {
     return run(first, last, [&](std::span<const AllocationEvent> events, bool is_small) {
       if (!is_small) return stays_within(events, most);
@@ -63,23 +64,38 @@ class Reserved {
   std::int64_t peak_ = 0;
 };
 
+/// each(first, last) for what comes after the stretch that is repeated; false as soon as it says so.
+template <typename Each>
+bool go_on(Reserved& reserved, const EventRepeat& repeat, std::size_t end, const Each& each) {
+  if (!repeat.unwritten) return each(repeat.last, end);
+  for (std::size_t i = 0; i < repeat.unwritten_times; ++i) {
+    reserved.rename(*repeat.unwritten);
+    if (!each(repeat.first, repeat.last)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::optional<std::int64_t> reserved_within(std::span<const AllocationEvent> events, const AllocatorOptions& options,
                                             std::int64_t most, const EventRepeat& repeat) {
+  const auto stays_within = [&](Reserved& reserved) {
+    return go_on(reserved, repeat, events.size(),
+                 [&](std::size_t first, std::size_t last) { return reserved.stays_within(first, last, most); });
+  };
   if (repeat.any()) {
     Reserved reserved(events, repeat.cycles, options);
     if (!reserved.stays_within(0, repeat.first, most)) return std::nullopt;
     const SteadyState state(reserved.allocator(), events.subspan(repeat.first, repeat.last - repeat.first));
     if (!reserved.stays_within(repeat.first, repeat.last, most)) return std::nullopt;
-    if (!state.is_reached()) {
-      if (!reserved.stays_within(repeat.last, events.size(), most)) return std::nullopt;
-      return reserved.peak();
-    }
-    if (reserved.small_blocks_fit(repeat.last, events.size())) return reserved.peak();
+    if (!state.is_reached()) return stays_within(reserved) ? std::optional(reserved.peak()) : std::nullopt;
+    const bool fits = go_on(reserved, repeat, events.size(), [&](std::size_t first, std::size_t last) {
+      return reserved.small_blocks_fit(first, last);
+    });
+    if (fits) return reserved.peak();
   }
   Reserved reserved(events, repeat.cycles, options);
-  if (!reserved.stays_within(0, events.size(), most)) return std::nullopt;
+  if (!reserved.stays_within(0, repeat.last, most) || !stays_within(reserved)) return std::nullopt;
   return reserved.peak();
 }
 

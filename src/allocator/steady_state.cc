@@ -14,8 +14,14 @@ SteadyState::SteadyState(CachingAllocator& allocator, std::span<const Allocation
     : allocator_(allocator),
       stretch_(stretch),
       large_blocks_(allocator.large_blocks()),
-      allocated_bytes_(allocator.stats().allocated_bytes.current) {
+      allocated_bytes_(allocator.stats().allocated_bytes.current),
+      outer_(allocator.choice_log()) {
   allocator_.set_choice_log(&choices_);
+}
+
+SteadyState::~SteadyState() {
+  if (outer_ != nullptr) outer_->insert(outer_->end(), choices_.begin(), choices_.end());
+  allocator_.set_choice_log(outer_);
 }
 
 bool SteadyState::is_reached() const {

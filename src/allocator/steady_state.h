@@ -12,13 +12,13 @@
 
 namespace vramwise {
 
-/// Looks on while [first, last) is replayed for the first time.
+/// Looks on while the stretch is replayed for the first time. Another one that looks on longer sees that too.
 class SteadyState {
  public:
   SteadyState(CachingAllocator& allocator, std::span<const AllocationEvent> stretch);
   SteadyState(const SteadyState&) = delete;
   SteadyState& operator=(const SteadyState&) = delete;
-  ~SteadyState() { allocator_.set_choice_log(nullptr); }
+  ~SteadyState();
 
   /// The stretch was replayed. True: however often it comes again, the pool of large blocks gives the same blocks and
   /// takes nothing of the card. False: that is not proven.
@@ -33,6 +33,7 @@ class SteadyState {
   std::int64_t large_blocks_;     ///< before the stretch
   std::int64_t allocated_bytes_;  ///< likewise
   std::vector<CachingAllocator::Choice> choices_;
+  std::vector<CachingAllocator::Choice>* outer_;  ///< of who looks on longer; null: nobody
 };
 
 }  // namespace vramwise

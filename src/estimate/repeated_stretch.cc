@@ -67,6 +67,21 @@ void RepeatedStretch::repeat(tape::Tape& tape) {
   for (std::size_t i = 0; i < replacing_.size(); ++i) in_place_[i] = names_[replacing_[i]];
 }
 
+void RepeatedStretch::repeat_unwritten(tape::Tape& tape) {
+  ++unwritten_;
+  tape.add_work(work_);
+}
+
+EventRepeat RepeatedStretch::events() const {
+  if (repeats() == 0) return {};
+  EventRepeat repeat{.first = begin_, .last = end_};
+  if (unwritten_ > 0) {
+    repeat.unwritten = Renaming{.left = replacing_, .freed = replaced_};
+    repeat.unwritten_times = static_cast<std::size_t>(unwritten_);
+  }
+  return repeat;
+}
+
 void RepeatedStretch::add_repeated(std::vector<std::size_t>& places) const {
   const std::size_t count = places.size();
   for (const std::size_t begin : repeats_)

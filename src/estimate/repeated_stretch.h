@@ -23,11 +23,13 @@ class RepeatedStretch {
   void repeat(tape::Tape& tape);
   /// Likewise, after others: these are the allocations that it replaces.
   void repeat(tape::Tape& tape, std::vector<AllocationId> replaced);
-  int repeats() const { return static_cast<int>(repeats_.size()); }
+  /// The same once more, of which no event is written. What stands in their place stays what it is.
+  void repeat_unwritten(tape::Tape& tape);
+  int repeats() const { return static_cast<int>(repeats_.size()) + unwritten_; }
   /// What stands in the place of `replaced` now.
   const std::vector<AllocationId>& in_place() const { return in_place_; }
-  /// The events, if they were repeated.
-  EventRepeat events() const { return !repeats_.empty() ? EventRepeat{.first = begin_, .last = end_} : EventRepeat{}; }
+  /// The events, if they were repeated: all times in writing, or none.
+  EventRepeat events() const;
 
   std::size_t begin() const { return begin_; }
   std::size_t length() const { return end_ - begin_; }
@@ -46,7 +48,8 @@ class RepeatedStretch {
   std::vector<AllocationId> replacing_;  ///< likewise
   std::vector<AllocationId> in_place_;   ///< what stands there now
   std::vector<AllocationId> names_;      ///< by id in the recorded events: the id in the repeat that is being written
-  std::vector<std::size_t> repeats_;     ///< where each begins
+  std::vector<std::size_t> repeats_;     ///< where each that is written begins
+  int unwritten_ = 0;
 };
 
 }  // namespace vramwise

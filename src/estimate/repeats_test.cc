@@ -9,6 +9,7 @@
 #include <random>
 #include <string>
 
+#include "allocator/reserved_within.h"
 #include "allocator/size_rules.h"
 #include "estimate/training.h"
 #include "estimate/training_owners.h"
@@ -161,7 +162,29 @@ void expect_owners_agree(const TrainingTrace& trace) {
 struct Repeats {
   int layers_and_steps = 0;
   int passes = 0;
+  int unwritten = 0;
 };
+
+// A trace that leaves out the events of what is repeated, against `whole`. Whether it left out any.
+bool compare_unwritten(const TrainingTrace& whole, const ModelConfig& model, TrainingSettings settings,
+                       const tape::Hardware& hardware) {
+  settings.writes_repeats = false;
+  const auto shorter = trace_training(model, settings, hardware);
+  EXPECT_TRUE(shorter.ok());
+  if (!shorter.ok()) return false;
+  EXPECT_EQ(shorter->step_work, whole.step_work);
+  EXPECT_EQ(shorter->first_pass, whole.first_pass);
+  EXPECT_EQ(shorter->last_pass, whole.last_pass);
+  EXPECT_EQ(least_reserved(shorter->events), least_reserved(whole.events));
+  for (const bool expandable : {false, true}) {
+    const AllocatorOptions options{.expandable_segments = expandable};
+    const std::int64_t reserved = replay(whole.events, options).reserved.bytes;
+    for (const std::int64_t most : {reserved, reserved - 1, reserved / 2})
+      EXPECT_EQ(reserved_within(shorter->events, options, most, shorter->repeats.events),
+                most == reserved ? std::optional(reserved) : std::nullopt);
+  }
+  return shorter->events.size() < whole.events.size();
+}
 
 // Whether the run is one that is modelled; if so, both ways must agree.
 bool compare(const ModelConfig& model, const TrainingSettings& settings, const TrainingCard& card, Repeats& repeated) {
@@ -186,6 +209,7 @@ bool compare(const ModelConfig& model, const TrainingSettings& settings, const T
   expect_same(*estimate_training(model, really, card), *estimate_training(model, settings, card));
   repeated.layers_and_steps += fast->repeats.layers > 0 && fast->repeats.steps > 0 ? 1 : 0;
   repeated.passes += fast->repeats.passes > 0 ? 1 : 0;
+  repeated.unwritten += compare_unwritten(*plain, model, settings, card.hardware) ? 1 : 0;
   return true;
 }
 
@@ -217,6 +241,7 @@ TEST(RepeatedTraining, IsTheSameAsRunningEverything) {
   const Repeats repeated = compare_drawn(wanted, draw_settings);
   EXPECT_GT(repeated.layers_and_steps, wanted / 10);
   EXPECT_GT(repeated.passes, 0);
+  EXPECT_GT(repeated.unwritten, 0);
 }
 
 TrainingSettings draw_settings_with_hooks(Random& random) {

@@ -160,11 +160,14 @@ class Run {
     for (std::int64_t i = 0; i < passes; ++i) {
       const tape::Work before = tape_.work();
       const std::size_t first = tape_.events().size();
+      const std::vector<AllocationId> found = batch_ids();
       const Way way = add_pass(i, i + 1 == passes);
-      if (way == Way::kRecorded || (way == Way::kRepeated && !is_in_cycle_))
+      if (way == Way::kRecorded || (way == Way::kRepeated && !is_in_cycle_)) {
         cycles_.push_back({.first = first, .last = tape_.events().size(), .times = 0});
-      else if (way == Way::kRepeated)
+        if (!settings_.writes_repeats) cycles_.back().unwritten = Renaming{.left = batch_ids(), .freed = found};
+      } else if (way == Way::kRepeated) {
         ++cycles_.back().times;
+      }
       is_in_cycle_ = way != Way::kReal;
       last_pass_ = tape_.work() - before;
       if (i == 0) first_pass_ = last_pass_;
@@ -198,8 +201,12 @@ class Run {
     }
     PassState found = state();
     if (alike_ && found == found_by_alike_) {
-      alike_->repeat(tape_, batch_ids());
-      rename_batch(alike_->in_place());
+      if (is_in_cycle_ && !settings_.writes_repeats) {
+        alike_->repeat_unwritten(tape_);
+      } else {
+        alike_->repeat(tape_, batch_ids());
+        rename_batch(alike_->in_place());
+      }
       return Way::kRepeated;
     }
     const bool is_recorded = !alike_ || alike_->repeats() == 0;
@@ -329,7 +336,10 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   for (int i = 0; i < settings.steps; ++i) {
     before = tape.work();
     if (is_settled) {
-      last->repeat(tape);
+      if (settings.writes_repeats)
+        last->repeat(tape);
+      else
+        last->repeat_unwritten(tape);
       continue;
     }
     last.emplace(tape, run.replaced_ids());

@@ -49,6 +49,9 @@ struct TrainingSettings {
   /// float32, and compute in 16 bits.
   ParallelOptions parallel{};
   bool repeats = true;  ///< layers and steps that are alike run once; without it the answer is the same, but slower
+  /// Whether the events of what is repeated are in the trace's list too; without, trace.repeats alone tells of them,
+  /// which does for reserved_within().
+  bool writes_repeats = true;
   bool updates = true;  ///< false: passes alone, whose step ends before its update
   int steps = 3;        ///< from the second on optimizer states are there; in the third the cache can still grow
 };

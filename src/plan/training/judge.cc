@@ -286,6 +286,7 @@ TrainingJudge::Numbers TrainingJudge::numbers_of(const TrainingCandidate& candid
 TrainingSettings TrainingJudge::replayed_settings(const TrainingCandidate& candidate) const {
   TrainingSettings settings = configuration(candidate).settings;
   settings.gradient_accumulation_steps = std::min(settings.gradient_accumulation_steps, kUnlikePasses);
+  settings.writes_repeats = false;
   return settings;
 }
 
@@ -386,8 +387,9 @@ Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candi
     return whole.device;
   }
   ++replays_;
-  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
-                            trace_training(request_.model, configuration(candidate).settings, hardware_));
+  TrainingSettings settings = configuration(candidate).settings;
+  settings.writes_repeats = false;
+  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(request_.model, settings, hardware_));
   const Bytes device =
       outside(candidate.option) + Bytes(reserved_within(trace.events, space_.options[candidate.option].allocator,
                                                         kNoLimit.count(), trace.repeats.events)

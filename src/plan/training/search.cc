@@ -35,13 +35,18 @@ struct Line {
   std::size_t next = 0;  ///< what is to be tried, as long as nothing fits
   std::size_t to = 0;    ///< what is out of the question beyond
 
+  bool has_expandable_segments = false;
+
   // In the order in which ties are broken.
   std::tuple<double, std::size_t, std::size_t, std::size_t> rank() const {
     return {seconds, candidate.option, size, from};
   }
+  // In which they are asked: those first that lose least memory, so that of others no more is asked than the numbers of
+  // layers with which they would come before. std::priority_queue has the largest on top.
   bool operator<(const Line& other) const {
-    return rank() > other.rank();
-  }  // std::priority_queue has the largest on top
+    return std::tuple(seconds, !has_expandable_segments, rank()) >
+           std::tuple(other.seconds, !other.has_expandable_segments, other.rank());
+  }
 };
 
 /// The best so far.
@@ -63,6 +68,7 @@ class Search {
       if (!judge_.may_fit(option, usable) || !judge_.is_possible(option)) continue;
       for (std::size_t size = 0; size < space_.micro_batches.size(); ++size) {
         Line line{.candidate = {.option = option, .micro_batch = space_.micro_batches[size]}, .size = size};
+        line.has_expandable_segments = space_.options[option].allocator.expandable_segments;
         line.seconds = least_seconds(line);
         lines_.push(line);
       }
@@ -70,7 +76,8 @@ class Search {
     while (!lines_.empty()) {
       Line line = lines_.top();
       lines_.pop();
-      if (best_ && line.rank() >= best_->line.rank()) break;
+      if (best_ && line.seconds > best_->line.seconds) break;
+      if (best_ && line.rank() >= best_->line.rank()) continue;
       if (line.is_seen) {
         VRAMWISE_RETURN_IF_ERROR(try_one(line));
       } else {
@@ -140,7 +147,7 @@ class Search {
     VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device,
                               judge_.device_within(at(line.candidate, index), limit));
     if (device)
-      excess_[{line.candidate.option, line.size}] = last_excess_ =
+      excess_[{line.candidate.option, line.size}] = last_excess_[line.has_expandable_segments ? 1 : 0] =
           static_cast<double>(device->count()) / judge_.told_bytes(at(line.candidate, index));
     if (device && *device <= usable_) {
       best_ = Found{.line = at_index(line, index), .device = *device};
@@ -167,7 +174,8 @@ class Search {
   /// Where the line may fit if the allocator loses as much as it last did; all layers only where nothing else is left.
   std::size_t hopeful(const Line& line) {
     const auto lost = excess_.find({line.candidate.option, line.size});
-    const double hoped = static_cast<double>(usable_.count()) / (lost != excess_.end() ? lost->second : last_excess_);
+    const double hoped = static_cast<double>(usable_.count()) /
+                         (lost != excess_.end() ? lost->second : last_excess_[line.has_expandable_segments ? 1 : 0]);
     const auto found = first_index(
         line.next, [&](std::size_t index) { return judge_.told_bytes(at(line.candidate, index)) <= hoped; });
     return std::min(found.value_or(last()), std::max(line.next, last() > 0 ? last() - 1 : 0));
@@ -231,7 +239,7 @@ class Search {
   std::priority_queue<Line> lines_;
   std::optional<Found> best_;
   std::map<std::pair<std::size_t, std::size_t>, double> excess_;
-  double last_excess_ = 1;  ///< what the last replay took, by its bound
+  double last_excess_[2] = {1, 1};  ///< what the last replay took, by its bound; with expandable segments the second
 };
 
 Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
