@@ -48,7 +48,7 @@ struct EstimateArguments {
   std::string html;
 };
 
-Result<TrainingReport> report_for_cards(const std::string& spec, const ParallelOptions& parallel) {
+Result<TrainingReport> report_for_cards(const std::string& spec, const TrainingSettings& settings) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto cards, parse_gpu_spec(spec));
   const GpuModel& card = cards.front();
   for (const GpuModel& other : cards)
@@ -67,7 +67,7 @@ Result<TrainingReport> report_for_cards(const std::string& spec, const ParallelO
   const CudaContext context = cuda_context(capability, kWheelCudaMajor, card.units);
   report.hardware.context = context.bytes;
   const auto number = static_cast<int>(cards.size());
-  if (const int opened = communicators(parallel, number); opened > 0)
+  if (const int opened = communicators(settings, number); opened > 0)
     report.hardware.communicator = Bytes(opened * usual_communicator(card.name, assumed, number).count());
   if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
   return report;
@@ -257,7 +257,7 @@ Outcome estimate(const CLI::App& command, EstimateArguments arguments) {
   if (arguments.loss != "whole") settings.loss = arguments.loss == "liger" ? LossKind::kLiger : LossKind::kChunked;
   if (!arguments.quantize.empty())
     settings.quantization = arguments.quantize == "nf4" ? Quantization::kNf4 : Quantization::kNf4Double;
-  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu, settings.parallel));
+  VRAMWISE_ASSIGN_OR_RETURN(TrainingReport report, report_for_cards(arguments.gpu, settings));
   AllocatorOptions options;
   options.expandable_segments = arguments.expandable_segments;
   VRAMWISE_ASSIGN_OR_RETURN(report.estimate,

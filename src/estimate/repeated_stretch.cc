@@ -45,6 +45,9 @@ bool RepeatedStretch::ends(const tape::Tape& tape, std::vector<AllocationId> rep
     } else if (event.kind == EventKind::kFree && may_go[event.id]) {
       may_go[event.id] = false;
       ++gone;
+    } else if (event.kind == EventKind::kRecordStream) {
+      // What stays has that stream recorded from now on, and again makes no difference.
+      if (!is_new[event.id]) staying_.push_back(event.id);
     } else if (event.kind != EventKind::kMark) {
       return false;
     }
@@ -61,6 +64,7 @@ void RepeatedStretch::repeat(tape::Tape& tape, std::vector<AllocationId> replace
 void RepeatedStretch::repeat(tape::Tape& tape) {
   repeats_.push_back(tape.events().size());
   names_.resize(tape.id_count());
+  for (const AllocationId id : staying_) names_[id] = id;
   for (std::size_t i = 0; i < replaced_.size(); ++i) names_[replaced_[i]] = in_place_[i];
   tape.repeat_events(begin_, end_, names_);
   tape.add_work(work_);

@@ -47,6 +47,7 @@ class RepeatedStretch {
   std::vector<AllocationId> replaced_;   ///< as the recorded events name them
   std::vector<AllocationId> replacing_;  ///< likewise
   std::vector<AllocationId> in_place_;   ///< what stands there now
+  std::vector<AllocationId> staying_;    ///< from before it, of which the recorded events tell that streams use them
   std::vector<AllocationId> names_;      ///< by id in the recorded events: the id in the repeat that is being written
   std::vector<std::size_t> repeats_;     ///< where each that is written begins
   int unwritten_ = 0;

@@ -8,16 +8,21 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <utility>
 
+#include "allocator/device_memory.h"
+#include "allocator/reserved_within.h"
 #include "estimate/pass_state.h"
 #include "estimate/repeated_stretch.h"
+#include "estimate/reserved_of_training.h"
 #include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
 #include "tape/engine.h"
 #include "tape/ops/pointwise.h"
 #include "tape/optim/grad_scaler.h"
+#include "tape/parallel/zero3.h"
 #include "tape/transforms/autocast.h"
 
 namespace vramwise {
@@ -37,6 +42,8 @@ constexpr Names<TrainingPrecision, 5> kPrecisions = {{{TrainingPrecision::kFp32,
 constexpr Names<Attention, 3> kAttentions = {
     {{Attention::kSdpa, "sdpa"}, {Attention::kEager, "eager"}, {Attention::kFlash2, "flash_attention_2"}}};
 constexpr int kRanksToRun = 8;
+constexpr std::int64_t kRecordingPasses = 2;
+constexpr std::int64_t kBeyond = std::numeric_limits<std::int64_t>::max();  // what no card counts
 
 template <typename T, std::size_t N>
 const char* name_of(const Names<T, N>& names, T value) {
@@ -138,8 +145,15 @@ class Run {
     std::vector<AllocationId> ids = batch_ids();
     if (const tape::DeepSpeedEngine* engine = model_->engine(); engine != nullptr && engine->kept().defined())
       ids.push_back(engine->kept()->storage->id);
+    if (const tape::Zero3Engine* engine = zero3()) {
+      const std::vector<AllocationId> persistent = engine->persistent_ids();
+      ids.insert(ids.end(), persistent.begin(), persistent.end());
+    }
     return ids;
   }
+  bool writes_repeats() const { return settings_.writes_repeats || zero3() != nullptr; }
+  /// ZeRO-3 records its first pass and looks at that in the second.
+  bool is_past_recording() const { return zero3() == nullptr || passes_run_ >= kRecordingPasses; }
   void note_owners(TrainingTrace& trace) const {
     trace.gathered = model_->gathered();
     trace.buckets = model_->buckets();
@@ -162,9 +176,12 @@ class Run {
       const std::size_t first = tape_.events().size();
       const std::vector<AllocationId> found = batch_ids();
       const Way way = add_pass(i, i + 1 == passes);
-      if (way == Way::kRecorded || (way == Way::kRepeated && !is_in_cycle_)) {
+      ++passes_run_;
+      if (zero3() != nullptr) {
+        // Memory that several streams use comes back by a rule of its own: such passes are replayed one by one.
+      } else if (way == Way::kRecorded || (way == Way::kRepeated && !is_in_cycle_)) {
         cycles_.push_back({.first = first, .last = tape_.events().size(), .times = 0});
-        if (!settings_.writes_repeats) cycles_.back().unwritten = Renaming{.left = batch_ids(), .freed = found};
+        if (!writes_repeats()) cycles_.back().unwritten = Renaming{.left = batch_ids(), .freed = found};
       } else if (way == Way::kRepeated) {
         ++cycles_.back().times;
       }
@@ -195,13 +212,14 @@ class Run {
   Way add_pass(std::int64_t number, bool is_last) {
     // The first pass makes gradients, to which the others add.
     const bool is_only_one = number == 1 && is_last && settings_.steps == 1;
-    if (!settings_.repeats || number == 0 || is_only_one || (is_last && has_unlike_last_pass())) {
+    const bool is_at_rest = zero3() == nullptr || (is_past_recording() && zero3()->is_at_rest());
+    if (!settings_.repeats || number == 0 || is_only_one || !is_at_rest || (is_last && has_unlike_last_pass())) {
       pass(is_last);
       return Way::kReal;
     }
     PassState found = state();
     if (alike_ && found == found_by_alike_) {
-      if (is_in_cycle_ && !settings_.writes_repeats) {
+      if (is_in_cycle_ && !writes_repeats()) {
         alike_->repeat_unwritten(tape_);
       } else {
         alike_->repeat(tape_, batch_ids());
@@ -257,8 +275,9 @@ class Run {
   /// Gradients are summed over the cards in it.
   bool has_unlike_last_pass() const {
     const Parallel kind = settings_.parallel.kind;
-    return kind == Parallel::kDataParallel || kind == Parallel::kDeepSpeed;
+    return kind == Parallel::kDataParallel || (kind == Parallel::kDeepSpeed && zero3() == nullptr);
   }
+  const tape::Zero3Engine* zero3() const { return dynamic_cast<const tape::Zero3Engine*>(model_->engine()); }
   /// Whoever shards parameters has hooks between layers, and a part of a layer is none.
   bool repeats() const {
     const ParallelOptions& parallel = settings_.parallel;
@@ -301,6 +320,7 @@ class Run {
   std::vector<EventCycle>
       cycles_;  ///< those passes of each step, and the pass that was recorded where it is one of them
   bool is_in_cycle_ = false;
+  std::int64_t passes_run_ = 0;
 };
 
 }  // namespace
@@ -319,13 +339,6 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
                                      const tape::Hardware& hardware) {
   VRAMWISE_RETURN_IF_ERROR(check_training(model, settings));
   VRAMWISE_RETURN_IF_ERROR(check_card(model, settings, hardware));
-  // ZeRO-3 looks at what it recorded once, in the second pass.
-  const bool is_zero3 = settings.parallel.kind == Parallel::kDeepSpeed && settings.parallel.deepspeed.stage == 3;
-  if (is_zero3 && settings.repeats) {
-    TrainingSettings each_step = settings;
-    each_step.repeats = false;
-    return trace_training(model, each_step, hardware);
-  }
   TrainingTrace trace;
   Tape tape(hardware);
   Run run(tape, model, settings);
@@ -336,16 +349,17 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   for (int i = 0; i < settings.steps; ++i) {
     before = tape.work();
     if (is_settled) {
-      if (settings.writes_repeats)
+      if (run.writes_repeats())
         last->repeat(tape);
       else
         last->repeat_unwritten(tape);
       continue;
     }
     last.emplace(tape, run.replaced_ids());
+    const bool may_settle = settings.repeats && i > 0 && run.is_past_recording();
     run.step();
     // The first step makes what is made once.
-    is_settled = settings.repeats && i > 0 && last->ends(tape, run.replaced_ids());
+    is_settled = may_settle && last->ends(tape, run.replaced_ids());
   }
   if (run.has_unused())
     return incomplete("some parameters get no gradient, at which DistributedDataParallel stops",
@@ -379,9 +393,8 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
 
 namespace {
 
-Result<TrainingEstimate> estimate_of_rank(const ModelConfig& model, const TrainingSettings& settings,
-                                          const TrainingCard& card, const AllocatorOptions& options) {
-  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, card.hardware));
+TrainingEstimate estimate_of(const TrainingTrace& trace, const TrainingSettings& settings, const TrainingCard& card,
+                             const AllocatorOptions& options) {
   TrainingEstimate estimate = ledger_of(trace, options);
   estimate.steps = settings.steps;
   estimate.rank = trace.rank;
@@ -394,7 +407,12 @@ Result<TrainingEstimate> estimate_of_rank(const ModelConfig& model, const Traini
 
 // Of few ranks each; of many some that are spread evenly, for most are like their neighbours, and the one that keeps
 // the most gradients.
-std::vector<int> ranks_to_run(int ranks) {
+std::vector<int> ranks_to_run(const TrainingSettings& settings) {
+  const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
+  const bool are_alike = zero.stage == 3 && zero.reduces_to_owner;
+  const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && zero.rank == tape::kMostGradients && !are_alike;
+  if (!is_any) return {zero.rank};
+  const int ranks = settings.parallel.ranks;
   std::vector<int> chosen;
   const int spread = std::min(ranks, kRanksToRun);
   for (int i = 0; i < spread; ++i) chosen.push_back(i * (ranks - 1) / std::max(1, spread - 1));
@@ -402,27 +420,44 @@ std::vector<int> ranks_to_run(int ranks) {
   return chosen;
 }
 
-}  // namespace
+struct RankTrace {
+  TrainingTrace trace;
+  std::int64_t reserved = 0;
+};
 
 // Ranks under DeepSpeed have equal parts, but what they keep of gradients is not equal. Whether a card holds it is
 // decided by what is reserved.
-Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
-                                           const TrainingCard& card, const AllocatorOptions& options) {
-  TrainingSettings on_card = settings;
-  if (card.total) on_card.parallel.deepspeed.card_bytes = card.total->count();
-  int& rank = on_card.parallel.deepspeed.rank;
-  const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
-  const bool are_alike = zero.stage == 3 && zero.reduces_to_owner;
-  const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && rank == tape::kMostGradients && !are_alike;
-  if (!is_any) return estimate_of_rank(model, on_card, card, options);
-  std::optional<TrainingEstimate> most;
-  for (const int each : ranks_to_run(settings.parallel.ranks)) {
-    rank = each;
-    VRAMWISE_ASSIGN_OR_RETURN(TrainingEstimate other, estimate_of_rank(model, on_card, card, options));
-    if (!most || std::pair(!other.fits, other.reserved) > std::pair(!most->fits, most->reserved))
-      most = std::move(other);
+Result<RankTrace> fullest_rank(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
+                               const AllocatorOptions& options) {
+  std::optional<RankTrace> most;
+  for (const int rank : ranks_to_run(settings)) {
+    settings.parallel.deepspeed.rank = rank;
+    VRAMWISE_ASSIGN_OR_RETURN(TrainingTrace trace, trace_training(model, settings, hardware));
+    const std::int64_t reserved =
+        reserved_within(trace.events, options, DeviceMemoryLimits::kUnlimited, trace.repeats.events).value_or(kBeyond);
+    if (!most || reserved > most->reserved) most = RankTrace{.trace = std::move(trace), .reserved = reserved};
   }
   return std::move(*most);
+}
+
+TrainingSettings on_card(TrainingSettings settings, const TrainingCard& card) {
+  if (card.total) settings.parallel.deepspeed.card_bytes = card.total->count();
+  return settings;
+}
+
+}  // namespace
+
+Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
+                                           const TrainingCard& card, const AllocatorOptions& options) {
+  VRAMWISE_ASSIGN_OR_RETURN(const RankTrace most, fullest_rank(model, on_card(settings, card), card.hardware, options));
+  return estimate_of(most.trace, settings, card, options);
+}
+
+Result<std::optional<Bytes>> reserved_of_training(const ModelConfig& model, TrainingSettings settings,
+                                                  const TrainingCard& card, const AllocatorOptions& options) {
+  settings.writes_repeats = false;
+  VRAMWISE_ASSIGN_OR_RETURN(const RankTrace most, fullest_rank(model, on_card(settings, card), card.hardware, options));
+  return most.reserved == kBeyond ? std::optional<Bytes>() : Bytes(most.reserved);
 }
 
 }  // namespace vramwise

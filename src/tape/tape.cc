@@ -44,6 +44,8 @@ void Tape::repeat_events(std::size_t first, std::size_t last, std::vector<Alloca
     } else if (event.kind == EventKind::kFree) {
       event.id = names[event.id];
       free_ids_.push_back(event.id);
+    } else if (event.kind == EventKind::kRecordStream) {
+      event.id = names[event.id];
     }
     events_.push_back(event);
   }

@@ -62,6 +62,8 @@ def test_transformers_trainer_opens_two_communicators_under_the_engine(estimate,
     of_engine = json.loads(estimate(config).stdout)["communicator_bytes"]
     config["zero_optimization"]["stage"] = 3
     assert of_engine == 2 * json.loads(estimate(config).stdout)["communicator_bytes"] > 0
+    config["fp16"] = config.pop("bf16")  # whose overflow is told in the second one
+    assert of_engine == json.loads(estimate(config).stdout)["communicator_bytes"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ namespace vramwise {
 
 TrainingCard TrainingRequest::card_for(const TrainingSettings& settings) const {
   TrainingCard one = card;
-  const int number = communicators(settings.parallel, cards);
+  const int number = communicators(settings, cards);
   if (number > 0 && !card_name.empty())
     one.communicator = Bytes(number * usual_communicator(card_name, card.hardware.capability, cards).count());
   return one;

@@ -9,6 +9,7 @@
 
 #include "allocator/reserved_within.h"
 #include "cost/work_time.h"
+#include "estimate/reserved_of_training.h"
 #include "estimate/training_check.h"
 
 namespace vramwise {
@@ -381,19 +382,14 @@ bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const
 }
 
 Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candidate) {
-  if (has_unlike_ranks(space_.options[candidate.option].settings)) {
-    // Each rank is another run.
-    VRAMWISE_ASSIGN_OR_RETURN(const TrainingEstimate whole, estimate(candidate));
-    return whole.device;
-  }
   ++replays_;
-  TrainingSettings settings = configuration(candidate).settings;
-  settings.writes_repeats = false;
-  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(request_.model, settings, hardware_));
-  const Bytes device =
-      outside(candidate.option) + Bytes(reserved_within(trace.events, space_.options[candidate.option].allocator,
-                                                        kNoLimit.count(), trace.repeats.events)
-                                            .value_or(kNoLimit.count()));
+  const TrainingSettings settings = configuration(candidate).settings;
+  TrainingCard card = request_.card;
+  card.total.reset();
+  VRAMWISE_ASSIGN_OR_RETURN(
+      const std::optional<Bytes> reserved,
+      reserved_of_training(request_.model, settings, card, space_.options[candidate.option].allocator));
+  const Bytes device = reserved ? *reserved + outside(candidate.option) : kNoLimit;
   known_[numbers_of(candidate)] = {.at_least = static_cast<double>(device.count()), .device = device};
   return device;
 }

@@ -356,9 +356,10 @@ bool is_searched(Trainer trainer) { return (kScripts & only(trainer)) != 0; }
 
 bool copies_outputs(Trainer trainer) { return ((kHf | kAcc) & only(trainer)) != 0; }
 
-int communicators(const ParallelOptions& parallel, int cards) {
-  if (parallel.kind == Parallel::kDeepSpeed) return parallel.deepspeed.stage < 3 ? 2 : 1;
-  return cards > 1 ? 1 : 0;
+int communicators(const TrainingSettings& settings, int cards) {
+  const ParallelOptions& parallel = settings.parallel;
+  if (parallel.kind != Parallel::kDeepSpeed) return cards > 1 ? 1 : 0;
+  return parallel.deepspeed.stage < 3 || settings.precision == TrainingPrecision::kFp16 ? 2 : 1;
 }
 
 Error no_words(Trainer trainer, const Knob& knob, const std::string& value) {

@@ -73,9 +73,9 @@ bool is_searched(Trainer trainer);
 /// Whether the trainer runs on Accelerate's wrapper of the model (TrainingSettings::copies_outputs).
 bool copies_outputs(Trainer trainer);
 
-/// NCCL communicators that a run on that many cards opens: under the Trainer the engine of DeepSpeed's ZeRO-1 and -2
-/// has one beside that of Accelerate; ZeRO-3 was seen with one.
-int communicators(const ParallelOptions& parallel, int cards);
+/// NCCL communicators that a run on that many cards opens. Under the Trainer DeepSpeed's engine has two groups: ZeRO-3
+/// talks in the second one only of gradients in float16 that overflow.
+int communicators(const TrainingSettings& settings, int cards);
 
 /// Why the trainer has no words for a value that it may be asked for. Errors: usage, or kIncomplete where the trainer
 /// could but what that takes is not known.

@@ -247,6 +247,22 @@ void Zero3Engine::keep(const std::vector<Tensor>& pieces) {
   }
 }
 
+bool Zero3Engine::is_at_rest() const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const Zero3Parameter& parameter = parameters_[i];
+    const bool rests = parameter.is_partitioned() || (parameter.is_whole() && parameter.persists);
+    if (!rests || !parameter.users.empty()) return false;
+  }
+  return true;
+}
+
+std::vector<AllocationId> Zero3Engine::persistent_ids() const {
+  std::vector<AllocationId> ids;
+  for (const std::size_t index : persistent_)
+    if (parameters_[index].is_whole()) ids.push_back(parameters_[index].whole->storage->id);
+  return ids;
+}
+
 std::vector<Tensor> Zero3Engine::gradients_of(std::size_t group) const {
   std::vector<Tensor> gradients;
   for (const std::size_t index : groups_[group])

@@ -31,6 +31,10 @@ class Zero3Engine final : public DeepSpeedEngine {
   int rank() const override { return options_.rank; }
   const std::vector<std::size_t>& gradient_events() const override { return gradient_events_; }
   std::vector<std::size_t> gathered() const override { return parameters_.gathered(); }
+  /// Whether nothing is on its way: only what persists is whole.
+  bool is_at_rest() const;
+  /// The allocations of parameters that stay whole until the step, which gathers them anew.
+  std::vector<AllocationId> persistent_ids() const;
 
  private:
   struct Hook;
