@@ -35,17 +35,15 @@ struct Line {
   std::size_t next = 0;  ///< what is to be tried, as long as nothing fits
   std::size_t to = 0;    ///< what is out of the question beyond
 
-  bool has_expandable_segments = false;
+  bool is_asked_later = false;  ///< than others of the same seconds
 
   // In the order in which ties are broken.
   std::tuple<double, std::size_t, std::size_t, std::size_t> rank() const {
     return {seconds, candidate.option, size, from};
   }
-  // In which they are asked: those first that lose least memory, so that of others no more is asked than the numbers of
-  // layers with which they would come before. std::priority_queue has the largest on top.
+  // In which they are asked. std::priority_queue has the largest on top.
   bool operator<(const Line& other) const {
-    return std::tuple(seconds, !has_expandable_segments, rank()) >
-           std::tuple(other.seconds, !other.has_expandable_segments, other.rank());
+    return std::tuple(seconds, is_asked_later, rank()) > std::tuple(other.seconds, other.is_asked_later, other.rank());
   }
 };
 
@@ -64,11 +62,14 @@ class Search {
     usable_ = usable;
     best_.reset();
     lines_ = {};
+    // Those first that lose less memory, so that of others no more is asked than the numbers of layers with which they
+    // would come before.
+    const bool prefers_expandable = last_excess_[1] <= last_excess_[0];
     for (std::size_t option = 0; option < space_.options.size(); ++option) {
       if (!judge_.may_fit(option, usable) || !judge_.is_possible(option)) continue;
       for (std::size_t size = 0; size < space_.micro_batches.size(); ++size) {
         Line line{.candidate = {.option = option, .micro_batch = space_.micro_batches[size]}, .size = size};
-        line.has_expandable_segments = space_.options[option].allocator.expandable_segments;
+        line.is_asked_later = has_expandable_segments(line) != prefers_expandable;
         line.seconds = least_seconds(line);
         lines_.push(line);
       }
@@ -147,7 +148,7 @@ class Search {
     VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device,
                               judge_.device_within(at(line.candidate, index), limit));
     if (device)
-      excess_[{line.candidate.option, line.size}] = last_excess_[line.has_expandable_segments ? 1 : 0] =
+      excess_[{line.candidate.option, line.size}] = last_excess_[has_expandable_segments(line) ? 1 : 0] =
           static_cast<double>(device->count()) / judge_.told_bytes(at(line.candidate, index));
     if (device && *device <= usable_) {
       best_ = Found{.line = at_index(line, index), .device = *device};
@@ -175,7 +176,7 @@ class Search {
   std::size_t hopeful(const Line& line) {
     const auto lost = excess_.find({line.candidate.option, line.size});
     const double hoped = static_cast<double>(usable_.count()) /
-                         (lost != excess_.end() ? lost->second : last_excess_[line.has_expandable_segments ? 1 : 0]);
+                         (lost != excess_.end() ? lost->second : last_excess_[has_expandable_segments(line) ? 1 : 0]);
     const auto found = first_index(
         line.next, [&](std::size_t index) { return judge_.told_bytes(at(line.candidate, index)) <= hoped; });
     return std::min(found.value_or(last()), std::max(line.next, last() > 0 ? last() - 1 : 0));
@@ -202,6 +203,10 @@ class Search {
     const auto behind =
         first_index(line.from, [&](std::size_t index) { return at_index(line, index).rank() >= other.rank(); });
     return std::min(line.to, behind ? *behind - 1 : last());
+  }
+
+  bool has_expandable_segments(const Line& line) const {
+    return space_.options[line.candidate.option].allocator.expandable_segments;
   }
 
   /// Where no layer is recomputed, it does not matter of what.
