@@ -12,6 +12,7 @@
 #include "cli/named_model.h"
 #include "cli/plan_file.h"
 #include "cli/plan_training_verify.h"
+#include "cli/search_progress.h"
 #include "cli/terminal.h"
 #include "cost/calibration.h"
 #include "gpus/gpu_spec.h"
@@ -263,11 +264,14 @@ Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, 
     fmt::print("{}", knob_table());
     return kExitDone;
   }
-  VRAMWISE_ASSIGN_OR_RETURN(const Question question, question_of(choice, options));
+  VRAMWISE_ASSIGN_OR_RETURN(Question question, question_of(choice, options));
+  SearchProgress progress;
+  question.request.sink = &progress;
   const TrainingPlanReport report{.request = question.request, .card = question.card.name};
   Result<TrainingPlan> plan = plan_training(question.request);
   if (!plan.ok() && plan.error().code == ErrorCode::kDoesNotFit)
     return tell_refusal(question, report, plan.error(), output.as_json);
+  progress.clear();
   if (!plan.ok()) return plan.error();
   for (std::string& note : notes_on(question, *plan)) plan->notes.push_back(std::move(note));
   Json json = training_plan_json(report, *plan);

@@ -350,6 +350,11 @@ std::optional<std::size_t> TrainingJudge::with_fused_optimizer(std::size_t optio
   return std::nullopt;
 }
 
+void TrainingJudge::count_replay() {
+  ++replays_;
+  if (request_.sink != nullptr) request_.sink->on_replay();
+}
+
 Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidate& candidate, Bytes most) {
   const double limit = static_cast<double>(most.count());
   if (is_refused(candidate, most)) return std::optional<Bytes>();
@@ -367,7 +372,7 @@ Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidat
   VRAMWISE_ASSIGN_OR_RETURN(const Traced* const run, traced(candidate));
   known.at_least = std::max(known.at_least, run->least + static_cast<double>(outside(candidate.option).count()));
   if (known.at_least > limit) return std::optional<Bytes>();
-  ++replays_;
+  count_replay();
   const std::optional<std::int64_t> reserved =
       reserved_within(run->trace.events, space_.options[candidate.option].allocator,
                       (most - outside(candidate.option)).count(), run->trace.repeats.events);
@@ -382,7 +387,7 @@ bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const
 }
 
 Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candidate) {
-  ++replays_;
+  count_replay();
   const TrainingSettings settings = configuration(candidate).settings;
   TrainingCard card = request_.card;
   card.total.reset();
@@ -395,7 +400,7 @@ Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candi
 }
 
 Result<TrainingEstimate> TrainingJudge::estimate(const TrainingCandidate& candidate) {
-  ++replays_;
+  count_replay();
   const TrainingSettings settings = configuration(candidate).settings;
   TrainingCard card = request_.card_for(settings);
   card.total.reset();

@@ -85,6 +85,7 @@ class TrainingJudge {
     return passes_of(candidate.option, candidate.micro_batch, candidate.recomputed > 0);
   }
   Result<const Traced*> traced(const TrainingCandidate& candidate);
+  void count_replay();
   bool is_beyond(const TrainingCandidate& candidate, Bytes most) const;
   double profiled_bytes(const TrainingCandidate& candidate);
   std::optional<std::size_t> with_fused_optimizer(std::size_t option) const;

@@ -11,6 +11,14 @@
 
 namespace vramwise {
 
+/// Is told how a search gets on.
+class SearchSink {
+ public:
+  virtual ~SearchSink() = default;
+  /// One more configuration is replayed.
+  virtual void on_replay() = 0;
+};
+
 struct TrainingRequest {
   ModelConfig model;
   /// The same with one and with two layers (models/shorter.h). Without them the answer is the same, but comes later.
@@ -28,6 +36,7 @@ struct TrainingRequest {
   std::vector<std::string> allowed = {};  ///< what --allow names
   std::vector<std::string> fixed = {};    ///< names of knobs that stay as `start` has them
   bool only_best = false;                 ///< without runner-ups and decisions
+  SearchSink* sink = nullptr;             ///< not owned; null: nobody listens
 
   /// The card with the communicators that such a run opens on it.
   TrainingCard card_for(const TrainingSettings& settings) const;
