@@ -18,6 +18,7 @@
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
 #include "models/shorter.h"
+#include "models/torchtune/config.h"
 #include "plan/training/card.h"
 #include "plan/training/search.h"
 #include "plan/training/take_trainer.h"
@@ -133,6 +134,9 @@ Status take_cards(const PlanOptions& options, TrainingRequest& request, GpuModel
       return usage_error(fmt::format("--gpu {}: {} gives unlike cards the same", options.gpu, trainer),
                          "Plan for the smallest of them; vramwise train shares work out by speed and memory.");
   request.cards = static_cast<int>(cards.size());
+  if (request.cards > 1 && request.trainer == Trainer::kTorchtune)
+    return incomplete("--for torchtune: of its recipes full_finetune_single_device alone is modelled",
+                      "Name one card; --for fsdp2 plans for several.");
   if (request.cards == 1 && request.trainer == Trainer::kFsdp2)
     return usage_error("--for fsdp2: fully_shard divides a model over several cards", "--gpu 8xh100-80gb names eight.");
   VRAMWISE_ASSIGN_OR_RETURN(const VramTarget target, options.target());
@@ -144,6 +148,22 @@ Status take_cards(const PlanOptions& options, TrainingRequest& request, GpuModel
   VRAMWISE_ASSIGN_OR_RETURN(const Json json, read_json_file(options.calibration));
   VRAMWISE_ASSIGN_OR_RETURN(request.rates, calibrated(request.rates, json));
   balance(request.card.hardware, request.rates);
+  return Done{};
+}
+
+/// torchtune trains models of its own, in its own loop.
+Status take_tune_model(const std::string& text, const std::string& where, TrainingRequest& request) {
+  VRAMWISE_ASSIGN_OR_RETURN(const TuneModel tuned, parse_tune_model(text, where));
+  request.model = tuned.model;
+  request.shorter = {with_layers(tuned, 1), with_layers(tuned, 2)};
+  request.named = {{"builder", tuned.builder},
+                   {"arguments", tune_arguments(tuned.decoder)},
+                   {"tokenizer", tuned.tokenizer},
+                   {"checkpoint", tuned.checkpoint_type}};
+  if (const std::string names = left_out(tuned.decoder); !names.empty())
+    request.named.push_back({"unsaid", fmt::format("  # add {} as its config.json has them: not known here", names)});
+  request.start.settings.runs_tune_recipe = true;
+  request.start.settings.clips_gradients = false;  // clip_grad_norm: null
   return Done{};
 }
 
@@ -160,12 +180,6 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   VRAMWISE_ASSIGN_OR_RETURN(request.trainer, parse_trainer(choice.trainer));
   if (request.trainer == Trainer::kOwn)
     return usage_error("vramwise train trains its own decoder (--model_size)", "--model goes with --for transformers.");
-  if (!is_searched(request.trainer))
-    return incomplete(
-        fmt::format("--for {}: its recipes train models of its own, and only transformers' are modelled",
-                    choice.trainer),
-        "`vramwise dryrun --gpu … -- tune run …` measures a recipe, `vramwise plan --knobs` lists what its "
-        "configuration may change; or --for fsdp2, accelerate, transformers or deepspeed.");
   if (choice.model.empty())
     return usage_error(fmt::format("--for {} needs a --model", choice.trainer),
                        "A name of `vramwise models`, or a config.json.");
@@ -173,6 +187,8 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   VRAMWISE_ASSIGN_OR_RETURN(NamedModel named, read_named_model(choice.model));
   request.model = std::move(named.model);
   request.shorter = shorter_models(named.text, request.model);
+  if (request.trainer == Trainer::kTorchtune)
+    VRAMWISE_RETURN_IF_ERROR(take_tune_model(named.text, choice.model, request));
   question.config = std::move(named.text);
   request.model_name = choice.model;
   const Architecture& architecture = request.model.architecture;
@@ -189,6 +205,9 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   s.uses_cache = false;  // as the words have it
   s.seq_len = options.seq_len.value_or(
       architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
+  if (request.trainer == Trainer::kTorchtune && s.seq_len > architecture.max_positions)
+    return usage_error(
+        fmt::format("--seq_len {}: torchtune's model takes at most {} tokens", s.seq_len, architecture.max_positions));
   VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));
   VRAMWISE_RETURN_IF_ERROR(take_fixed(options, request));
   VRAMWISE_RETURN_IF_ERROR(take_values(choice.fixed, request));
@@ -242,8 +261,8 @@ Json verified_json(const Verification& run, Bytes predicted) {
 void add_trainer_options(CLI::App& command, TrainerChoice& choice, const char* group) {
   command
       .add_option("--for", choice.trainer,
-                  "Who trains: trainer (vramwise train), transformers, accelerate, fsdp2 (fully_shard of PyTorch) or "
-                  "deepspeed (its ZeRO under transformers' Trainer); torchtune is not searched")
+                  "Who trains: trainer (vramwise train), transformers, accelerate, fsdp2 (fully_shard of PyTorch), "
+                  "deepspeed (its ZeRO under transformers' Trainer) or torchtune (full_finetune_single_device)")
       ->check(CLI::IsMember(trainer_names()))
       ->capture_default_str()
       ->group(group);

@@ -19,6 +19,7 @@
 #include "estimate/reserved_of_training.h"
 #include "estimate/training_check.h"
 #include "estimate/training_ledger.h"
+#include "estimate/tune_recipe.h"
 #include "tape/engine.h"
 #include "tape/ops/pointwise.h"
 #include "tape/optim/grad_scaler.h"
@@ -125,6 +126,7 @@ class Run {
          .target_tokens = settings.target_len,
          .image_size = settings.image_size > 0 ? settings.image_size : config.architecture.takes.image_size});
     batch_.resize(inputs_.size());
+    if (settings.runs_tune_recipe) recipe_ = std::make_unique<TuneRecipe>(tape, model_->model(), settings);
   }
 
   void count_parameters(TrainingTrace& trace) const {
@@ -142,6 +144,7 @@ class Run {
   int repeated_layers() const { return repeater_.repeated(); }
   /// What each step replaces.
   std::vector<AllocationId> replaced_ids() const {
+    if (recipe_ != nullptr) return recipe_->ids_of_step();
     std::vector<AllocationId> ids = batch_ids();
     if (const tape::DeepSpeedEngine* engine = model_->engine(); engine != nullptr && engine->kept().defined())
       ids.push_back(engine->kept()->storage->id);
@@ -151,7 +154,8 @@ class Run {
     }
     return ids;
   }
-  bool writes_repeats() const { return settings_.writes_repeats || zero3() != nullptr; }
+  /// After a recipe's steps come further events.
+  bool writes_repeats() const { return settings_.writes_repeats || zero3() != nullptr || recipe_ != nullptr; }
   /// ZeRO-3 records its first pass and looks at that in the second.
   bool is_past_recording() const { return zero3() == nullptr || passes_run_ >= kRecordingPasses; }
   void note_owners(TrainingTrace& trace) const {
@@ -191,6 +195,7 @@ class Run {
     }
     begin(TrainingPhase::kOptimizerStep);
     if (!settings_.updates) return;
+    if (recipe_ != nullptr) return recipe_->update(*optimizer_);
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->step(*optimizer_);
     // Gradients on the host are clipped there.
     if (settings_.clips_gradients && !settings_.parallel.offloads) {
@@ -204,6 +209,13 @@ class Run {
       optimizer_->step();
     }
     for (const Tensor& parameter : model_->parameters()) parameter.set_grad({});
+  }
+
+  /// What the run does once the steps are over; false: nothing.
+  bool finish() {
+    if (recipe_ == nullptr || !settings_.updates) return false;
+    recipe_->save();
+    return true;
   }
 
  private:
@@ -245,6 +257,7 @@ class Run {
     return state;
   }
   void pass(bool is_last) {
+    if (recipe_ != nullptr) return recipe_->pass();
     begin(TrainingPhase::kForward);
     for (std::size_t i = 0; i < inputs_.size(); ++i) batch_[i] = tape_.empty(inputs_[i].sizes, inputs_[i].type);
     Tensor loss;
@@ -262,12 +275,14 @@ class Run {
     tape::backward(scales_loss() ? scaler_.scale(loss) : loss);
   }
   std::vector<AllocationId> batch_ids() const {
+    if (recipe_ != nullptr) return recipe_->ids_of_pass();
     std::vector<AllocationId> ids;
     for (const Tensor& tensor : batch_)
       if (tensor.defined() && tensor->storage->bytes > 0) ids.push_back(tensor->storage->id);
     return ids;
   }
   void rename_batch(const std::vector<AllocationId>& ids) {
+    if (recipe_ != nullptr) return recipe_->rename(ids);
     auto id = ids.begin();
     for (const Tensor& tensor : batch_)
       if (tensor->storage->bytes > 0) tensor->storage->id = *id++;
@@ -312,6 +327,7 @@ class Run {
   tape::GradScaler scaler_;
   std::vector<BatchTensor> inputs_;
   Batch batch_;
+  std::unique_ptr<TuneRecipe> recipe_;
   Tensor logits_;
   tape::Work first_pass_;
   tape::Work last_pass_;
@@ -381,6 +397,8 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   }
   run.note_passes(trace);
   if (last) last->add_repeated(trace.repeats.events.cycles);
+  // What follows the steps ends what can be told as their repeats.
+  if (run.finish()) trace.repeats.events = {};
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.host_pageable_bytes = tape.host_bytes(tape::HostMemory::kPageable);

@@ -48,6 +48,7 @@ struct TrainingSettings {
   /// Over cards that are alike. The types of fully_shard follow from the precision: mixed ones store and reduce
   /// float32, and compute in 16 bits.
   ParallelOptions parallel{};
+  bool runs_tune_recipe = false;  ///< the loop is that of torchtune's recipes (tune_recipe.h), and so is the model
   bool repeats = true;  ///< layers and steps that are alike run once; without it the answer is the same, but slower
   /// Whether the events of what is repeated are in the trace's list too; without, trace.repeats alone tells of them,
   /// which does for reserved_within().

@@ -85,6 +85,8 @@ class Model {
   /// model(**batch).loss. The result keeps alive what the caller's `outputs` would: nothing, as scripts take the loss
   /// only.
   virtual Tensor loss(const Batch& batch) = 0;
+  /// The same, by a loop that takes tensors out of its batch: they live as long as the model's own code keeps them.
+  virtual Tensor loss_of_taken(Batch& batch) { return loss(batch); }
   virtual const std::vector<Tensor>& parameters() const = 0;
   virtual const std::vector<NamedParameter>& named_parameters() const = 0;
   /// Of each layer that the forward pass runs, by number: layers of one kind compute the same with parameters of their

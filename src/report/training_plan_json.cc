@@ -87,7 +87,8 @@ Told told_of(const TrainingRequest& request, const TrainingPlan& plan) {
           .configuration = plan.best.configuration,
           .model = request.model_name,
           .auto_class = request.model.architecture.auto_class,
-          .cards = request.cards};
+          .cards = request.cards,
+          .named = request.named};
 }
 
 Json training_plan_json(const TrainingPlanReport& report, const TrainingPlan& plan) {

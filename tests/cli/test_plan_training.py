@@ -158,16 +158,30 @@ def test_weights_are_shared_out_where_nothing_else_fits(vramwise, model):
     assert vramwise("plan", "--for", "deepspeed", *unknown).returncode == 0
 
 
-def test_what_torchtune_takes_is_not_told(vramwise, model):
-    refused = vramwise("plan", "--model", model, "--gpu", "rtx-3090", "--for", "torchtune")
-    assert refused.returncode == 5 and "models of its own" in refused.stderr and "-- tune run" in refused.stderr
+def test_a_recipe_of_torchtune_has_the_plans_knobs(vramwise, model):
+    flags = ("--model", model, "--for", "torchtune", "--gpu", "rtx-3090", "--effective_batch", 8)
+    plan = plan_json(vramwise, *flags, "--gradient_checkpointing", "all", "--fix", "loss=chunked", "--batch_size", 2)
+    documents = {document["name"]: document["text"] for document in plan["documents"]}
+    recipe = documents["recipe.yaml"]
+    for line in ("batch_size: 2", "gradient_accumulation_steps: 4", "enable_activation_checkpointing: True"):
+        assert line in recipe.splitlines()
+    assert "CEWithChunkedOutputLoss" in recipe and "torchtune.models.llama3.llama3," in recipe
+    assert "tune run full_finetune_single_device --config recipe.yaml" in documents["command"]
+
+
+def test_what_torchtune_does_not_make_is_refused(vramwise, model):
+    several = vramwise("plan", "--model", model, "--gpu", "2xrtx-3090", "--for", "torchtune")
+    assert several.returncode == 5 and "full_finetune_single_device" in several.stderr
+    other = vramwise("plan", "--model", "google/gemma-2-2b", "--gpu", "rtx-3090", "--for", "torchtune")
+    assert other.returncode == 5 and "llama, mistral, qwen2" in other.stderr
 
 
 def test_bad_questions_are_refused(vramwise, model):
     flags = ("plan", "--model", model, "--gpu", "rtx-3090")
     assert vramwise(*flags).returncode == 2
     for trainer, more, code in [
-        ("torchtune", (), 5),
+        ("torchtune", ("--gradient_checkpointing", "2"), 5),
+        ("torchtune", ("--precision", "bf16-mixed"), 2),
         ("deepspeed", ("--precision", "bf16-mixed"), 5),
         ("deepspeed", ("--allow", "lora"), 2),
         ("deepspeed", ("--allow", "8bit_adam"), 2),

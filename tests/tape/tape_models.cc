@@ -10,8 +10,10 @@
 #include "allocator/replay.h"
 #include "estimate/deepspeed_config.h"
 #include "estimate/optimizer_choice.h"
+#include "estimate/tune_recipe.h"
 #include "models/config.h"
 #include "models/parallel_model.h"
+#include "models/torchtune/config.h"
 #include "op_table.h"
 #include "support.h"
 #include "tape/engine.h"
@@ -140,7 +142,29 @@ struct Trained {
   std::int64_t pinned_bytes = 0;
 };
 
+// "recipe": full_finetune_single_device of torchtune, up to the checkpoint that it saves.
+Trained train_by_recipe(Tape& tape, const Json& run) {
+  const Result<TuneModel> tuned = parse_tune_model(run.at("config").dump(), "config");
+  VRAMWISE_CHECK_THAT(tuned.ok(), tuned.error().what);
+  TrainingSettings settings;
+  settings.micro_batch = run.at("batch").get<std::int64_t>();
+  settings.seq_len = run.at("length").get<std::int64_t>();
+  settings.gradient_accumulation_steps = run.value("accumulate", 1);
+  const ForwardOptions options{
+      .checkpointing = checkpointing_of(run), .uses_cache = false, .loss = loss_of(run), .loss_mark = {}};
+  const auto model = tuned->model.architecture.make(tape, dtype_named(run.at("dtype")), options);
+  std::unique_ptr<Optimizer> optimizer = make_optimizer(run.at("optimizer"), model->parameters());
+  TuneRecipe recipe(tape, *model, settings);
+  for (int step = 0; step < run.at("steps").get<int>(); ++step) {
+    for (std::int64_t pass = 0; pass < settings.gradient_accumulation_steps; ++pass) recipe.pass();
+    recipe.update(*optimizer);
+  }
+  recipe.save();
+  return {tape.take_events(), Json::array(), 0};
+}
+
 Trained train(Tape& tape, const Json& run) {
+  if (run.contains("recipe")) return train_by_recipe(tape, run);
   LoraOptions lora;
   if (run.contains("lora")) {
     lora.rank = run.at("lora").at("rank").get<std::int64_t>();

@@ -14,18 +14,13 @@ Rotary::Rotary(ParameterMaker& maker, std::int64_t dim, Kind kind, RotaryType ty
       original_inv_freq(maker.buffer({(dim + 1) / 2}, DType::kFloat32)),
       kind(kind) {}
 
-namespace {
-
-// A number divided by a tensor: Python takes it as the reciprocal times the number.
 Tensor over(const Tensor& x) {
   const Tensor reciprocal = empty_like(x);
   return reciprocal * 1.0;
 }
 
-Tensor bool_of(const Tensor& x) { return x.tape().empty(x.sizes(), DType::kBool); }
-
-// 1 / base ** (arange(0, dim, 2) / dim); all types but the default one count in int64 first.
-Tensor default_frequencies(Tape& tape, std::int64_t dim, RotaryType type) {
+// All types but the default one count in int64 first.
+Tensor rotary_frequencies(Tape& tape, std::int64_t dim, RotaryType type) {
   const Dims half = {(dim + 1) / 2};
   const auto exponents = [&] {
     const DType counted = type == RotaryType::kDefault ? DType::kFloat32 : DType::kInt64;
@@ -39,6 +34,10 @@ Tensor default_frequencies(Tape& tape, std::int64_t dim, RotaryType type) {
   }();
   return over(powers);
 }
+
+namespace {
+
+Tensor bool_of(const Tensor& x) { return x.tape().empty(x.sizes(), DType::kBool); }
 
 // _compute_llama3_parameters, line by line.
 Tensor llama3_frequencies(const Tensor& frequencies) {
@@ -73,7 +72,7 @@ Tensor llama3_frequencies(const Tensor& frequencies) {
 Tensor Rotary::computed(ParameterMaker& maker, std::int64_t dim, RotaryType type) {
   maker.end_module();
   const GradMode no_grad(maker.tape(), false);
-  Tensor frequencies = default_frequencies(maker.tape(), dim, type);
+  Tensor frequencies = rotary_frequencies(maker.tape(), dim, type);
   if (type == RotaryType::kLlama3) frequencies = llama3_frequencies(frequencies);
   maker.note_buffer(frequencies);
   return frequencies;

@@ -22,6 +22,11 @@ struct RotaryTables {
 /// By which function of modeling_rope_utils.py the frequencies are computed, where it matters: on the device.
 enum class RotaryType : std::uint8_t { kDefault, kLinear, kLlama3, kOther };
 
+/// number / x, which Python takes as the reciprocal times the number.
+Tensor over(const Tensor& x);
+/// 1 / base ** (arange(0, dim, 2) / dim), as a model makes them on the device.
+Tensor rotary_frequencies(tape::Tape& tape, std::int64_t dim, RotaryType type);
+
 /// …RotaryEmbedding. `dim` may be less than a head's.
 struct Rotary {
   enum class Kind : std::uint8_t {

@@ -92,8 +92,9 @@ constexpr OtherTrainer kOtherTrainers[] = {
     {Trainer::kAccelerate, "ZeroRedundancyOptimizer divides states; the loss can be taken in chunks"},
     {Trainer::kTransformers, "no engine's buffers lie beside the model"}};
 
-// What is fixed of how cards share the model has another name there.
+// What is fixed of how cards share the model has another name there; models of torchtune are others.
 void other_trainers(Trials& trials, const TrainingRequest& request) {
+  if (request.trainer == Trainer::kTorchtune) return;
   for (const char* knob : {"sharing", "bucket", "overlap"})
     if (request.fixes(knob)) return;
   for (const OtherTrainer& other : kOtherTrainers) {

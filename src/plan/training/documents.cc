@@ -175,9 +175,35 @@ trainer.save_model()
   "train_batch_size": "auto"
 }
 )"},
+    {Trainer::kTorchtune, "recipe.yaml", R"(model: {_component_: @builder, @arguments}@unsaid
+checkpointer:
+  _component_: torchtune.training.FullModelHFCheckpointer
+  checkpoint_dir: @model  # a folder, in which output_dir does not lie
+  checkpoint_files: [model.safetensors]  # all that are there
+  model_type: @checkpoint
+  output_dir: ${output_dir}
+resume_from_checkpoint: False
+tokenizer: {@tokenizer, max_seq_len: @length}
+dataset: {_component_: torchtune.datasets.alpaca_dataset, packed: False}  # or another, of rows up to @length tokens
+seed: null
+shuffle: True
+epochs: 1
+max_steps_per_epoch: null
+@recipe
+optimizer_in_bwd: False
+clip_grad_norm: null
+compile: False
+device: cuda
+enable_activation_offloading: False
+output_dir: out
+metric_logger: {_component_: torchtune.training.metric_logging.DiskLogger, log_dir: "${output_dir}/logs"}
+log_every_n_steps: 1
+log_peak_memory_stats: True
+)"},
     {Trainer::kTransformers, "command", "@environment @launch\n"},
     {Trainer::kAccelerate, "command", "@environment accelerate launch --config_file accelerate.yaml train.py\n"},
     {Trainer::kDeepSpeed, "command", "@environment @launch\n"},
+    {Trainer::kTorchtune, "command", "@environment tune run full_finetune_single_device --config recipe.yaml\n"},
     {Trainer::kFsdp2, "command", "@environment torchrun --nproc_per_node @cards train.py\n"},
 };
 
@@ -290,6 +316,7 @@ KnobSetting setting_of(const Knob& knob, const TrainingConfiguration& configurat
 std::vector<Document> documents_of(const Told& told) {
   Slots slots = {
       {"model", {pretrained_name(told.model)}}, {"class", {told.auto_class}}, {"cards", {std::to_string(told.cards)}}};
+  for (const NamedText& each : told.named) slots[each.slot] = {each.text};
   if (told.cards == 1) slots[place_name(Place::kAccelerate)] = {"distributed_type: 'NO'"};
   for (const Knob& knob : training_knobs()) {
     const KnobSetting setting = setting_of(knob, told.configuration);

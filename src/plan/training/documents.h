@@ -19,6 +19,7 @@ struct Told {
   std::string model;                                ///< as from_pretrained takes it
   const char* auto_class = "AutoModelForCausalLM";  ///< of transformers
   int cards = 1;
+  std::vector<NamedText> named = {};  ///< what else is told of the model, by slot
 };
 
 /// The value's name in the table of words, and what stands for "{}" there.

@@ -20,6 +20,12 @@ const char* trainer_name(Trainer trainer);  ///< as --for takes it: "trainer", "
 Result<Trainer> parse_trainer(const std::string& name);
 std::vector<std::string> trainer_names();
 
+/// What stands in a slot of a trainer's documents (documents.h).
+struct NamedText {
+  std::string slot;
+  std::string text;
+};
+
 /// A training run as a search varies it.
 struct TrainingConfiguration {
   TrainingSettings settings;

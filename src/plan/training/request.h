@@ -23,7 +23,8 @@ struct TrainingRequest {
   ModelConfig model;
   /// The same with one and with two layers (models/shorter.h). Without them the answer is the same, but comes later.
   std::vector<ModelConfig> shorter = {};
-  std::string model_name = {};  ///< as from_pretrained takes it
+  std::string model_name = {};        ///< as from_pretrained takes it
+  std::vector<NamedText> named = {};  ///< what its documents tell of the model besides, by slot
   Trainer trainer = Trainer::kTransformers;
   /// What is kept where no knob is free to change it; micro-batch and accumulation are chosen.
   TrainingConfiguration start = {};

@@ -16,7 +16,7 @@ constexpr Trainers kLoops = kAcc | kFsdp;          // of one's own
 constexpr Trainers kTrainerClass = kHf | kDs;      // that of transformers
 constexpr Trainers kWrapped = kHf | kAcc | kDs;    // by Accelerate
 constexpr Trainers kOfTorch = kHf | kAcc | kFsdp;  // whose engine is PyTorch
-constexpr Trainers kScripts = kOfTorch | kDs;      // in Python
+constexpr Trainers kScripts = kOfTorch | kDs;      // programs of one's own
 
 // transformers 5.24 warns at the older name; those before it have that one alone.
 constexpr const char* kFindEnable =
@@ -114,17 +114,17 @@ constexpr Words kWords[] = {
     {"checkpointing", "each", kScripts, Place::kModelCode, kEnable},
     {"checkpointing", "each", kScripts, Place::kLayers, kEach},
     {"checkpointing", "each", kWrapped, Place::kImport, kImportLayer},
+    {"checkpointing", "none", kTune, Place::kRecipe, "enable_activation_checkpointing: False"},
     {"checkpointing", "every", kTune, Place::kRecipe, "enable_activation_checkpointing: True"},
     {"checkpointing", "every, selective", kScripts, Place::kModelCode, ""},
     {"checkpointing", "first, selective", kScripts, Place::kLayers, kFirst},
     {"checkpointing", "first, selective", kWrapped, Place::kImport, kImportLayer},
 
-    {"recomputed", "whole layers", kScripts, Place::kModelCode, ""},
+    {"recomputed", "whole layers", kScripts | kTune, Place::kModelCode, ""},
     {"recomputed", "selective", kScripts, Place::kModelCode, kSelective},
     {"recomputed", "selective", kScripts, Place::kModelCode, kFindEnable},
     {"recomputed", "selective", kScripts, Place::kModelCode, kEnableSelective},
     {"recomputed", "selective", kScripts, Place::kImport, kImportSelective},
-    {"recomputed", "selective", kTune, Place::kRecipe, "ac_mode: selective, ac_option: op"},
 
     {"optimizer", "fused", kHf, Place::kArgument, "optim=\"adamw_torch_fused\","},
     {"optimizer", "foreach", kHf, Place::kOptimizer, kHfForeach},
@@ -154,9 +154,13 @@ constexpr Words kWords[] = {
     {"optimizer", "fused", kDs, Place::kAdam, "\"fused\": true,"},
     {"optimizer", "foreach", kDs, Place::kAdam, "\"foreach\": true,"},
     {"optimizer", "for-loop", kDs, Place::kAdam, "\"foreach\": false,"},
-    {"optimizer", "fused", kTune, Place::kRecipe, "optimizer: {_component_: torch.optim.AdamW, fused: True}"},
-    {"optimizer", "8-bit, paged", kTune, Place::kRecipe, "optimizer: {_component_: bitsandbytes.optim.PagedAdamW8bit}"},
+    {"optimizer", "fused", kTune, Place::kRecipe, "optimizer: {_component_: torch.optim.AdamW, fused: True, lr: 2e-5}"},
+    {"optimizer", "foreach", kTune, Place::kRecipe, "optimizer: {_component_: torch.optim.AdamW, foreach: True, lr: 2e-5}"},
+    {"optimizer", "for-loop", kTune, Place::kRecipe, "optimizer: {_component_: torch.optim.AdamW, foreach: False, lr: 2e-5}"},
+    {"optimizer", "8-bit", kTune, Place::kRecipe, "optimizer: {_component_: bitsandbytes.optim.AdamW8bit, lr: 2e-5}"},
+    {"optimizer", "8-bit, paged", kTune, Place::kRecipe, "optimizer: {_component_: bitsandbytes.optim.PagedAdamW8bit, lr: 2e-5}"},
 
+    {"attention", "sdpa", kTune, Place::kRecipe, ""},
     {"attention", nullptr, kScripts, Place::kModelArgument, "attn_implementation=\"{}\","},
 
     {"loss", "whole", kScripts, Place::kModelCode, ""},
@@ -167,6 +171,7 @@ constexpr Words kWords[] = {
     {"loss", "chunked", kLoops, Place::kImport, "from trl.trainer.utils import add_fused_lm_head"},
     {"loss", "chunked", kLoops, Place::kCall, ", fused_lm_head=True"},
 
+    {"loss", "whole", kTune, Place::kRecipe, "loss: {_component_: torch.nn.CrossEntropyLoss}"},
     {"loss", "chunked", kTune, Place::kRecipe, "loss: {_component_: torchtune.modules.loss.CEWithChunkedOutputLoss}"},
 
     {"precision", nullptr, kOwn, Place::kFlag, "--precision {}"},
@@ -224,24 +229,20 @@ constexpr Words kWords[] = {
     {"sharing", "deepspeed zero3", kDs, Place::kZero, "\"stage\": 3,"},
     {"sharing", "deepspeed zero3", kDs, Place::kZero, kStage3},
     {"sharing", "deepspeed zero3", kDs, Place::kLaunch, kLaunchEngine},
-    {"sharing", "fsdp2", kTune, Place::kLaunch, "tune run --nproc_per_node {} full_finetune_distributed"},
-    {"sharing", "fsdp2, kept after forward", kTune, Place::kRecipe, "fsdp_reshard_after_forward: False"},
-    {"sharing", "fsdp2, on the host", kTune, Place::kRecipe, "fsdp_cpu_offload: True"},
 
     {"bucket", nullptr, kDs, Place::kZero, "\"reduce_bucket_size\": {},"},
     {"overlap", nullptr, kDs, Place::kZero, "\"overlap_comm\": {}"},
 
-    {"segments", "fixed", kScripts, Place::kEnvironment, ""},
+    {"segments", "fixed", kScripts | kTune, Place::kEnvironment, ""},
     {"segments", "expandable", kScripts | kTune, Place::kEnvironment, "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"},
 
-    {"lora", "off", kScripts, Place::kModelCode, ""},
+    {"lora", "off", kScripts | kTune, Place::kModelCode, ""},
     {"lora", "on", kOfTorch, Place::kModelCode, kLora},
     {"lora", "on", kOfTorch, Place::kImport, kImportLora},
-    {"lora", "on", kTune, Place::kRecipe, "model: {_component_: …, lora_rank: {}}"},
 
     {"seq_len", nullptr, kOwn, Place::kFlag, "--seq_len {}"},
     {"seq_len", nullptr, kScripts, Place::kLength, "{}"},
-    {"seq_len", nullptr, kTune, Place::kRecipe, "tokenizer: {max_seq_len: {}}"},
+    {"seq_len", nullptr, kTune, Place::kLength, "{}"},
 
     {"loss_chunks", nullptr, kOwn, Place::kFlag, "--loss_chunk_tokens {}"},
     {"optimizer_offload", nullptr, kOwn, Place::kFlag, "--cpu_offload on"},
@@ -351,8 +352,6 @@ bool can_free(Trainer trainer, const Knob& knob) {
 bool concerns(Trainer trainer, const Knob& knob, int cards) {
   return !knob.is_for_several_cards || cards > 1 || trainer == Trainer::kDeepSpeed;
 }
-
-bool is_searched(Trainer trainer) { return (kScripts & only(trainer)) != 0; }
 
 bool copies_outputs(Trainer trainer) { return ((kHf | kAcc) & only(trainer)) != 0; }
 

@@ -67,9 +67,6 @@ bool can_free(Trainer trainer, const Knob& knob);
 /// Whether the knob means something to that trainer on so many cards: DeepSpeed's engine is the same on one.
 bool concerns(Trainer trainer, const Knob& knob, int cards);
 
-/// Whether plans are made for it: its words are here, and what it does is modelled.
-bool is_searched(Trainer trainer);
-
 /// Whether the trainer runs on Accelerate's wrapper of the model (TrainingSettings::copies_outputs).
 bool copies_outputs(Trainer trainer);
 

@@ -152,6 +152,14 @@ Tensor expand_reduced(const Tensor& gradient, const Dims& sizes, unsigned dims, 
 
 }  // namespace internal
 
+// The result is made first, then the mask is widened.
+Tensor count_true(const Tensor& mask) {
+  Tensor out = mask.tape().empty({}, DType::kInt64);
+  const Tensor wide = mask.tape().empty(mask.sizes(), DType::kInt64);
+  internal::reduce_into(wide, internal::dim_bits({}, wide.rank()), DType::kInt64);
+  return out;
+}
+
 Tensor sum(Tensor x, DimList dims, bool keep_dim) {
   const Drop drop(x);
   const unsigned bits = internal::dim_bits(dims, x.rank());

@@ -11,6 +11,8 @@ using DimList = std::initializer_list<int>;
 
 Tensor sum(Tensor x, DimList dims = {}, bool keep_dim = false);
 Tensor mean(Tensor x, DimList dims = {}, bool keep_dim = false);
+/// mask.sum() of truth values, which counts in int64. No autograd.
+Tensor count_true(const Tensor& mask);
 /// torch.linalg.vector_norm over all dimensions, and x.amax() or x.amin(). No autograd.
 Tensor norm_of_all(const Tensor& x);
 Tensor amax(const Tensor& x);

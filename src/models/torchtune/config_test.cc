@@ -1,0 +1,73 @@
+#include "models/torchtune/config.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "models/catalogue/model_catalogue.h"
+
+namespace vramwise {
+namespace {
+
+using testing::HasSubstr;
+
+Result<TuneModel> of_catalogue(const char* name) { return parse_tune_model(find_model(name)->config, name); }
+
+std::string small(const std::string& type, const std::string& more) {
+  return fmt::format(R"({{"model_type": "{}", "vocab_size": 1000, "hidden_size": 256, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 512, "max_position_embeddings": 1024{}}})",
+                     type, more);
+}
+
+std::int64_t parameters_of(const ModelConfig& model) {
+  tape::Tape tape(tape::Hardware{});
+  const auto made = model.architecture.make(tape, DType::kBFloat16, ForwardOptions{});
+  std::int64_t count = 0;
+  for (const Tensor& each : made->parameters()) count += each.numel();
+  return count;
+}
+
+TEST(TuneModel, HasTheParametersOfTransformersModel) {
+  for (const char* name : {"meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.1-8B", "Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-7B",
+                           "mistralai/Mistral-7B-v0.3"}) {
+    const Result<TuneModel> tuned = of_catalogue(name);
+    ASSERT_TRUE(tuned.ok()) << tuned.error().what;
+    EXPECT_EQ(parameters_of(tuned->model), parameters_of(parse_model_config(find_model(name)->config, name).value()))
+        << name;
+  }
+}
+
+TEST(TuneModel, BuildersAndTheirArgumentsAreTorchtunes) {
+  const TuneModel llama = of_catalogue("meta-llama/Llama-3.2-1B").value();
+  EXPECT_EQ(llama.builder, "torchtune.models.llama3_2.llama3_2");
+  EXPECT_THAT(tune_arguments(llama.decoder),
+              HasSubstr("max_seq_len: 131072, scale_factor: 32, tie_word_embeddings: True"));
+  EXPECT_EQ(left_out(llama.decoder), "rope_base, norm_eps");
+  EXPECT_EQ(of_catalogue("Qwen/Qwen2.5-0.5B")->builder, "torchtune.models.qwen2.qwen2");
+  const TuneModel plain = parse_tune_model(small("llama", ""), "config.json").value();
+  EXPECT_EQ(plain.builder, "torchtune.models.llama3.llama3");
+  const TuneModel said =
+      parse_tune_model(small("llama", R"(, "rope_theta": 500000.0, "rms_norm_eps": 1e-05)"), "config.json").value();
+  EXPECT_THAT(tune_arguments(said.decoder), HasSubstr("max_seq_len: 1024, norm_eps: 1.00e-05, rope_base: 500000"));
+  EXPECT_EQ(left_out(said.decoder), "");
+  EXPECT_EQ(plain.model.architecture.layers, 2);
+  EXPECT_EQ(with_layers(plain, 1).architecture.layers, 1);
+}
+
+TEST(TuneModel, WhatNoBuilderMakesIsRefused) {
+  for (const std::string& text :
+       {small("gemma", ""), small("llama", R"(, "attention_bias": true)"), small("llama", R"(, "head_dim": 128)"),
+        small("llama", R"(, "tie_word_embeddings": true)"), small("llama", R"(, "hidden_act": "gelu")"),
+        small("mistral", R"(, "attention_dropout": 0.1)"),
+        small("llama", R"(, "rope_scaling": {"rope_type": "linear", "factor": 2.0})"),
+        small("llama", R"(, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 2.0})")}) {
+    const Result<TuneModel> tuned = parse_tune_model(text, "config.json");
+    ASSERT_FALSE(tuned.ok()) << text;
+    EXPECT_EQ(tuned.error().code, ErrorCode::kIncomplete) << tuned.error().what;
+  }
+}
+
+}  // namespace
+}  // namespace vramwise
