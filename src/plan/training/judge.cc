@@ -17,8 +17,9 @@ namespace {
 
 // The host's work for one kernel out of Python: the middle of the range that device_rates.h names.
 constexpr double kPythonLaunch = 10e-6;
-// From the second pass on every pass allocates what the one before did, if not always out of the same blocks.
-constexpr std::int64_t kUnlikePasses = 2;
+// Of ZeRO-3, whose passes are replayed one by one, a candidate is refused for what two of a step take. Where blocks are
+// cut otherwise later, all of them may take a segment less.
+constexpr std::int64_t kFirstPasses = 2;
 constexpr std::size_t kMostTraces = 6;
 constexpr double kRounding = 1e-9;
 
@@ -279,14 +280,19 @@ double TrainingJudge::profiled_bytes(const TrainingCandidate& candidate) {
          static_cast<double>(outside(candidate.option).count());
 }
 
+std::int64_t TrainingJudge::replayed_passes(const TrainingCandidate& candidate) const {
+  const std::int64_t passes = space_.sequences / candidate.micro_batch;
+  return is_zero3(space_.options[candidate.option].settings) ? std::min(passes, kFirstPasses) : passes;
+}
+
 TrainingJudge::Numbers TrainingJudge::numbers_of(const TrainingCandidate& candidate) const {
-  return {static_cast<std::int64_t>(candidate.option), candidate.micro_batch,
-          std::min(space_.sequences / candidate.micro_batch, kUnlikePasses), candidate.recomputed};
+  return {static_cast<std::int64_t>(candidate.option), candidate.micro_batch, replayed_passes(candidate),
+          candidate.recomputed};
 }
 
 TrainingSettings TrainingJudge::replayed_settings(const TrainingCandidate& candidate) const {
   TrainingSettings settings = configuration(candidate).settings;
-  settings.gradient_accumulation_steps = std::min(settings.gradient_accumulation_steps, kUnlikePasses);
+  settings.gradient_accumulation_steps = replayed_passes(candidate);
   settings.writes_repeats = false;
   return settings;
 }
@@ -383,7 +389,7 @@ Result<std::optional<Bytes>> TrainingJudge::device_within(const TrainingCandidat
 
 bool TrainingJudge::replays_all_passes(const TrainingCandidate& candidate) const {
   return !has_unlike_ranks(space_.options[candidate.option].settings) &&
-         space_.sequences / candidate.micro_batch <= kUnlikePasses;
+         space_.sequences / candidate.micro_batch == replayed_passes(candidate);
 }
 
 Result<Bytes> TrainingJudge::device_of_all_passes(const TrainingCandidate& candidate) {

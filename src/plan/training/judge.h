@@ -90,6 +90,8 @@ class TrainingJudge {
   double profiled_bytes(const TrainingCandidate& candidate);
   std::optional<std::size_t> with_fused_optimizer(std::size_t option) const;
   void compare(const TrainingCandidate& candidate, const Traced& traced);
+  /// Of a step: what device_within() goes by.
+  std::int64_t replayed_passes(const TrainingCandidate& candidate) const;
   Numbers numbers_of(const TrainingCandidate& candidate) const;
   TrainingSettings replayed_settings(const TrainingCandidate& candidate) const;
   double update_bytes(std::size_t option, const UpdateProfile& update);

@@ -54,10 +54,9 @@ Bytes too_little(TrainingRequest request) {
   return request.usable;
 }
 
-/// A candidate is refused already for what two passes of its step take, of one rank where they differ.
-bool two_passes_fit(const TrainingRequest& request, TrainingConfiguration c) {
-  if (c.settings.parallel.kind == Parallel::kDeepSpeed && c.settings.parallel.deepspeed.stage < 3)
-    c.settings.parallel.deepspeed.rank = trace_training(request.model, c.settings, request.card.hardware)->rank;
+/// A candidate of ZeRO-3 is refused already for what two passes of its step take.
+bool is_not_refused(const TrainingRequest& request, TrainingConfiguration c) {
+  if (c.settings.parallel.kind != Parallel::kDeepSpeed || c.settings.parallel.deepspeed.stage < 3) return true;
   std::int64_t& passes = c.settings.gradient_accumulation_steps;
   passes = std::min<std::int64_t>(passes, 2);
   return estimate_training(request.model, c.settings, request.card, c.allocator).value().device <= request.usable;
@@ -78,7 +77,7 @@ std::optional<TrainingChoice> by_brute_force(const TrainingRequest& request) {
         EXPECT_LE(judge.least_device_bytes(candidate), static_cast<double>(whole.device.count()));
         if (whole.device > request.usable) continue;
         TrainingChoice choice = judge.choice(candidate, whole.device);
-        if ((!best || choice.seconds < best->seconds) && two_passes_fit(request, c)) best = choice;
+        if ((!best || choice.seconds < best->seconds) && is_not_refused(request, c)) best = choice;
       }
     }
   }
