@@ -38,8 +38,12 @@ std::optional<Error> missing_package(const std::string& output) {
   if (module.empty()) module = between(output, "env: '", "': No such file");
   if (module.empty()) module = between(output, "env: ‘", "’: No such file");
   if (module.empty()) return std::nullopt;
-  // Where the index has the package under another name than the import.
-  const std::pair<std::string_view, const char*> names[] = {{"liger_kernel", "liger-kernel"}, {"torchrun", "torch"}};
+  // Where the index has the package under another name than the import; torchtune 0.6.1 wants a torchao that has NF4
+  // where it looks for it.
+  const std::pair<std::string_view, const char*> names[] = {{"liger_kernel", "liger-kernel"},
+                                                            {"torchrun", "torch"},
+                                                            {"tune", "torchtune==0.6.1 torchao==0.15.0"},
+                                                            {"torchao", "torchao==0.15.0"}};
   std::string package = module;
   for (const auto& [import, name] : names)
     if (module == import) package = name;
