@@ -80,13 +80,14 @@ Result<Question> question_of(const Options& options) {
 
 /// What would fit instead, beside why this does not.
 Outcome explain_refusal(const Options& options, const PlanRequest& request, const Error& why) {
+  tell_unsaved(options.save);
   const std::vector<Alternative> changes = changes_that_fit(request);
   const std::vector<const GpuModel*> cards =
       request.cards.front().backend == Backend::kCuda ? cards_that_fit(request) : std::vector<const GpuModel*>();
   if (options.as_json) {
     Json json = changes_json(changes, cards);
     json["schema"] = "vramwise.plan";
-    json["schema_version"] = 1;
+    json["schema_version"] = kPlanSchemaVersion;
     json["fits"] = false;
     json["message"] = why.what;
     fmt::print("{}\n", json.dump(2));

@@ -1,6 +1,8 @@
 // See plan_file.h.
 #include "cli/plan_file.h"
 
+#include <fmt/format.h>
+
 #include "io/files.h"
 #include "report/plan_json.h"
 
@@ -16,6 +18,10 @@ Result<Json> read_json_file(const std::string& path) {
 
 Status save_plan(const Plan& plan, const std::string& path) {
   return write_file_atomically(path, plan_json(plan).dump(2) + "\n");
+}
+
+void tell_unsaved(const std::string& path) {
+  if (!path.empty()) fmt::print(stderr, "{} was not written, as there is no plan\n", path);
 }
 
 }  // namespace vramwise::cli

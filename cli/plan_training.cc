@@ -15,6 +15,7 @@
 #include "cli/search_progress.h"
 #include "cli/terminal.h"
 #include "cost/calibration.h"
+#include "estimate/training_check.h"
 #include "gpus/gpu_spec.h"
 #include "io/files.h"
 #include "models/shorter.h"
@@ -23,6 +24,7 @@
 #include "plan/training/search.h"
 #include "plan/training/take_trainer.h"
 #include "plan/training/words.h"
+#include "report/knobs_json.h"
 #include "report/training_plan_json.h"
 #include "report/training_plan_text.h"
 #include "report/verified_text.h"
@@ -205,6 +207,7 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   s.uses_cache = false;  // as the words have it
   s.seq_len = options.seq_len.value_or(
       architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
+  VRAMWISE_RETURN_IF_ERROR(check_length(request.model, s.seq_len));
   if (request.trainer == Trainer::kTorchtune && s.seq_len > architecture.max_positions)
     return usage_error(
         fmt::format("--seq_len {}: torchtune's model takes at most {} tokens", s.seq_len, architecture.max_positions));
@@ -215,10 +218,12 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   return question;
 }
 
-Outcome tell_refusal(const Question& question, const TrainingPlanReport& report, const Error& why, bool as_json) {
+Outcome tell_refusal(const Question& question, const TrainingPlanReport& report, const Error& why,
+                     const PlanOutput& output) {
+  tell_unsaved(output.save);
   const Json json = no_training_plan_json(report, why.what, changes_that_fit(question.request, question.margin),
                                           cards_that_fit(question.request, question.margin));
-  if (as_json) {
+  if (output.as_json) {
     fmt::print("{}\n", json.dump(2));
     return why;
   }
@@ -274,13 +279,14 @@ void add_trainer_options(CLI::App& command, TrainerChoice& choice, const char* g
                   "\"sharing=zero1, bucket views\"; may be given several times")
       ->group(group);
   command
-      .add_flag("--knobs", choice.shows_knobs, "The table of knobs and of what each trainer calls them, in Markdown")
+      .add_flag("--knobs", choice.shows_knobs,
+                "The table of knobs and of what each trainer calls them, in Markdown or with --json")
       ->group(group);
 }
 
 Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, const PlanOutput& output) {
   if (choice.shows_knobs) {
-    fmt::print("{}", knob_table());
+    fmt::print("{}", output.as_json ? knobs_json().dump(2) + "\n" : knob_table());
     return kExitDone;
   }
   VRAMWISE_ASSIGN_OR_RETURN(Question question, question_of(choice, options));
@@ -289,7 +295,7 @@ Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, 
   const TrainingPlanReport report{.request = question.request, .card = question.card.name};
   Result<TrainingPlan> plan = plan_training(question.request);
   if (!plan.ok() && plan.error().code == ErrorCode::kDoesNotFit)
-    return tell_refusal(question, report, plan.error(), output.as_json);
+    return tell_refusal(question, report, plan.error(), output);
   progress.clear();
   if (!plan.ok()) return plan.error();
   for (std::string& note : notes_on(question, *plan)) plan->notes.push_back(std::move(note));

@@ -81,7 +81,8 @@ def draw_run(rng, largest=80e9, most_tokens=MOST_TOKENS, only=None, share_parall
     name, config = _shape(rng, largest, only)
     precision = rng.choice(["bf16", "bf16", "fp32", "bf16-mixed", "fp16", "fp16-mixed"])
     length = rng.choice([128, 256, 512, 512, 1024, 1024, 2048, 2048, 4096, 8192, rng.randint(100, 4000)])
-    length = min(length, most_tokens, config.get("max_position_embeddings", most_tokens) - 2)
+    positions = config.get("max_position_embeddings", config.get("n_positions", most_tokens))
+    length = min(length, most_tokens, positions - 2)
     run = {
         "name": name,
         "config": config,

@@ -209,6 +209,13 @@ TEST(DryRun, ThreadsAreTold) {
                                      HasSubstr("several threads took optimizer steps on one card")));
 }
 
+TEST(DryRun, LoadersWhoseBatchesNobodyUsedAreTold) {
+  std::string counters = torch_counters(0, 0);
+  counters.insert(counters.find('{') + 1, R"("loaders_unused": 2, )");
+  const DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", counters}}, 0);
+  EXPECT_THAT(run.notes, ElementsAre(AllOf(HasSubstr("each of 2 data loaders was ended"), HasSubstr("--full"))));
+}
+
 TEST(DryRun, LagAndTheGivenContextAreInTheReport) {
   DryRun run = read({{"ledger.1.json", kLedger}, {"torch.1.json", torch_counters(0, 0)}}, 0);
   EXPECT_THAT(describe(run), AllOf(Not(HasSubstr("lag")), Not(HasSubstr("as given"))));

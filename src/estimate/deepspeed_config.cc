@@ -315,6 +315,27 @@ Status check_others(Section& all) {
   return all.status();
 }
 
+/// Which sizes are left to the trainer, and which the file tells.
+void read_sizes(Section& zero, DeepSpeedConfig& config) {
+  config.leaves_bucket = zero.is_auto("reduce_bucket_size");
+  config.leaves_prefetch = zero.is_auto(stage3_key(zero, "prefetch_bucket_size").c_str());
+  config.leaves_persistence = zero.is_auto(stage3_key(zero, "param_persistence_threshold").c_str());
+  for (const char* key : {"reduce_bucket_size", "overlap_comm"})
+    if (zero.has(key) || zero.is_auto(key)) config.told.emplace(key);
+  for (const char* name : {"prefetch_bucket_size", "param_persistence_threshold"})
+    if (const std::string key = stage3_key(zero, name); zero.has(key.c_str()) || zero.is_auto(key.c_str()))
+      config.told.emplace(std::string("stage3_") + name);
+}
+
+void read_batch(Section& all, DeepSpeedConfig& config) {
+  if (all.has("train_batch_size")) config.train_batch = all.count("train_batch_size", 1);
+  if (all.has("train_micro_batch_size_per_gpu")) config.micro_batch = all.count("train_micro_batch_size_per_gpu", 1);
+  if (all.has("gradient_accumulation_steps")) config.passes = all.count("gradient_accumulation_steps", 1);
+  config.leaves_micro_batch = all.is_auto("train_micro_batch_size_per_gpu");
+  config.leaves_passes = all.is_auto("gradient_accumulation_steps");
+  config.leaves_train_batch = all.is_auto("train_batch_size");
+}
+
 }  // namespace
 
 Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where) {
@@ -326,25 +347,13 @@ Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const st
   Section zero(json, "zero_optimization", where, Reader::kPydantic);
   DeepSpeedConfig config;
   config.options = options_of(zero);
-  config.leaves_bucket = zero.is_auto("reduce_bucket_size");
-  config.leaves_prefetch = zero.is_auto(stage3_key(zero, "prefetch_bucket_size").c_str());
-  config.leaves_persistence = zero.is_auto(stage3_key(zero, "param_persistence_threshold").c_str());
-  for (const char* key : {"reduce_bucket_size", "overlap_comm"})
-    if (zero.has(key) || zero.is_auto(key)) config.told.emplace(key);
-  for (const char* name : {"prefetch_bucket_size", "param_persistence_threshold"})
-    if (const std::string key = stage3_key(zero, name); zero.has(key.c_str()) || zero.is_auto(key.c_str()))
-      config.told.emplace(std::string("stage3_") + name);
+  read_sizes(zero, config);
   if (all.has("gradient_clipping")) config.told.emplace("gradient_clipping");
   VRAMWISE_RETURN_IF_ERROR(zero.status());
   VRAMWISE_RETURN_IF_ERROR(read_precision(all, config));
   VRAMWISE_RETURN_IF_ERROR(read_optimizer(all, config));
   VRAMWISE_RETURN_IF_ERROR(check_others(all));
-  if (all.has("train_batch_size")) config.train_batch = all.count("train_batch_size", 1);
-  if (all.has("train_micro_batch_size_per_gpu")) config.micro_batch = all.count("train_micro_batch_size_per_gpu", 1);
-  if (all.has("gradient_accumulation_steps")) config.passes = all.count("gradient_accumulation_steps", 1);
-  config.leaves_micro_batch = all.is_auto("train_micro_batch_size_per_gpu");
-  config.leaves_passes = all.is_auto("gradient_accumulation_steps");
-  config.leaves_train_batch = all.is_auto("train_batch_size");
+  read_batch(all, config);
   if (!all.is_auto("gradient_clipping")) config.clips = all.number("gradient_clipping", 1) > 0;
   VRAMWISE_RETURN_IF_ERROR(all.status());
   return config;

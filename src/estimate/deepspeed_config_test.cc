@@ -101,7 +101,7 @@ TEST(DeepSpeedConfig, AutoLeavesItToTheTrainer) {
 // As DeepSpeedConfig._set_batch_related_parameters of 0.19.8 has it, with 4 ranks.
 TEST(DeepSpeedConfig, TrainBatchSizeTellsWhatIsLeftOut) {
   struct Case {
-    const char* batch;
+    const char* batch = nullptr;
     std::optional<std::int64_t> micro_batch, passes;
   };
   const Case cases[] = {

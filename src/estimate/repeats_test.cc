@@ -119,17 +119,21 @@ testing::AssertionResult are_same(const EventList& events, const EventList& othe
   return testing::AssertionSuccess();
 }
 
+void expect_same(const Breakdown& a, const Breakdown& b) {
+  EXPECT_EQ(a.weights, b.weights);
+  EXPECT_EQ(a.gradients, b.gradients);
+  EXPECT_EQ(a.optimizer_states, b.optimizer_states);
+  EXPECT_EQ(a.activations, b.activations);
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_EQ(a.temporaries, b.temporaries);
+  EXPECT_EQ(a.workspaces, b.workspaces);
+}
+
 void expect_same(const TrainingEstimate& a, const TrainingEstimate& b) {
   EXPECT_EQ(a.allocated, b.allocated);
   EXPECT_EQ(a.reserved, b.reserved);
   EXPECT_EQ(a.phase, b.phase);
-  EXPECT_EQ(a.at_peak.weights, b.at_peak.weights);
-  EXPECT_EQ(a.at_peak.gradients, b.at_peak.gradients);
-  EXPECT_EQ(a.at_peak.optimizer_states, b.at_peak.optimizer_states);
-  EXPECT_EQ(a.at_peak.activations, b.at_peak.activations);
-  EXPECT_EQ(a.at_peak.loss, b.at_peak.loss);
-  EXPECT_EQ(a.at_peak.temporaries, b.at_peak.temporaries);
-  EXPECT_EQ(a.at_peak.workspaces, b.at_peak.workspaces);
+  expect_same(a.at_peak, b.at_peak);
   EXPECT_EQ(a.unsplit, b.unsplit);
   for (int i = 0; i < kTrainingPhases; ++i) EXPECT_EQ(a.phase_allocated[i], b.phase_allocated[i]);
   EXPECT_EQ(a.parameters, b.parameters);

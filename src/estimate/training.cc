@@ -6,19 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
-#include <limits>
 #include <memory>
 #include <utility>
 
-#include "allocator/device_memory.h"
-#include "allocator/reserved_within.h"
 #include "estimate/pass_state.h"
 #include "estimate/repeated_stretch.h"
-#include "estimate/reserved_of_training.h"
 #include "estimate/training_check.h"
-#include "estimate/training_ledger.h"
 #include "estimate/tune_recipe.h"
 #include "tape/engine.h"
 #include "tape/ops/pointwise.h"
@@ -32,36 +26,9 @@ namespace {
 using tape::Tape;
 using tape::Tensor;
 
-template <typename T, std::size_t N>
-using Names = std::array<std::pair<T, const char*>, N>;
-
-constexpr Names<TrainingPrecision, 5> kPrecisions = {{{TrainingPrecision::kFp32, "fp32"},
-                                                      {TrainingPrecision::kBf16, "bf16"},
-                                                      {TrainingPrecision::kFp16, "fp16"},
-                                                      {TrainingPrecision::kBf16Mixed, "bf16-mixed"},
-                                                      {TrainingPrecision::kFp16Mixed, "fp16-mixed"}}};
-constexpr Names<Attention, 3> kAttentions = {
-    {{Attention::kSdpa, "sdpa"}, {Attention::kEager, "eager"}, {Attention::kFlash2, "flash_attention_2"}}};
-constexpr int kRanksToRun = 8;
+/// 2 GiB of them, and as much again while their list grows.
+constexpr std::size_t kMostEvents = std::size_t{1} << 27;
 constexpr std::int64_t kRecordingPasses = 2;
-constexpr std::int64_t kBeyond = std::numeric_limits<std::int64_t>::max();  // what no card counts
-
-template <typename T, std::size_t N>
-const char* name_of(const Names<T, N>& names, T value) {
-  for (const auto& [each, name] : names)
-    if (each == value) return name;
-  return "?";
-}
-
-template <typename T, std::size_t N>
-Result<T> value_of(const Names<T, N>& names, const std::string& wanted, const char* what) {
-  std::string known;
-  for (const auto& [each, name] : names) {
-    if (wanted == name) return each;
-    known += known.empty() ? name : fmt::format(", {}", name);
-  }
-  return usage_error(fmt::format("{} {} is not known", what, wanted), fmt::format("known are {}", known));
-}
 
 std::optional<DType> autocast_type(TrainingPrecision precision) {
   if (precision == TrainingPrecision::kBf16Mixed) return DType::kBFloat16;
@@ -173,13 +140,14 @@ class Run {
                          [](const EventCycle& cycle) { return cycle.times > 0; });
   }
 
-  void step() {
+  Status step() {
     const std::int64_t passes = settings_.gradient_accumulation_steps;
     for (std::int64_t i = 0; i < passes; ++i) {
       const tape::Work before = tape_.work();
       const std::size_t first = tape_.events().size();
       const std::vector<AllocationId> found = batch_ids();
       const Way way = add_pass(i, i + 1 == passes);
+      if (i == 1 && writes_repeats()) VRAMWISE_RETURN_IF_ERROR(check_passes(tape_.events().size() - first));
       ++passes_run_;
       if (zero3() != nullptr) {
         // Memory that several streams use comes back by a rule of its own: such passes are replayed one by one.
@@ -194,7 +162,21 @@ class Run {
       if (i == 0) first_pass_ = last_pass_;
     }
     begin(TrainingPhase::kOptimizerStep);
-    if (!settings_.updates) return;
+    if (settings_.updates) update();
+    return Done{};
+  }
+
+  /// What the run does once the steps are over; false: nothing.
+  bool finish() {
+    if (recipe_ == nullptr || !settings_.updates) return false;
+    recipe_->save();
+    return true;
+  }
+
+ private:
+  enum class Way : std::uint8_t { kReal, kRecorded, kRepeated };
+
+  void update() {
     if (recipe_ != nullptr) return recipe_->update(*optimizer_);
     if (tape::DeepSpeedEngine* engine = model_->engine()) return engine->step(*optimizer_);
     // Gradients on the host are clipped there.
@@ -210,17 +192,15 @@ class Run {
     }
     for (const Tensor& parameter : model_->parameters()) parameter.set_grad({});
   }
-
-  /// What the run does once the steps are over; false: nothing.
-  bool finish() {
-    if (recipe_ == nullptr || !settings_.updates) return false;
-    recipe_->save();
-    return true;
+  /// The events of all passes are kept, of each step.
+  Status check_passes(std::size_t events_a_pass) const {
+    const std::size_t most = kMostEvents / (events_a_pass * static_cast<std::size_t>(settings_.steps));
+    if (std::cmp_less_equal(settings_.gradient_accumulation_steps, most)) return Done{};
+    return usage_error(
+        fmt::format("{} steps of {} passes, each of {} allocations and releases, are more than an estimate keeps",
+                    settings_.steps, settings_.gradient_accumulation_steps, events_a_pass),
+        fmt::format("--gradient_accumulation_steps {} or less", most));
   }
-
- private:
-  enum class Way : std::uint8_t { kReal, kRecorded, kRepeated };
-
   Way add_pass(std::int64_t number, bool is_last) {
     // The first pass makes gradients, to which the others add.
     const bool is_only_one = number == 1 && is_last && settings_.steps == 1;
@@ -341,16 +321,6 @@ class Run {
 
 }  // namespace
 
-const char* training_precision_name(TrainingPrecision precision) { return name_of(kPrecisions, precision); }
-Result<TrainingPrecision> parse_training_precision(const std::string& name) {
-  return value_of(kPrecisions, name, "the precision");
-}
-Result<Attention> parse_attention(const std::string& name) { return value_of(kAttentions, name, "the attention"); }
-const char* training_phase_name(TrainingPhase phase) {
-  constexpr const char* kNames[kTrainingPhases] = {"load", "forward", "loss", "backward", "optimizer step"};
-  return kNames[static_cast<int>(phase)];
-}
-
 Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSettings& settings,
                                      const tape::Hardware& hardware) {
   VRAMWISE_RETURN_IF_ERROR(check_training(model, settings));
@@ -373,7 +343,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     }
     last.emplace(tape, run.replaced_ids());
     const bool may_settle = settings.repeats && i > 0 && run.is_past_recording();
-    run.step();
+    VRAMWISE_RETURN_IF_ERROR(run.step());
     // The first step makes what is made once.
     is_settled = may_settle && last->ends(tape, run.replaced_ids());
   }
@@ -407,75 +377,6 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   trace.has_estimates = !tape.estimates().empty();
   trace.events = tape.take_events();
   return trace;
-}
-
-namespace {
-
-TrainingEstimate estimate_of(const TrainingTrace& trace, const TrainingSettings& settings, const TrainingCard& card,
-                             const AllocatorOptions& options) {
-  TrainingEstimate estimate = ledger_of(trace, options);
-  estimate.steps = settings.steps;
-  estimate.rank = trace.rank;
-  estimate.has_estimates = trace.has_estimates;
-  estimate.device = estimate.reserved + card.context + card.communicator;
-  estimate.reserved_on_card = estimate.reserved;
-  if (card.total && (!estimate.fits || estimate.device > *card.total)) replay_on_card(trace, card, options, estimate);
-  return estimate;
-}
-
-// Of few ranks each; of many some that are spread evenly, for most are like their neighbours, and the one that keeps
-// the most gradients.
-std::vector<int> ranks_to_run(const TrainingSettings& settings) {
-  const tape::DeepSpeedOptions& zero = settings.parallel.deepspeed;
-  const bool are_alike = zero.stage == 3 && zero.reduces_to_owner;
-  const bool is_any = settings.parallel.kind == Parallel::kDeepSpeed && zero.rank == tape::kMostGradients && !are_alike;
-  if (!is_any) return {zero.rank};
-  const int ranks = settings.parallel.ranks;
-  std::vector<int> chosen;
-  const int spread = std::min(ranks, kRanksToRun);
-  for (int i = 0; i < spread; ++i) chosen.push_back(i * (ranks - 1) / std::max(1, spread - 1));
-  if (ranks > kRanksToRun) chosen.push_back(tape::kMostGradients);
-  return chosen;
-}
-
-struct RankTrace {
-  TrainingTrace trace;
-  std::int64_t reserved = 0;
-};
-
-// Ranks under DeepSpeed have equal parts, but what they keep of gradients is not equal. Whether a card holds it is
-// decided by what is reserved.
-Result<RankTrace> fullest_rank(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
-                               const AllocatorOptions& options) {
-  std::optional<RankTrace> most;
-  for (const int rank : ranks_to_run(settings)) {
-    settings.parallel.deepspeed.rank = rank;
-    VRAMWISE_ASSIGN_OR_RETURN(TrainingTrace trace, trace_training(model, settings, hardware));
-    const std::int64_t reserved =
-        reserved_within(trace.events, options, DeviceMemoryLimits::kUnlimited, trace.repeats.events).value_or(kBeyond);
-    if (!most || reserved > most->reserved) most = RankTrace{.trace = std::move(trace), .reserved = reserved};
-  }
-  return std::move(*most);
-}
-
-TrainingSettings on_card(TrainingSettings settings, const TrainingCard& card) {
-  if (card.total) settings.parallel.deepspeed.card_bytes = card.total->count();
-  return settings;
-}
-
-}  // namespace
-
-Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
-                                           const TrainingCard& card, const AllocatorOptions& options) {
-  VRAMWISE_ASSIGN_OR_RETURN(const RankTrace most, fullest_rank(model, on_card(settings, card), card.hardware, options));
-  return estimate_of(most.trace, settings, card, options);
-}
-
-Result<std::optional<Bytes>> reserved_of_training(const ModelConfig& model, TrainingSettings settings,
-                                                  const TrainingCard& card, const AllocatorOptions& options) {
-  settings.writes_repeats = false;
-  VRAMWISE_ASSIGN_OR_RETURN(const RankTrace most, fullest_rank(model, on_card(settings, card), card.hardware, options));
-  return most.reserved == kBeyond ? std::optional<Bytes>() : Bytes(most.reserved);
 }
 
 }  // namespace vramwise

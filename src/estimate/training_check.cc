@@ -156,8 +156,17 @@ Status check_fused_loss(const ModelConfig& model, const TrainingSettings& settin
 
 }  // namespace
 
+Status check_length(const ModelConfig& model, std::int64_t tokens) {
+  const std::int64_t positions = model.architecture.max_positions;
+  if (!model.architecture.has_learned_positions || positions <= 0 || tokens <= positions) return Done{};
+  return usage_error(fmt::format("{} has positions for {} tokens: it would stop at a sequence of {}", model.model_type,
+                                 positions, tokens),
+                     fmt::format("--seq_len {} or less, or a model that was made for longer texts", positions));
+}
+
 Status check_training(const ModelConfig& model, const TrainingSettings& settings) {
   VRAMWISE_RETURN_IF_ERROR(check_sizes(settings));
+  if (model.architecture.takes.texts) VRAMWISE_RETURN_IF_ERROR(check_length(model, settings.seq_len));
   VRAMWISE_RETURN_IF_ERROR(check_lora(model, settings));
   VRAMWISE_RETURN_IF_ERROR(check_flash2(model, settings));
   if (settings.attention == Attention::kEager && !model.architecture.has_eager)

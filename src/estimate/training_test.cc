@@ -95,7 +95,7 @@ TEST(TrainingEstimate, LayersAreSharedOutAndTheEmbeddingsGradientIsWhole) {
   EXPECT_LT(part.at_peak.optimizer_states * 3, alone.at_peak.optimizer_states);
   EXPECT_GT(part.at_peak.optimizer_states * 4, alone.at_peak.optimizer_states);
   // That of the embeddings is whole on each card, of the rest a card has a quarter.
-  const Bytes embeddings(2 * 512 * LlamaConfig().vocab_size);
+  const Bytes embeddings(std::int64_t{2} * 512 * LlamaConfig().vocab_size);
   EXPECT_GE(part.at_peak.gradients, embeddings + (alone.at_peak.gradients - embeddings) / 5);
   EXPECT_LT(part.at_peak.gradients, embeddings + (alone.at_peak.gradients - embeddings) / 3);
   settings.parallel.ranks = 3;
@@ -148,7 +148,7 @@ TEST(TrainingEstimate, ALossInTilesHoldsNeitherAllLogitsNorABiasOfTheHead) {
 
 TEST(TrainingEstimate, ParallelSettingsThatAreNotModelledAreRefused) {
   const ModelConfig model = small_llama(2, 64);
-  const auto refused = [&model](TrainingSettings settings) {
+  const auto refused = [&model](const TrainingSettings& settings) {
     return !estimate_training(model, settings, ampere()).ok();
   };
   TrainingSettings settings;

@@ -21,6 +21,7 @@ struct BatchKind {
 struct Architecture {
   int layers = 0;
   std::int64_t max_positions = 0;          ///< tokens that the model is made for; 0: config.json doesn't say
+  bool has_learned_positions = false;      ///< a row of parameters each: a longer text stops the model
   bool has_sdpa = true;                    ///< transformers takes eager attention by default where it is not there
   bool has_flash2 = false;                 ///< whether flash-attention 2 is modelled for it
   bool has_eager = true;                   ///< whether its library has attention of plain operators

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/units.h"
+#include "report/plan_shape.h"
 #include "report/training_plan_text.h"
 
 namespace vramwise {
@@ -89,9 +90,9 @@ std::string runner_ups_text(const Json& plan, TextStyle style) {
 }  // namespace
 
 Result<std::string> explain_text(const Json& plan, TextStyle style) {
+  VRAMWISE_RETURN_IF_ERROR(check_plan_shape(plan));
   VRAMWISE_ASSIGN_OR_RETURN(const std::string schema, json_get_or<std::string>(plan, "schema", ""));
   if (schema == "vramwise.plan_training") return training_plan_text(plan, style);
-  if (schema != "vramwise.plan") return usage_error("the file is no plan", "`vramwise plan --save FILE` writes one.");
   const Json model = plan.value("model", Json::object());
   const Json configuration = plan.value("configuration", Json::object());
   const Json time = plan.value("time", Json::object());

@@ -9,7 +9,7 @@
 
 namespace vramwise {
 
-/// Errors: not a plan of ours; a key that is missing.
+/// Errors: not a plan of ours; a damaged one (plan_shape.h).
 Result<std::string> explain_text(const Json& plan, TextStyle style);
 
 }  // namespace vramwise

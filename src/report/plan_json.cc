@@ -1,4 +1,4 @@
-// Adding a key is a compatible change; renaming or removing one is not: raise kSchemaVersion then.
+// Adding a key is a compatible change; renaming or removing one is not: raise kPlanSchemaVersion then.
 #include "report/plan_json.h"
 
 #include <algorithm>
@@ -8,8 +8,6 @@
 
 namespace vramwise {
 namespace {
-
-constexpr int kSchemaVersion = 1;
 
 const char* origin_name(CardOrigin origin) {
   switch (origin) {
@@ -133,7 +131,7 @@ Json plan_json(const Plan& plan) {
   configuration["effective_batch_size"] = plan.effective_batch_size();
   configuration["description"] = plan.description;
   return {{"schema", "vramwise.plan"},
-          {"schema_version", kSchemaVersion},
+          {"schema_version", kPlanSchemaVersion},
           {"fits", true},
           {"strategy", strategy_name(plan.request.strategy)},
           {"model",

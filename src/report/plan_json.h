@@ -9,6 +9,8 @@
 
 namespace vramwise {
 
+inline constexpr int kPlanSchemaVersion = 1;
+
 Json plan_json(const Plan& plan);
 
 /// "changes" and "cards": what would fit instead (docs/formats.md).

@@ -4,20 +4,19 @@
 #include <fmt/format.h>
 
 #include "base/json.h"
+#include "report/plan_shape.h"
 
 namespace vramwise {
 
 Result<SavedPlan> saved_plan_from_json(const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(const std::string schema, json_get_or<std::string>(json, "schema", ""));
-  VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t version, json_get_or<std::int64_t>(json, "schema_version", 0));
   if (schema == "vramwise.plan_training") {
     VRAMWISE_ASSIGN_OR_RETURN(const std::string trainer, json_get_or<std::string>(json, "trainer", "another trainer"));
     return usage_error(fmt::format("the plan is for {}, not for vramwise train", trainer),
                        "`vramwise explain FILE` prints its train.py and the command that starts it; `vramwise plan` "
                        "without --for plans for vramwise train.");
   }
-  if (schema != "vramwise.plan" || version != 1)
-    return usage_error("the file is no plan of this version", "`vramwise plan --save FILE` writes one.");
+  VRAMWISE_RETURN_IF_ERROR(check_plan_shape(json));
   SavedPlan saved;
   const Json model = json.value("model", Json::object());
   VRAMWISE_ASSIGN_OR_RETURN(saved.model_name, json_get<std::string>(model, "name"));

@@ -37,7 +37,7 @@ Json choice_json(const TrainingChoice& choice) {
 Json head_json(const TrainingPlanReport& report, bool fits) {
   const TrainingRequest& request = report.request;
   return {{"schema", "vramwise.plan_training"},
-          {"schema_version", 2},
+          {"schema_version", kTrainingPlanSchemaVersion},
           {"fits", fits},
           {"trainer", trainer_name(request.trainer)},
           {"model", request.model_name},

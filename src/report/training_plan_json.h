@@ -11,6 +11,8 @@
 
 namespace vramwise {
 
+inline constexpr int kTrainingPlanSchemaVersion = 2;
+
 struct TrainingPlanReport {
   const TrainingRequest& request;
   std::string card;  ///< name of the card, of which there are request.cards

@@ -135,6 +135,10 @@ def test_bad_words_are_refused(vramwise, tmp_path):
         assert refused.returncode == 2 and not refused.stdout
     assert vramwise("plan", "--compare", "rtx-3090", "--allow", "precision").returncode == 0
     assert vramwise("explain", tmp_path / "missing.json").returncode == 4
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text('{"schema": "vramwise.plan", "schema_version": 1, "fits": true, "strategy": 3}')
+    told = vramwise("explain", damaged)
+    assert told.returncode == 4 and '"strategy" is not a text' in told.stderr and not told.stdout
     (tmp_path / "other.json").write_text("{}")
     assert vramwise("explain", tmp_path / "other.json").returncode == 2
     assert vramwise("plan", "--vram", "24", "--verify").returncode == 2

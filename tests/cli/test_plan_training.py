@@ -208,6 +208,42 @@ def test_a_length_beyond_the_models_positions_is_noted(vramwise, model):
     assert "at most 2048 tokens" in plan_json(vramwise, *flags, "--seq_len", 4096)["notes"][0]
 
 
+def test_a_length_beyond_learned_positions_is_refused(vramwise, tmp_path):
+    """The model itself would stop with an index that is out of range."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 2}))
+    flags = ("--model", tmp_path, "--gpu", "rtx-3090", "--seq_len")
+    for command in (("estimate",), ("plan", "--for", "transformers")):
+        assert vramwise(*command, *flags, 1024).returncode == 0
+        refused = vramwise(*command, *flags, 1025)
+        assert refused.returncode == 2 and not refused.stdout
+        assert "positions for 1024 tokens" in refused.stderr and "--seq_len 1024 or less" in refused.stderr
+
+
+def test_what_is_not_saved_is_told(vramwise, model, tmp_path):
+    file = tmp_path / "plan.json"
+    for flags in (
+        ("--model", model, "--for", "transformers", "--gpu", "rtx-3090:4gb"),
+        ("--vram", "1.1", "--vram_safety_margin", "1000"),
+    ):
+        refused = vramwise("plan", *flags, "--save", file)
+        assert refused.returncode == 3, refused.stderr
+        assert f"{file} was not written" in refused.stderr and not file.exists()
+
+
+def test_the_table_of_knobs_is_there_as_json(vramwise):
+    table = vramwise("plan", "--knobs").stdout.splitlines()
+    known = json.loads(vramwise("plan", "--knobs", "--json").stdout)
+    assert known["schema"] == "vramwise.knobs"
+    trainers = [cell.strip(" `") for cell in table[0].split("|")[6:-1]]
+    assert len(table) == 2 + len(known["knobs"]) and len(trainers) > 3
+    for line, knob in zip(table[2:], known["knobs"], strict=True):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        assert cells[:2] == [knob["knob"], knob["changes"]] and cells[3] == knob["mathematics"]
+        assert [f"`{value['value']}`" for value in knob["values"]] == [each for each in cells[2].split("; ") if each]
+        for trainer, cell in zip(trainers, cells[5:], strict=True):
+            assert knob["trainers"][trainer]["can_turn"] or cell == "no", (knob["knob"], trainer)
+
+
 def program_of(plan):
     return next(document["text"] for document in plan["documents"] if document["name"] == "train.py")
 

@@ -160,9 +160,11 @@ def test_batches_of_a_step_may_be_fetched_at_once():
         steps += 1
         assert len(fetched) == 32
     assert steps == 2
-    assert owner.ended == 1
-    # Nothing ever uses them: an end all the same.
-    assert len(list(limited(10_000, 2)[1]())) == 256
+    assert owner.ended == 1 and owner.unused == 0
+    # Nothing ever uses them: an end all the same, of which the outcome tells.
+    owner, loader = limited(10_000, 2)
+    assert len(list(loader())) == 256
+    assert owner.ended == owner.unused == 1
 
 
 def test_an_unknown_optimizer_does_not_run_for_ever():

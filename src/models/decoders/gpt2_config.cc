@@ -33,6 +33,7 @@ Architecture read_gpt2(ConfigReader& reader) {
   const Gpt2Config c = gpt2_config(reader);
   return {.layers = c.layers,
           .max_positions = c.max_positions,
+          .has_learned_positions = true,
           .takes_chunked_loss = true,
           .tells_modules = true,
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {

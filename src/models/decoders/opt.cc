@@ -203,6 +203,7 @@ Architecture read_opt(ConfigReader& reader) {
   const OptConfig c = opt_config(reader);
   return {.layers = c.layers,
           .max_positions = c.max_positions,
+          .has_learned_positions = true,
           .takes_chunked_loss = true,
           .make = [c](Tape& tape, DType type, const ForwardOptions& options) {
             return std::make_unique<Opt>(tape, c, type, options);

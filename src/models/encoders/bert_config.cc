@@ -45,6 +45,7 @@ Architecture architecture_of(const BertConfig& c) {
   // RoBERTa's positions begin behind the padding token's.
   return {.layers = c.layers,
           .max_positions = c.is_roberta ? c.max_positions - 2 : c.max_positions,
+          .has_learned_positions = true,
           .auto_class = c.head == BertHead::kMaskedLm ? "AutoModelForMaskedLM" : "AutoModelForSequenceClassification",
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {
             return bert(tape, c, type, options);

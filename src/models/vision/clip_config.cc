@@ -47,6 +47,7 @@ Architecture read_clip(ConfigReader& reader) {
   const ClipConfig c = clip_config(reader);
   return {.layers = c.text.layers + c.vision.layers,
           .max_positions = c.max_positions,
+          .has_learned_positions = true,
           .takes_sharding = false,
           .takes = {.image_size = c.patches.image_size},
           .make = [c](tape::Tape& tape, DType type, const ForwardOptions& options) {

@@ -13,7 +13,7 @@ _MOST_UNUSED = 256
 class Loaders:
     def __init__(self, torch, trainings, limit):
         self.torch, self.trainings, self.limit = torch, trainings, limit
-        self.ended = 0
+        self.ended, self.unused = 0, 0  # the second: of those, for want of a model that takes their batches
         self.epochs = {}  # id of a data set (loaders are made anew): how often it was gone through for training
 
     def install(self, loader_class):
@@ -73,4 +73,8 @@ class _Limited:
         self._forwards = training.forwards
         limit = owner.limit + (_LOOKAHEAD if owner.torch.is_grad_enabled() else 0)
         used = self._used if training.follows_calls else self._count
-        return used >= limit or self._count >= self._used + max(_MOST_UNUSED, limit)
+        if used >= limit:
+            return True
+        is_unused = self._count >= self._used + max(_MOST_UNUSED, limit)
+        owner.unused += is_unused
+        return is_unused

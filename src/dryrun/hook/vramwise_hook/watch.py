@@ -44,7 +44,7 @@ class Watch:
 
     @harmless
     def _go_on_in_fork(self):
-        self.trainings.process, self.loaders.ended = os.getpid(), 0
+        self.trainings.process, self.loaders.ended, self.loaders.unused = os.getpid(), 0, 0
         self.leave_a_sign()
         terminated.follow(self.write)
 
@@ -166,6 +166,7 @@ class Watch:
             "steps": trainings.steps,
             "backwards": trainings.backwards,
             "loaders_ended": self.loaders.ended,
+            "loaders_unused": self.loaders.unused,
             "devices": [
                 {"index": device, "retries": retries, "ooms": errors}
                 for device, (retries, errors) in sorted(trainings.totals().items())
