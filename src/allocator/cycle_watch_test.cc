@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <random>
 #include <utility>
 
@@ -31,6 +32,7 @@ class Draw {
 
   Passes draw() {
     for (std::int64_t& size : sizes_) size = std::int64_t{number(0, 3000)} << number(0, 14);
+    streams_ = number(1, 3);
     Passes run{.events = {Event::mark(0)}, .repeat = {}};
     std::vector<AllocationId> weights;
     allocate(run.events, weights, 0, number(1, 30));
@@ -40,8 +42,8 @@ class Draw {
       run.events.push_back(Event::allocate(kOld + static_cast<AllocationId>(i), sizes_[0]));
     const int steps = number(1, 3);
     AllocationId first = kIds;
-    std::vector<AllocationId> old;
-    for (int i = 0; i < replaced; ++i) old.push_back(kOld + static_cast<AllocationId>(i));
+    std::vector<AllocationId> old(static_cast<std::size_t>(replaced));
+    std::iota(old.begin(), old.end(), kOld);
     const std::size_t times = static_cast<std::size_t>(number(0, 12));
     std::size_t begin = 0;
     for (int step = 0; step < steps; ++step) {
@@ -97,7 +99,7 @@ class Draw {
   }
   void allocate(EventList& events, std::vector<AllocationId>& alive, AllocationId first, int count) {
     for (AllocationId id = first; id < first + static_cast<AllocationId>(count); ++id) {
-      events.push_back(Event::allocate(id, sizes_[number(0, 5)]));
+      events.push_back(Event::allocate(id, sizes_[number(0, 5)], static_cast<StreamIndex>(number(0, streams_ - 1))));
       alive.push_back(id);
       while (number(0, 99) < 45 && !alive.empty()) free_one(events, alive);
     }
@@ -110,6 +112,7 @@ class Draw {
 
   std::mt19937 random_;
   std::int64_t sizes_[6] = {};
+  int streams_ = 1;
 };
 
 void expect_same_with_retries(const Replay& a, const Replay& b) {
