@@ -54,7 +54,11 @@ class PeakKeeper {
         std::ranges::upper_bound(phases, begin - period, {}, &ReplayPhase::first_event) - phases.begin());
     const std::size_t last = phases.size();
     for (std::size_t shift = period; begin - period + shift < end; shift += period)
-      for (std::size_t i = first; i < last; ++i) phases.emplace_back(ReplayPhase(phases[i])).first_event += shift;
+      for (std::size_t i = first; i < last; ++i) {
+        ReplayPhase again = phases[i];
+        again.first_event += shift;
+        phases.push_back(again);
+      }
     phase_ = phases.back();
     phases.pop_back();
   }

@@ -30,7 +30,7 @@ SnapshotState state_of(const MemorySnapshot& snapshot, std::int64_t device) {
 
 bool is_of_pytorch(const std::string& file) {
   return file.find("/torch/") != std::string::npos || file.find("/vramwise_hook/") != std::string::npos ||
-         file.starts_with("<");
+         file.starts_with('<');
 }
 
 /// Frames of C++ that every allocation has, which tell nothing.

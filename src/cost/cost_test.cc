@@ -11,8 +11,8 @@ namespace vramwise {
 namespace {
 
 const DecoderConfig& medium() {
-  static const DecoderConfig config = model_preset("medium").value();
-  return config;
+  static const DecoderConfig kConfig = model_preset("medium").value();
+  return kConfig;
 }
 
 StepSettings bf16(std::int64_t seq_len = 1024) { return {.seq_len = seq_len, .precision = Precision::kBf16}; }
@@ -51,7 +51,7 @@ TEST(Calibration, ReplacesWhatItNames) {
 TEST(Products, TakeWhatWasMeasuredOnAnH100) {
   struct Measured {
     tape::ProductShape shape;
-    double tflop_s;
+    double tflop_s = 0;
   };
   constexpr Measured kRows[] = {{{.batch = 1, .rows = 4096, .columns = 4096, .inner = 4096}, 783.3},
                                 {{.batch = 2, .rows = 4096, .columns = 4096, .inner = 2048}, 763.0},

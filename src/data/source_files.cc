@@ -145,7 +145,7 @@ Result<SourceFiles> find_source_files(const std::string& data_dir) {
   };
   as_files(choice.train, files.train);
   as_files(choice.val, files.val);
-  files.left_aside = known;
+  files.left_aside = std::move(known);
   return files;
 }
 

@@ -15,6 +15,7 @@ using ::testing::IsEmpty;
 
 std::vector<std::string> names(const std::vector<SourceFile>& files) {
   std::vector<std::string> names;
+  names.reserve(files.size());
   for (const SourceFile& file : files) names.push_back(std::filesystem::path(file.path).filename().string());
   return names;
 }

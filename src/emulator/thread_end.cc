@@ -23,7 +23,7 @@ bool python_is_ending() {
 
 extern "C" __attribute__((visibility("default"), noreturn)) void pthread_exit(void* value) {
   while (gettid() != getpid() && python_is_ending()) pause();
-  static const auto real = reinterpret_cast<void (*)(void*)>(dlsym(RTLD_NEXT, "pthread_exit"));
-  real(value);
+  static const auto kReal = reinterpret_cast<void (*)(void*)>(dlsym(RTLD_NEXT, "pthread_exit"));
+  kReal(value);
   _exit(70);  // it does not return
 }

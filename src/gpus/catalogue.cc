@@ -186,13 +186,13 @@ Result<std::vector<GpuSource>> parse_gpu_sources(std::string_view csv) {
 }
 
 const std::vector<GpuModel>& gpu_catalogue() {
-  static const std::vector<GpuModel> models = parse_gpu_table(internal::kGpusCsv).value();
-  return models;
+  static const std::vector<GpuModel> kModels = parse_gpu_table(internal::kGpusCsv).value();
+  return kModels;
 }
 
 const std::vector<GpuSource>& gpu_sources() {
-  static const std::vector<GpuSource> sources = parse_gpu_sources(internal::kSourcesCsv).value();
-  return sources;
+  static const std::vector<GpuSource> kSources = parse_gpu_sources(internal::kSourcesCsv).value();
+  return kSources;
 }
 
 const GpuModel* find_gpu(std::string_view id) {

@@ -16,8 +16,8 @@ namespace {
 
 struct MeasuredContext {
   ComputeCapability capability;
-  int units;
-  int cuda_major;
+  int units = 0;
+  int cuda_major = 0;
   Bytes bytes;
 };
 
@@ -82,11 +82,11 @@ const std::vector<TorchBuild>& torch_builds() {
   // https://github.com/pytorch/pytorch/issues/190385: 2.14 is the last release with CUDA 12.6 builds.
   // Drivers: CUDA Toolkit 13.0 release notes, "CUDA Toolkit and Corresponding Driver Versions" (13.0 GA: 580.65.06)
   // and, for 12.x, "Minimum Required Driver Version for CUDA Minor Version Compatibility" (525.60.13).
-  static const std::vector<TorchBuild> builds = {
+  static const std::vector<TorchBuild> kBuilds = {
       {"cu130", "2.14.1", {{7, 5}, {8, 0}, {8, 6}, {9, 0}, {10, 0}, {12, 0}}, {580, 65, 6}},
       {"cu126", "2.14.1", {{5, 0}, {6, 0}, {7, 0}, {7, 5}, {8, 0}, {8, 6}}, {525, 60, 13}},
   };
-  return builds;
+  return kBuilds;
 }
 
 }  // namespace

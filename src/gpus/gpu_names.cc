@@ -97,14 +97,14 @@ std::set<std::string> keys_of(const GpuModel& model) {
 }
 
 const std::map<std::string, std::vector<const GpuModel*>>& key_index() {
-  static const auto index = [] {
+  static const auto kIndex = [] {
     std::map<std::string, std::vector<const GpuModel*>> made;
     for (const GpuModel& model : gpu_catalogue()) {
       for (const std::string& key : keys_of(model)) made[key].push_back(&model);
     }
     return made;
   }();
-  return index;
+  return kIndex;
 }
 
 /// The key with the brand's word, for looking into kDefaults: "3060" and "rtx3060" mean the same there.

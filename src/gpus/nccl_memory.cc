@@ -73,8 +73,8 @@ struct Connection {
 
 Connection connection_of(const NcclCommunicator& communicator, const NcclEnvironment& environment) {
   if (communicator.link == NcclLink::kHost || !environment.peer_access) return {};
-  const Bytes ll = environment.ll_buffer.value_or(Bytes(8 * 512 * 8 * 16));
-  const Bytes ll128 = environment.ll128_buffer.value_or(Bytes(120 * 640 * 8 * 8));
+  const Bytes ll = environment.ll_buffer.value_or(Bytes(std::int64_t{8} * 512 * 8 * 16));
+  const Bytes ll128 = environment.ll128_buffer.value_or(Bytes(std::int64_t{120} * 640 * 8 * 8));
   const Bytes simple = environment.simple_buffer.value_or(Bytes::mib(4));
   const bool reads = communicator.capability == 80 && communicator.link != NcclLink::kPcie;
   return {(kPage + (reads ? simple : Bytes(0))).rounded_up(kPiece),

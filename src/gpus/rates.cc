@@ -50,7 +50,8 @@ Result<std::vector<RateFraction>> parse_rate_table(std::string_view csv) {
     RateFraction row;
     row.kind = rows[i][3];
     row.document = rows[i][4];
-    if (rows[i][0] != "any" && !(row.capability = parse_compute_capability(rows[i][0]))) return bad("capability");
+    row.capability = parse_compute_capability(rows[i][0]);
+    if (rows[i][0] != "any" && !row.capability) return bad("capability");
     const std::optional<RateKind> what = kind_of(rows[i][1]);
     if (!what) return bad("what");
     row.what = *what;
@@ -64,8 +65,8 @@ Result<std::vector<RateFraction>> parse_rate_table(std::string_view csv) {
 }
 
 const std::vector<RateFraction>& rate_fractions() {
-  static const std::vector<RateFraction> table = parse_rate_table(internal::kRatesCsv).value();
-  return table;
+  static const std::vector<RateFraction> kTable = parse_rate_table(internal::kRatesCsv).value();
+  return kTable;
 }
 
 const RateFraction& achieved_fraction(RateKind what, std::optional<ComputeCapability> capability) {

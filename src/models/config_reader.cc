@@ -35,7 +35,7 @@ std::int64_t ConfigReader::dimension(const char* key, std::int64_t fallback, std
 std::vector<std::int64_t> ConfigReader::dimensions(const char* key, const std::vector<std::int64_t>& fallback,
                                                    std::int64_t most) {
   if (!has(key)) return fallback;
-  const auto values = get<std::vector<std::int64_t>>(key, fallback);
+  auto values = get<std::vector<std::int64_t>>(key, fallback);
   const bool are_fine =
       !values.empty() && std::all_of(values.begin(), values.end(), [&](auto v) { return v >= 1 && v <= most; });
   if (are_fine) return values;

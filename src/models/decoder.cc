@@ -16,7 +16,7 @@ namespace vramwise {
 namespace {
 
 struct Preset {
-  const char* name;
+  const char* name = nullptr;
   DecoderConfig config;
 };
 

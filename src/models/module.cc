@@ -158,7 +158,7 @@ Tensor Linear::shared_out(const Tensor& x) const {
     const Tensor result = tape::linear(x, weight, bias, tape::BiasUse::kShare);
     return tape::summed_over_ranks(result);
   }
-  const Tensor result = tape::linear(tape::replicated(x), weight, bias);
+  Tensor result = tape::linear(tape::replicated(x), weight, bias);
   if (share.style == TensorStyle::kColwise) return result;
   return tape::gathered_over_ranks(result, share.ranks, out);
 }

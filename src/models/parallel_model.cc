@@ -65,6 +65,7 @@ void ParallelModel::shard(const Architecture& architecture) {
       if (named_shards_[i].layer == number) places.push_back(i);
     std::sort(places.begin(), places.end(),
               [this](std::size_t a, std::size_t b) { return named_shards_[a].made < named_shards_[b].made; });
+    parameters.reserve(places.size());
     for (const std::size_t place : places) parameters.push_back(named_shards_[place].tensor);
     for (const NamedParameter& buffer : model_->named_buffers())
       if (buffer.layer == number) buffers.push_back(buffer.tensor);

@@ -157,10 +157,9 @@ void finish(Plan& plan, Candidate candidate) {
 /// What a reader could stumble over in the report's figures.
 void add_notes_on_cards(Plan& plan) {
   if (plan.cards.size() > 1 && plan.request.safety_margin > Bytes()) {
-    plan.notes.push_back(
+    plan.notes.emplace_back(
         "The line of usable memory over all cards takes the margin off once; each card's own line, which decides, "
-        "takes "
-        "it off that card");
+        "takes it off that card");
   }
   for (const CardPlan& card : plan.cards) {
     if (plan.step.precision != Precision::kBf16 || card.card.has_bf16 || card.card.backend == Backend::kCpu) continue;

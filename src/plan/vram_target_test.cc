@@ -46,8 +46,8 @@ TEST(VramTarget, MarginIsMebibytes) {
 TEST(GuideTable, RowsServeTargetsUpToTheirLimit) {
   struct Case {
     Bytes target;
-    std::int64_t micro_batch, seq_len, accumulation;
-    bool checkpointing;
+    std::int64_t micro_batch = 0, seq_len = 0, accumulation = 0;
+    bool checkpointing = false;
   };
   for (const Case& c : {Case{Bytes::gib(8), 1, 256, 16, true}, Case{Bytes::mib(8704), 2, 512, 8, true},
                         Case{Bytes::gib(16), 2, 512, 8, true}, Case{Bytes::mib(16896), 4, 1024, 4, false},

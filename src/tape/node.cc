@@ -3,7 +3,6 @@
 #include "tape/node.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "tape/record.h"
 #include "tape/tape.h"
@@ -44,7 +43,7 @@ Node* allocate_node(Tape& tape, const Counts& counts) {
   node->packed = reinterpret_cast<std::uint32_t*>(memory + at_packed);
   node->captured = memory + at_captured;
   node->total_bytes = static_cast<std::uint32_t>(total);
-  std::memset(node->arrived, 0, counts.inputs * sizeof(TensorData*));
+  std::fill_n(node->arrived, counts.inputs, nullptr);
   return node;
 }
 

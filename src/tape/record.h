@@ -8,6 +8,7 @@
 // derivatives.yaml; saved tensors stand in the order in which it releases them: inputs by name, then outputs.
 #pragma once
 
+#include <exception>
 #include <initializer_list>
 #include <new>
 #include <span>
@@ -47,7 +48,7 @@ class Backward {
 };
 
 /// Leaves a block that is being recomputed, once the last tensor that it saves is there.
-struct StopRecomputation {};
+struct StopRecomputation : std::exception {};
 
 /// Replaces what autograd saves (torch.autograd.graph.saved_tensors_hooks).
 class SavedHooks {
@@ -89,7 +90,7 @@ bool pack_saved(Tape& tape, std::span<const Tensor* const> saved, std::uint32_t*
 /// Brings back a saved tensor of a node that has hooks; the first one of a checkpointed block recomputes it.
 Tensor unpack_saved(const Node& node, int i);
 /// A node whose results are `outputs`. An input that is also an output was changed in place.
-Node* make_node(Tape& tape, const NodeParts& parts);
+Node* make_node(Tape& tape, const NodeParts& given);
 
 template <typename Formula>
 void record(Tape& tape, NodeParts parts, Formula formula) {

@@ -49,24 +49,24 @@ DecoderConfig medium_ungrouped() {
 /// All grow by 2.2 GiB and more.
 const std::vector<Case>& cases() {
   constexpr Precision kBf16 = Precision::kBf16;
-  static const DecoderConfig small = preset("small");
-  static const DecoderConfig medium = preset("medium");
-  static const DecoderConfig large = preset("large");
+  static const DecoderConfig kSmall = preset("small");
+  static const DecoderConfig kMedium = preset("medium");
+  static const DecoderConfig kLarge = preset("large");
   static const std::vector<Case> kCases = {
-      {"medium fp32 3 x 512", medium, {.micro_batch = 3, .seq_len = 512}},
-      {"medium fp32 8 x 256", medium, {.micro_batch = 8, .seq_len = 256}},
-      {"medium fp32 1 x 2048", medium, {.micro_batch = 1, .seq_len = 2048}},
+      {"medium fp32 3 x 512", kMedium, {.micro_batch = 3, .seq_len = 512}},
+      {"medium fp32 8 x 256", kMedium, {.micro_batch = 8, .seq_len = 256}},
+      {"medium fp32 1 x 2048", kMedium, {.micro_batch = 1, .seq_len = 2048}},
       {"medium fp32 6 x 512, 6 blocks checkpointed",
-       medium,
+       kMedium,
        {.micro_batch = 6, .seq_len = 512, .checkpointed_blocks = 6}},
       {"medium fp32 14 x 512, all checkpointed",
-       medium,
+       kMedium,
        {.micro_batch = 14, .seq_len = 512, .checkpointed_blocks = 12}},
       {"medium fp32 8 x 512, optimizer offloaded",
-       medium,
+       kMedium,
        {.micro_batch = 8, .seq_len = 512, .offload_optimizer = true}},
       {"medium fp32 3 x 512, accumulation 2",
-       medium,
+       kMedium,
        {.micro_batch = 3, .seq_len = 512, .gradient_accumulation_steps = 2}},
       {"medium fp32 3 x 512, as many key heads", medium_ungrouped(), {.micro_batch = 3, .seq_len = 512}},
       {"medium fp32 2 x 512, vocabulary 50,304", medium_with_vocabulary(50304), {.micro_batch = 2, .seq_len = 512}},
@@ -74,23 +74,25 @@ const std::vector<Case>& cases() {
        medium_with_vocabulary(50304),
        {.micro_batch = 1, .seq_len = 512, .loss_chunk_tokens = 128}},
       {"medium fp32 1 x 512, 50,304, untied", medium_with_vocabulary(50304, false), {.micro_batch = 1, .seq_len = 512}},
-      {"medium bf16 8 x 512", medium, {.micro_batch = 8, .seq_len = 512, .precision = kBf16}},
+      {"medium bf16 8 x 512", kMedium, {.micro_batch = 8, .seq_len = 512, .precision = kBf16}},
       {"medium bf16 2 x 512, vocabulary 128,256",
        medium_with_vocabulary(128256),
        {.micro_batch = 2, .seq_len = 512, .precision = kBf16}},
       {"medium bf16 8 x 512, 6 blocks checkpointed",
-       medium,
+       kMedium,
        {.micro_batch = 8, .seq_len = 512, .precision = kBf16, .checkpointed_blocks = 6}},
-      {"small fp32 20 x 512", small, {.micro_batch = 20, .seq_len = 512}},
-      {"small fp32 160 x 64", small, {.micro_batch = 160, .seq_len = 64}},
-      {"large fp32 1 x 256", large, {.micro_batch = 1, .seq_len = 256}},
-      {"large fp32 2 x 512, optimizer offloaded", large, {.micro_batch = 2, .seq_len = 512, .offload_optimizer = true}},
+      {"small fp32 20 x 512", kSmall, {.micro_batch = 20, .seq_len = 512}},
+      {"small fp32 160 x 64", kSmall, {.micro_batch = 160, .seq_len = 64}},
+      {"large fp32 1 x 256", kLarge, {.micro_batch = 1, .seq_len = 256}},
+      {"large fp32 2 x 512, optimizer offloaded",
+       kLarge,
+       {.micro_batch = 2, .seq_len = 512, .offload_optimizer = true}},
       {"large fp32 1 x 512, 11 blocks checkpointed",
-       large,
+       kLarge,
        {.micro_batch = 1, .seq_len = 512, .checkpointed_blocks = 11}},
-      {"large bf16 1 x 512", large, {.micro_batch = 1, .seq_len = 512, .precision = kBf16}},
+      {"large bf16 1 x 512", kLarge, {.micro_batch = 1, .seq_len = 512, .precision = kBf16}},
       {"large bf16 2 x 512, all checkpointed",
-       large,
+       kLarge,
        {.micro_batch = 2, .seq_len = 512, .precision = kBf16, .checkpointed_blocks = 22}},
   };
   return kCases;

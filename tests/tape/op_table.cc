@@ -207,7 +207,7 @@ void add_lookups(std::map<std::string, Run>& ops) {
 }
 
 const std::map<std::string, Run>& table() {
-  static const std::map<std::string, Run> ops = [] {
+  static const std::map<std::string, Run> kOps = [] {
     std::map<std::string, Run> made;
     add_pointwise(made);
     add_views(made);
@@ -219,7 +219,7 @@ const std::map<std::string, Run>& table() {
     add_images(made);
     return made;
   }();
-  return ops;
+  return kOps;
 }
 
 }  // namespace
@@ -231,11 +231,11 @@ Dims Call::dims(const char* name) const {
 }
 
 DType dtype_named(const std::string& name) {
-  static const std::map<std::string, DType> types = {
+  static const std::map<std::string, DType> kTypes = {
       {"bool", DType::kBool},         {"uint8", DType::kUInt8},     {"int8", DType::kInt8},
       {"int32", DType::kInt32},       {"int64", DType::kInt64},     {"float16", DType::kFloat16},
       {"bfloat16", DType::kBFloat16}, {"float32", DType::kFloat32}, {"float64", DType::kFloat64}};
-  return types.at(name);
+  return kTypes.at(name);
 }
 
 std::vector<Tensor> run_op(const std::string& name, const Call& call) {

@@ -25,8 +25,8 @@ Function next(const char* name) {
 }
 
 ssize_t real_pwrite(int file, const void* bytes, std::size_t count, off_t offset) {
-  static const auto function = next<ssize_t (*)(int, const void*, std::size_t, off_t)>("pwrite");
-  return function(file, bytes, count, offset);
+  static const auto kFunction = next<ssize_t (*)(int, const void*, std::size_t, off_t)>("pwrite");
+  return kFunction(file, bytes, count, offset);
 }
 
 bool is_zero(const char* bytes, std::size_t count) {
@@ -87,8 +87,8 @@ extern "C" {
 __attribute__((visibility("default"))) ssize_t write(int file, const void* bytes, std::size_t count) {
   const off_t position = holes_from(file, count);
   if (position < 0) {
-    static const auto function = next<ssize_t (*)(int, const void*, std::size_t)>("write");
-    return function(file, bytes, count);
+    static const auto kFunction = next<ssize_t (*)(int, const void*, std::size_t)>("write");
+    return kFunction(file, bytes, count);
   }
   const ssize_t written = write_with_holes(file, static_cast<const char*>(bytes), count, position);
   if (written > 0) lseek(file, position + written, SEEK_SET);
@@ -99,8 +99,8 @@ __attribute__((visibility("default"))) ssize_t writev(int file, const iovec* par
   std::size_t sum = 0;
   for (int i = 0; i < count; ++i) sum += parts[i].iov_len;
   if (holes_from(file, sum) < 0) {
-    static const auto function = next<ssize_t (*)(int, const iovec*, int)>("writev");
-    return function(file, parts, count);
+    static const auto kFunction = next<ssize_t (*)(int, const iovec*, int)>("writev");
+    return kFunction(file, parts, count);
   }
   ssize_t done = 0;
   for (int i = 0; i < count; ++i) {

@@ -34,8 +34,8 @@ std::string_view without_owner(std::string_view name) { return name.substr(name.
 }  // namespace
 
 const std::vector<CatalogueModel>& model_catalogue() {
-  static const std::vector<CatalogueModel> models = parse();
-  return models;
+  static const std::vector<CatalogueModel> kModels = parse();
+  return kModels;
 }
 
 const CatalogueModel* find_model(std::string_view name) {

@@ -175,6 +175,7 @@ void read_second_generation(ConfigReader& r, GemmaConfig& c, std::int64_t patter
   c.makes_sliding_mask = true;
   c.sliding_window = r.dimension("sliding_window", 4096, kMostPositions);
   std::vector<bool> slides;
+  slides.reserve(static_cast<std::size_t>(c.layers));
   for (int i = 0; i < c.layers; ++i) slides.push_back((i + 1) % pattern != 0);
   read_layer_types(r, c, slides);
 }

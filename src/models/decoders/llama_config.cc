@@ -14,6 +14,7 @@ void read_window(ConfigReader& r, LlamaConfig& c) {
   if (uses_window) c.sliding_window = r.dimension("sliding_window", 4096, kMostPositions);
   const std::int64_t first = r.count("max_window_layers", 28);
   std::vector<bool> slides;
+  slides.reserve(static_cast<std::size_t>(c.layers));
   for (int i = 0; i < c.layers; ++i) slides.push_back(uses_window && i >= first);
   read_layer_types(r, c, slides);
 }

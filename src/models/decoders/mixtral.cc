@@ -132,6 +132,7 @@ Architecture read_qwen2_moe(ConfigReader& r) {
   c.sliding_window = uses_window ? r.dimension("sliding_window", 4096, kMostPositions) : 0;
   const std::int64_t first = r.count("max_window_layers", 28);
   std::vector<bool> slides;
+  slides.reserve(static_cast<std::size_t>(c.layers));
   for (int i = 0; i < c.layers; ++i) slides.push_back(uses_window && (i + 1) % 2 != 0 && i < first);
   read_layer_types(r, c, slides);
   return rotary_decoder<MoeDecoder>(c);

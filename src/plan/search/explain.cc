@@ -12,9 +12,9 @@ namespace vramwise {
 namespace {
 
 struct Measured {
-  Bytes device;    ///< on the card that is fullest in the plan
-  double seconds;  ///< of a step
-  bool fits;
+  Bytes device;        ///< on the card that is fullest in the plan
+  double seconds = 0;  ///< of a step
+  bool fits = false;
 };
 
 std::size_t fullest_card(const Plan& plan) {

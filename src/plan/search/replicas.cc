@@ -101,6 +101,7 @@ std::vector<std::int64_t> by_speed(const CardTimes& cards, std::int64_t sequence
   for (const auto& card : cards) speeds.push_back(static_cast<double>(even) / card->seconds(even));
   const double sum = std::accumulate(speeds.begin(), speeds.end(), 0.0);
   std::vector<std::int64_t> shares;
+  shares.reserve(speeds.size());
   for (const double speed : speeds)
     shares.push_back(static_cast<std::int64_t>(static_cast<double>(sequences) * speed / sum));
   std::int64_t left = sequences - std::accumulate(shares.begin(), shares.end(), std::int64_t{0});

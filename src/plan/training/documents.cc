@@ -246,7 +246,7 @@ std::string filled(std::string_view line, const Slots& slots) {
   return result;
 }
 
-std::string trimmed(std::string text) {
+std::string trimmed(const std::string& text) {
   const std::size_t begin = text.find_first_not_of(' ');
   return begin == std::string::npos ? std::string() : text.substr(begin);
 }
@@ -275,7 +275,7 @@ std::string text_of(const Template& each, const Slots& slots) {
     add_line(text, rest.substr(0, end), slots);
     rest.remove_prefix(end + 1);
   }
-  return std::string_view(each.name) == "command" ? trimmed(std::move(text)) : text;
+  return std::string_view(each.name) == "command" ? trimmed(text) : text;
 }
 
 // from_pretrained takes a folder or a name of the hub, an estimate the file in the folder as well.

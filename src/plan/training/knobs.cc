@@ -102,7 +102,7 @@ constexpr KnobValue kSegments[] = {
 
 /// How several cards share the model.
 struct Layout {
-  Parallel kind;
+  Parallel kind = Parallel::kNone;
   bool gradients_are_views = false;
   bool shares_states = false;
   bool reshards = true;

@@ -392,7 +392,7 @@ std::string knob_table() {
         fmt::format("| {} | {} | {} | {} | {} |", knob.name, knob.changes, values, mathematics_text(knob.mathematics),
                     knob.allow == nullptr ? "" : fmt::format("`--allow {}`", knob.allow));
     for (const Trainer trainer : shown) table += fmt::format(" {} |", cell_of(knob, trainer));
-    table += "\n";
+    table += '\n';
   }
   return table;
 }

@@ -12,7 +12,8 @@ namespace {
 // The kernel's arguments lie on the device: pointers, of an even number of groups, strides, shapes; and it has room for
 // four descriptors of 128 bytes on each multiprocessor.
 std::int64_t argument_bytes(std::int64_t groups) {
-  return 3 * 8 * (groups + groups % 2) + 3 * 8 * groups + 12 * groups;
+  constexpr std::int64_t kThreePointers = 24;
+  return kThreePointers * (groups + groups % 2) + kThreePointers * groups + 12 * groups;
 }
 
 void multiply(Tape& tape, DType type, const ProductShape& shape) {

@@ -45,7 +45,7 @@ Tensor sorted_row_sums(const Tensor& grad, std::int64_t count, std::int64_t entr
   const Tensor starts = tape.empty({most_parts}, kIndex);
   // Few entries with long runs are added up with atomic operations, 16-bit ones in a buffer of 32 bits.
   const DType sum_type = accumulate_type(grad.type());
-  if (most_runs * 30 <= count && most_runs < 4 * card.sm_count) {
+  if (most_runs * 30 <= count && most_runs < std::int64_t{4} * card.sm_count) {
     const Tensor entry_of_part = tape.empty({most_parts}, kIndex);
     const Scratch sums(tape, sum_type == grad.type() ? 0 : out.numel() * size_of(sum_type));
     tape.count_kernel(grad.bytes() + 2 * out.bytes());

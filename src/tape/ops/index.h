@@ -26,7 +26,7 @@ Tensor logical_and(Tensor a, Tensor b);
 /// x.all(), read by the host at once.
 void all(Tensor x);
 /// `type`: of the sums; absent: x's own, int64 of integers.
-Tensor cumsum(Tensor x, int dim, std::optional<DType> type = std::nullopt);
+Tensor cumsum(Tensor x, int dim, std::optional<DType> wanted = std::nullopt);
 Tensor gather(Tensor x, int dim, Tensor index);
 Tensor index_select(Tensor x, int dim, Tensor index);
 /// x[index] in the first dimension, where `index` is a tensor of integers.

@@ -23,9 +23,9 @@ void release_in_order(Tensor& a, Tensor& b) {
 // The gradients of weight and bias. With many more rows than columns they are summed in blocks of rows first
 // (LaunchGammaBetaBackwardCUDAKernel); RMS normalisation has no bias.
 void column_sums(Tensor* dgamma, Tensor* dbeta, std::int64_t rows, std::int64_t columns, Tape& tape) {
-  if (rows <= 64 * 1024 || columns / 32 >= tape.hardware().sm_count / 2) return;
+  if (rows <= std::int64_t{64} * 1024 || columns / 32 >= tape.hardware().sm_count / 2) return;
   const std::int64_t blocks_x = (columns + 31) / 32;
-  const std::int64_t blocks_y = std::min<std::int64_t>(32 * 1024 / blocks_x, (rows + 31) / 32);
+  const std::int64_t blocks_y = std::min(std::int64_t{32} * 1024 / blocks_x, (rows + 31) / 32);
   const auto blocks_for = [&](const Tensor* result) {
     return result == nullptr || !result->defined() ? Tensor()
                                                    : tape.empty({blocks_y, result->size(-1)}, result->type());

@@ -120,7 +120,7 @@ Tensor mul(Tensor a, Scalar b) {
 namespace {
 
 // Of a / b, where b and a were saved.
-constexpr auto give_quotient = [](Backward& pass) {
+constexpr auto kGiveQuotient = [](Backward& pass) {
   const Tensor other = pass.saved(0);
   const Tensor self = pass.saved(1);
   if (pass.needs(1)) {
@@ -138,7 +138,7 @@ constexpr auto give_quotient = [](Backward& pass) {
 Tensor div(Tensor a, Tensor b) {
   const Drop drop(a, b);
   const auto make = [&] { return elementwise({&a, &b}, float_result(result_type(a, b))); };
-  return record_first(tape_of(a, b), {&a, &b}, {&b, b.requires_grad() ? &a : nullptr}, make, give_quotient);
+  return record_first(tape_of(a, b), {&a, &b}, {&b, b.requires_grad() ? &a : nullptr}, make, kGiveQuotient);
 }
 
 Tensor div(Tensor a, Scalar b) {
@@ -297,7 +297,7 @@ void div_(const Tensor& a, const Tensor& b) {
   if (!wants_grad(a.tape(), {&a, &b})) return in_place_kernel(a, b);
   const Tensor before = b.requires_grad() ? clone(detach(a)) : Tensor();
   in_place_kernel(a, b);
-  record_all(a.tape(), {&a}, {&a, &b}, {&b, &before}, give_quotient);
+  record_all(a.tape(), {&a}, {&a, &b}, {&b, &before}, kGiveQuotient);
 }
 
 Tensor floor_divide(Tensor a, std::int64_t) {

@@ -31,7 +31,7 @@ Tensor select(Tensor x, int dim, std::int64_t index);
 /// x without its history.
 Tensor detach(Tensor x);
 std::vector<Tensor> split(Tensor x, std::int64_t size, int dim);
-std::vector<Tensor> split(Tensor x, const std::vector<std::int64_t>& sizes, int dim);
+std::vector<Tensor> split(Tensor x, const std::vector<std::int64_t>& parts, int dim);
 std::vector<Tensor> chunk(Tensor x, int count, int dim);
 Tensor cat(std::initializer_list<Tensor> parts, int dim);
 Tensor cat(std::vector<Tensor> parts, int dim);

@@ -131,12 +131,15 @@ class TorchAdafactor final : public Optimizer {
   std::vector<Tensor> estimates_of_matrices(const std::vector<std::size_t>& group) {
     for (const int dim : {-1, -2}) {
       std::vector<Tensor> means;
+      means.reserve(group.size());
       for (const std::size_t i : group) means.push_back(norm_along(parameters_[i].grad(), dim));
       release(means);
     }
     std::vector<Tensor> estimates;
+    estimates.reserve(group.size());
     for (const std::size_t i : group) estimates.push_back(matmul(states_[i].row, states_[i].column));
     std::vector<Tensor> means;
+    means.reserve(group.size());
     for (const std::size_t i : group) means.push_back(mean_along(states_[i].row, -2, true));
     release(means);
     return estimates;
@@ -144,9 +147,11 @@ class TorchAdafactor final : public Optimizer {
 
   std::vector<Tensor> estimates_of_vectors(const std::vector<std::size_t>& group) {
     std::vector<Tensor> squared;
+    squared.reserve(group.size());
     for (const std::size_t i : group) squared.push_back(empty_like(parameters_[i].grad()));
     release(squared);
     std::vector<Tensor> estimates;
+    estimates.reserve(group.size());
     for (const std::size_t i : group) estimates.push_back(clone(states_[i].whole));
     return estimates;
   }

@@ -26,7 +26,7 @@ class Bitsandbytes final : public Optimizer {
       const Tensor& parameter = parameters_[i];
       const Tensor gradient = contiguous(parameter.grad());
       parameter.set_grad(gradient);
-      const std::int64_t state_bytes = (options_.is_8bit ? 1 : 4) * state_count();
+      const std::int64_t state_bytes = std::int64_t{options_.is_8bit ? 1 : 4} * state_count();
       parameter.tape().count_kernel(3 * parameter.bytes() + 2 * state_bytes * parameter.numel());
     }
   }

@@ -65,6 +65,7 @@ Tensor total_norm_over_ranks(const std::vector<Tensor>& gradients, std::size_t r
   Tensor stacked;
   {
     std::vector<Tensor> shares;
+    shares.reserve(replicated);
     for (std::size_t i = 0; i < replicated; ++i) shares.push_back(empty_like(norms.front()));
     stacked = stack(norms, 0);
   }

@@ -63,6 +63,7 @@ std::vector<Tensor> Optimizer::copied_parts(const std::vector<std::size_t>& indi
 
 std::vector<Tensor> Optimizer::copied_parts(const std::vector<std::size_t>& indices) const {
   std::vector<Tensor> gradients;
+  gradients.reserve(indices.size());
   for (const std::size_t i : indices) gradients.push_back(parameters_[i].grad());
   return copied_parts(indices, gradients);
 }

@@ -32,6 +32,7 @@ class Sgd final : public Optimizer {
     std::vector<Tensor> momenta;
     for (const auto& group : by_type()) {
       std::vector<Tensor> current;
+      current.reserve(group.size());
       for (const std::size_t i : group) current.push_back(parameters_[i].grad());
       swap_in(gradients, std::move(current));
       if (options_.weight_decay != 0) swap_in(gradients, copies_of(gradients));
@@ -73,6 +74,7 @@ class Sgd final : public Optimizer {
 
   static std::vector<Tensor> copies_of(const std::vector<Tensor>& list) {
     std::vector<Tensor> copies;
+    copies.reserve(list.size());
     for (const Tensor& tensor : list) copies.push_back(empty_like(tensor));
     return copies;
   }

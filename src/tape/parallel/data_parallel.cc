@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <deque>
 #include <limits>
+#include <ranges>
 
 #include "tape/ops/pointwise.h"
 
@@ -43,8 +44,8 @@ std::vector<Indices> assigned(const std::vector<Tensor>& tensors, const Indices&
     if (found->limit + 1 < limits.size()) ++found->limit;
   }
   // What is still open comes out of a hash table that hands out the newest first.
-  for (auto each = open.rbegin(); each != open.rend(); ++each)
-    if (!each->indices.empty()) closed.push_back(std::move(each->indices));
+  for (auto& each : open | std::views::reverse)
+    if (!each.indices.empty()) closed.push_back(std::move(each.indices));
   return closed;
 }
 
@@ -100,10 +101,11 @@ DataParallel::~DataParallel() {
 void DataParallel::verify_shapes() {
   const Tensor count = tape_.empty({1}, DType::kInt64);
   std::vector<Tensor> counts;
+  counts.reserve(static_cast<std::size_t>(options_.ranks));
   for (int i = 0; i < options_.ranks; ++i) counts.push_back(tape_.empty({1}, DType::kInt64));
   tape_.empty({options_.ranks}, DType::kInt64).reset();
   std::int64_t numbers = 0;
-  for (const Tensor& parameter : trained_) numbers += 2 * parameter.rank();
+  for (const Tensor& parameter : trained_) numbers += std::int64_t{2} * parameter.rank();
   tape_.empty({numbers}, DType::kInt64).reset();
 }
 

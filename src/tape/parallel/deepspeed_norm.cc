@@ -87,6 +87,7 @@ void check_overflow_at_once(const Tensor& gradients) {
 // get_grad_norm_direct of stage3.py: everything in float64.
 Tensor norm_in_float64(const std::vector<Tensor>& gradients) {
   std::vector<Tensor> norms;
+  norms.reserve(gradients.size());
   for (const Tensor& gradient : gradients) norms.push_back(norm_of_all(to(gradient, DType::kFloat64)));
   const Tensor of_squares = sum(pow(stack(norms, 0), 2));
   const Tensor total = pow(of_squares, 0.5);

@@ -36,6 +36,7 @@ Zero3Engine::Zero3Engine(Tape& tape, std::unique_ptr<Zero3Parameters> parameters
   // Ranks differ in nothing but what pads the last parts of sums.
   if (options_.rank == kMostGradients) options_.rank = options_.reduces_to_owner ? 0 : options_.ranks - 1;
   std::vector<std::size_t> order;
+  order.reserve(listed.size());
   for (const Tensor& whole : listed) order.push_back(parameters_.index_of(whole));
   if (options_.has_fused_adam) overflow_flag_ = tape.empty({1}, DType::kInt32);
   mark_persistent(order);
@@ -278,6 +279,7 @@ void Zero3Engine::step(Optimizer& optimizer) {
     check_overflow_at_once(gradients_);
   }
   std::vector<Tensor> norms;
+  norms.reserve(groups_.size());
   for (std::size_t group = 0; group < groups_.size(); ++group) norms.push_back(norm_in_float64(gradients_of(group)));
   const Tensor norm = combined_norm(norms);
   is_invalid(norm).reset();

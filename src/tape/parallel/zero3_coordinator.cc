@@ -31,7 +31,7 @@ void Zero3Coordinator::enter(ModuleId id, std::initializer_list<const Tensor*> p
 
 // PostBackwardFunctionModule
 Tensor Zero3Coordinator::input(ModuleId id, const Tensor& x) {
-  const Tensor seen = tape_.alias(x, x.sizes(), x.strides(), x->offset);
+  Tensor seen = tape_.alias(x, x.sizes(), x.strides(), x->offset);
   if (!x.requires_grad()) return seen;
   ++module(id).gradients_left;
   return record(seen, {&x}, {}, [this, id](Backward& pass) {

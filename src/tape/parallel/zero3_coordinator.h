@@ -40,10 +40,10 @@ class Zero3Coordinator final : public ModuleHooks {
   /// Before the optimizer's step.
   void partition_all();
 
-  void enter(ModuleId module, std::initializer_list<const Tensor*> parameters) override;
-  Tensor input(ModuleId module, const Tensor& x) override;
-  void leave(ModuleId module) override;
-  Tensor output(ModuleId module, const Tensor& x) override;
+  void enter(ModuleId id, std::initializer_list<const Tensor*> parameters) override;
+  Tensor input(ModuleId id, const Tensor& x) override;
+  void leave(ModuleId id) override;
+  Tensor output(ModuleId id, const Tensor& x) override;
 
  private:
   struct Module {
@@ -72,14 +72,14 @@ class Zero3Coordinator final : public ModuleHooks {
   Module& module(ModuleId id) { return modules_.at(id); }
   void visit(ModuleId id, bool is_forward);
   void fetch(ModuleId id);
-  void prefetch(const Module& module);
+  void prefetch(const Module& current);
   void start_gather(std::vector<std::size_t> wanted);
   void wait_for(std::size_t index);
   void complete(Gather& gather);
   void release(ModuleId id, bool is_forward);
   void release(std::size_t index);
   const std::vector<std::size_t>& to_release(ModuleId id);
-  std::vector<std::size_t> not_used_soon(const Module& module);
+  std::vector<std::size_t> not_used_soon(const Module& leaving);
   void end_recording();
   void compare_over_ranks(std::size_t count);
   void finish_in_flight();

@@ -24,8 +24,8 @@ EmulatorHooks find_hooks() {
 }  // namespace
 
 const EmulatorHooks& emulator() {
-  static const EmulatorHooks hooks = find_hooks();
-  return hooks;
+  static const EmulatorHooks kHooks = find_hooks();
+  return kHooks;
 }
 
 }  // namespace vramwise::values

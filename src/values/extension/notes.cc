@@ -96,11 +96,11 @@ std::string failed_list(const Notes& all) {
 }  // namespace
 
 Routing routing() {
-  static const Routing chosen = [] {
+  static const Routing kChosen = [] {
     const char* text = std::getenv("VRAMWISE_ROUTING");
     return text != nullptr && std::strcmp(text, "worst") == 0 ? Routing::kWorst : Routing::kBalanced;
   }();
-  return chosen;
+  return kChosen;
 }
 
 void note_run(const std::string& operator_name) {

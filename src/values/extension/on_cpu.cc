@@ -22,8 +22,8 @@ constexpr c10::DispatchKeySet strange_keys() {
 }
 
 const c10::DispatchKeySet& functionality_of_strange() {
-  static const c10::DispatchKeySet keys = strange_keys();
-  return keys;
+  static const c10::DispatchKeySet kKeys = strange_keys();
+  return kKeys;
 }
 
 c10::DispatchKeySet quiet_exclusions() {
@@ -33,8 +33,8 @@ c10::DispatchKeySet quiet_exclusions() {
 
 /// Seeded alike in every run: the same program draws the same numbers.
 const at::Generator& generator() {
-  static const at::Generator instance = at::detail::createCPUGenerator(/*seed_val=*/0x5eed);
-  return instance;
+  static const at::Generator kInstance = at::detail::createCPUGenerator(/*seed_val=*/0x5eed);
+  return kInstance;
 }
 
 c10::IValue substituted(const c10::IValue& value, std::size_t argument, const Substitute& substitute) {

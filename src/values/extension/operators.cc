@@ -18,7 +18,7 @@ namespace {
 using Names = std::unordered_set<std::string_view>;
 
 const std::unordered_map<std::string_view, Special>& specials() {
-  static const std::unordered_map<std::string_view, Special> table = {
+  static const std::unordered_map<std::string_view, Special> kTable = {
       {"copy_", Special::kCopy},
       {"_local_scalar_dense", Special::kScalarRead},
       {"equal", Special::kEqual},
@@ -39,89 +39,89 @@ const std::unordered_map<std::string_view, Special>& specials() {
       {"_amp_foreach_non_finite_check_and_unscale_", Special::kUnscale},
       {"histc", Special::kHistogram},
   };
-  return table;
+  return kTable;
 }
 
 const Names& compared() {
-  static const Names names = {"eq", "ne", "lt", "le", "gt", "ge"};
-  return names;
+  static const Names kNames = {"eq", "ne", "lt", "le", "gt", "ge"};
+  return kNames;
 }
 
 /// Memory without contents, questions, and what only changes how memory is looked at.
 const Names& without_values() {
-  static const Names names = {"empty",
-                              "empty_strided",
-                              "resize_",
-                              "set_",
-                              "record_stream",
-                              "is_pinned",
-                              "_pin_memory",
-                              "is_set_to",
-                              "_fused_sdp_choice",
-                              "_efficientzerotensor",
-                              "_assert_async",
-                              "_nested_tensor_from_mask_left_aligned",
-                              "_cudnn_init_dropout_state",
-                              "_copy_from",
-                              "_copy_from_and_resize"};
-  return names;
+  static const Names kNames = {"empty",
+                               "empty_strided",
+                               "resize_",
+                               "set_",
+                               "record_stream",
+                               "is_pinned",
+                               "_pin_memory",
+                               "is_set_to",
+                               "_fused_sdp_choice",
+                               "_efficientzerotensor",
+                               "_assert_async",
+                               "_nested_tensor_from_mask_left_aligned",
+                               "_cudnn_init_dropout_state",
+                               "_copy_from",
+                               "_copy_from_and_resize"};
+  return kNames;
 }
 
 /// Cost grows faster than the number of elements.
 bool is_heavy(std::string_view name) {
-  static const Names names = {"mm",
-                              "bmm",
-                              "addmm",
-                              "addbmm",
-                              "baddbmm",
-                              "addmv",
-                              "addr",
-                              "dot",
-                              "vdot",
-                              "_int_mm",
-                              "_scaled_mm",
-                              "_grouped_mm",
-                              "_scaled_grouped_mm",
-                              "_cdist_forward",
-                              "_cdist_backward",
-                              "_addmm_activation",
-                              "lstsq",
-                              "_ctc_loss",
-                              "_ctc_loss_backward",
-                              "_embedding_bag",
-                              "_histogramdd_bin_edges",
-                              "_efficient_attention_forward"};
+  static const Names kNames = {"mm",
+                               "bmm",
+                               "addmm",
+                               "addbmm",
+                               "baddbmm",
+                               "addmv",
+                               "addr",
+                               "dot",
+                               "vdot",
+                               "_int_mm",
+                               "_scaled_mm",
+                               "_grouped_mm",
+                               "_scaled_grouped_mm",
+                               "_cdist_forward",
+                               "_cdist_backward",
+                               "_addmm_activation",
+                               "lstsq",
+                               "_ctc_loss",
+                               "_ctc_loss_backward",
+                               "_embedding_bag",
+                               "_histogramdd_bin_edges",
+                               "_efficient_attention_forward"};
   static constexpr std::string_view parts[] = {"conv",         "attention", "linalg",   "fft",  "upsample",
                                                "grid_sampler", "cudnn",     "miopen",   "lstm", "gru",
                                                "rnn",          "pool",      "cholesky", "pdist"};
-  return names.count(name) > 0 || std::any_of(std::begin(parts), std::end(parts), [&](std::string_view part) {
+  return kNames.count(name) > 0 || std::any_of(std::begin(parts), std::end(parts), [&](std::string_view part) {
            return name.find(part) != std::string_view::npos;
          });
 }
 
 const Names& overwriting() {
-  static const Names names = {"copy_",          "fill_",          "zero_",          "random_",       "uniform_",
-                              "normal_",        "exponential_",   "cauchy_",        "geometric_",    "log_normal_",
-                              "_foreach_copy_", "_foreach_zero_", "_cummax_helper", "_cummin_helper"};
-  return names;
+  static const Names kNames = {"copy_",          "fill_",          "zero_",          "random_",       "uniform_",
+                               "normal_",        "exponential_",   "cauchy_",        "geometric_",    "log_normal_",
+                               "_foreach_copy_", "_foreach_zero_", "_cummax_helper", "_cummin_helper"};
+  return kNames;
 }
 
 const Names& keeping_uniform() {
-  static const Names names = {"fill_",      "zero_",       "copy_",        "add",         "add_",        "sub",
-                              "sub_",       "mul",         "mul_",         "div",         "div_",        "neg",
-                              "abs",        "eq",          "ne",           "lt",          "le",          "gt",
-                              "ge",         "logical_and", "logical_or",   "logical_not", "logical_xor", "bitwise_and",
-                              "bitwise_or", "bitwise_not", "bitwise_xor",  "isnan",       "all",         "any",
-                              "max",        "min",         "amax",         "amin",        "maximum",     "minimum",
-                              "where",      "clamp",       "clamp_",       "clamp_min",   "clamp_max",   "masked_fill_",
-                              "eq_",        "ne_",         "bitwise_and_", "bitwise_or_", "mean"};
-  return names;
+  static const Names kNames = {
+      "fill_",       "zero_",       "copy_",        "add",         "add_",        "sub",         "sub_",
+      "mul",         "mul_",        "div",          "div_",        "neg",         "abs",         "eq",
+      "ne",          "lt",          "le",           "gt",          "ge",          "logical_and", "logical_or",
+      "logical_not", "logical_xor", "bitwise_and",  "bitwise_or",  "bitwise_not", "bitwise_xor", "isnan",
+      "all",         "any",         "max",          "min",         "amax",        "amin",        "maximum",
+      "minimum",     "where",       "clamp",        "clamp_",      "clamp_min",   "clamp_max",   "masked_fill_",
+      "eq_",         "ne_",         "bitwise_and_", "bitwise_or_", "mean"};
+  return kNames;
 }
 
 const Names& scattering() {
-  static const Names names = {"scatter_",         "scatter_add_", "index_fill_", "index_put_",
-                              "_index_put_impl_", "index_add_",   "scatter"};
-  return names;
+  static const Names kNames = {"scatter_",         "scatter_add_", "index_fill_", "index_put_",
+                               "_index_put_impl_", "index_add_",   "scatter"};
+  return kNames;
 }
 
 /// "aten::add" → "add"; empty where the namespace is another.
