@@ -62,7 +62,7 @@ class Drawing {
       const auto end = bytes.begin() + static_cast<std::ptrdiff_t>(owner);
       const std::int64_t below = std::accumulate(bytes.begin(), end, std::int64_t{0});
       upper += fmt::format("{:.1f},{:.1f} ", x_of(i), y_of(below + bytes[owner]));
-      lower = fmt::format("{:.1f},{:.1f} ", x_of(i), y_of(below)) + lower;
+      lower.insert(0, fmt::format("{:.1f},{:.1f} ", x_of(i), y_of(below)));
     }
     return fmt::format("<polygon fill=\"{}\" points=\"{}{}\"><title>{}</title></polygon>\n", colour(owner), upper,
                        lower, html_escaped(chart_.owners[owner]));

@@ -137,6 +137,7 @@ std::string alternatives_text(const std::vector<Alternative>& changes, const std
   }
   if (!cards.empty()) {
     std::vector<std::string> names;
+    names.reserve(cards.size());
     for (const GpuModel* card : cards) names.push_back(fmt::format("{} ({:g} GB)", card->id, card->memory_gb));
     text += fmt::format("Cards on which it fits as it is: {}\n", fmt::join(names, ", "));
   }

@@ -73,7 +73,7 @@ std::string one_card_memory(const Plan& plan) {
   text += fmt::format("Safety Margin: {} MB ({})\n", format_mib(plan.request.safety_margin),
                       short_gib(plan.request.safety_margin));
   text += fmt::format("Usable VRAM: {} GB ({} MB)\n", format_gib(card.usable), format_mib(card.usable));
-  text += "\n";
+  text += '\n';
   text += fmt::format("Estimated Model Memory: {} MB ({} GB)\n", format_mib(plan.model_memory),
                       format_gib(plan.model_memory));
   text += fmt::format("Available for Batches: {} MB ({} GB)\n", format_mib(left), format_gib(left));
@@ -92,7 +92,7 @@ std::string several_cards_memory(const Plan& plan) {
   text += fmt::format("Target VRAM: {} GB\n", format_gib(plan.total_target));
   text += fmt::format("Usable VRAM: {} GB ({}MB after {}MB safety margin)\n", format_gib(usable),
                       with_thousands(std::llround(usable.in_mib())), format_mib(request.safety_margin));
-  text += "\n";
+  text += '\n';
   // One GPU holds the optimizer's states.
   const std::size_t holder = plan.optimizer_card();
   const Bytes others = plan.cards[holder == 0 ? 1 : 0].model_memory();
@@ -117,6 +117,7 @@ std::string batch_sizes(const Plan& plan) {
   });
   if (equal) return std::to_string(plan.step.micro_batch);
   std::vector<std::int64_t> sizes;
+  sizes.reserve(plan.cards.size());
   for (const CardPlan& card : plan.cards) sizes.push_back(card.micro_batch);
   return fmt::format("{}", fmt::join(sizes, " + "));
 }

@@ -8,6 +8,26 @@
 
 namespace vramwise {
 
+namespace {
+
+Status add_card(const Json& card, SavedPlan& saved) {
+  VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t micro_batch, json_get<std::int64_t>(card, "micro_batch"));
+  VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t sequences, json_get<std::int64_t>(card, "sequences"));
+  CardKnobs knobs;
+  VRAMWISE_ASSIGN_OR_RETURN(knobs.checkpointed_blocks,
+                            json_get_or<std::int64_t>(card, "checkpointed_blocks", saved.step.checkpointed_blocks));
+  VRAMWISE_ASSIGN_OR_RETURN(knobs.loss_chunk_tokens,
+                            json_get_or<std::int64_t>(card, "loss_chunk_tokens", saved.step.loss_chunk_tokens));
+  if (micro_batch < 1 || sequences < 0 || knobs.checkpointed_blocks < 0 || knobs.loss_chunk_tokens < 1)
+    return world_error("the plan's cards: a count is below its minimum");
+  saved.micro_batches.push_back(micro_batch);
+  saved.sequences.push_back(sequences);
+  saved.knobs.push_back(knobs);
+  return Done{};
+}
+
+}  // namespace
+
 Result<SavedPlan> saved_plan_from_json(const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(const std::string schema, json_get_or<std::string>(json, "schema", ""));
   if (schema == "vramwise.plan_training") {
@@ -32,20 +52,7 @@ Result<SavedPlan> saved_plan_from_json(const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(saved.step.offload_optimizer, json_get<bool>(c, "use_cpu_offload"));
   VRAMWISE_ASSIGN_OR_RETURN(saved.step.loss_chunk_tokens, json_get<std::int64_t>(c, "loss_chunk_tokens"));
   VRAMWISE_RETURN_IF_ERROR(step_settings_from_json(to_json(saved.step)));
-  for (const Json& card : json.value("cards", Json::array())) {
-    VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t micro_batch, json_get<std::int64_t>(card, "micro_batch"));
-    VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t sequences, json_get<std::int64_t>(card, "sequences"));
-    CardKnobs knobs;
-    VRAMWISE_ASSIGN_OR_RETURN(knobs.checkpointed_blocks,
-                              json_get_or<std::int64_t>(card, "checkpointed_blocks", saved.step.checkpointed_blocks));
-    VRAMWISE_ASSIGN_OR_RETURN(knobs.loss_chunk_tokens,
-                              json_get_or<std::int64_t>(card, "loss_chunk_tokens", saved.step.loss_chunk_tokens));
-    if (micro_batch < 1 || sequences < 0 || knobs.checkpointed_blocks < 0 || knobs.loss_chunk_tokens < 1)
-      return world_error("the plan's cards: a count is below its minimum");
-    saved.micro_batches.push_back(micro_batch);
-    saved.sequences.push_back(sequences);
-    saved.knobs.push_back(knobs);
-  }
+  for (const Json& card : json.value("cards", Json::array())) VRAMWISE_RETURN_IF_ERROR(add_card(card, saved));
   if (saved.micro_batches.empty()) return world_error("the plan has no cards");
   return saved;
 }

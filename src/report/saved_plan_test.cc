@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-PlanRequest request_for(std::vector<std::string> cards, Strategy strategy = Strategy::kFastest) {
+PlanRequest request_for(const std::vector<std::string>& cards, Strategy strategy = Strategy::kFastest) {
   PlanRequest request;
   request.model = model_preset("large").value();
   request.model_name = "large";

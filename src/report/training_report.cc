@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "base/json.h"
@@ -34,7 +35,7 @@ Parts parts_of(const TrainingEstimate& estimate) {
 std::string bar(Bytes part, Bytes whole) {
   if (whole <= Bytes(0)) return {};
   const double share = static_cast<double>(part.count()) / static_cast<double>(whole.count());
-  return std::string(static_cast<std::size_t>(share * static_cast<double>(kBarWidth) + 0.5), '#');
+  return std::string(static_cast<std::size_t>(std::lround(share * static_cast<double>(kBarWidth))), '#');
 }
 
 std::string percent(Bytes part, Bytes whole) {
@@ -115,7 +116,7 @@ std::string training_text(const TrainingReport& report) {
                       format_size(report.hardware.context));
   if (report.hardware.communicator > Bytes(0))
     text += fmt::format(", {} for NCCL", format_size(report.hardware.communicator));
-  text += "\n";
+  text += '\n';
   if (e.host_managed > Bytes(0))
     text += fmt::format("  {:<17}{:>11}  states of the paged optimizer (cudaMallocManaged)\n", "on the host",
                         format_size(e.host_managed));
