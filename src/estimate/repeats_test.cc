@@ -301,12 +301,17 @@ TEST(RepeatedTraining, OneStepAndThreeLayersAreReallyRun) {
 // It records the first pass and looks at that in the second; the step gathers anew what stays whole.
 TEST(RepeatedTraining, PassesAndStepsOfZero3AreRepeatedOnceItHasRecorded) {
   const ModelConfig model = parse_model_config(find_model("Qwen/Qwen2.5-0.5B")->config, "config").value();
+  const TrainingCard card{.hardware = tape::Hardware::of(90, 132), .total = {}};
   for (const bool overlaps : {false, true}) {
-    TrainingSettings settings{.gradient_accumulation_steps = 6};
-    settings.parallel = {.kind = Parallel::kDeepSpeed, .ranks = 4, .deepspeed = {.stage = 3, .overlaps = overlaps}};
-    const auto trace = trace_training(model, settings, tape::Hardware::of(90, 132));
-    EXPECT_EQ(trace->repeats.steps, 1);
-    EXPECT_GE(trace->repeats.passes, 3);  // what the record of the first step finds may not be there in the second
+    for (const std::int64_t tokens : {100, 700}) {
+      TrainingSettings settings{.seq_len = tokens, .gradient_accumulation_steps = 9};
+      settings.parallel = {.kind = Parallel::kDeepSpeed, .ranks = 4, .deepspeed = {.stage = 3, .overlaps = overlaps}};
+      const auto trace = trace_training(model, settings, card.hardware);
+      EXPECT_EQ(trace->repeats.steps, 1);
+      EXPECT_GE(trace->repeats.passes, 6);  // what the record of the first step finds may not be there in the second
+      Repeats repeated;
+      EXPECT_TRUE(compare(model, settings, card, repeated));
+    }
   }
 }
 
