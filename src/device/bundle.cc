@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <map>
+#include <ranges>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -92,7 +93,7 @@ class Redactor {
   std::string text(std::string value) {
     value = without_uuids(value);
     // Longer names first: a home folder before the user's name in it.
-    for (auto entry = plain_.rbegin(); entry != plain_.rend(); ++entry) replace_all(value, entry->first, entry->second);
+    for (const auto& [name, stand_in] : plain_ | std::views::reverse) replace_all(value, name, stand_in);
     return without_ids(value);
   }
 

@@ -16,7 +16,7 @@ std::optional<Bytes> tile_memory(System& system, const std::string& device) {
   std::optional<Bytes> total;
   for (const std::string& name : system.list_folder(device)) {
     if (!name.starts_with("tile")) continue;
-    const auto size = read_number(system, device + "/" + name + "/physical_vram_size_bytes");
+    const auto size = read_number(system, fmt::format("{}/{}/physical_vram_size_bytes", device, name));
     if (size && *size > 0) total = total.value_or(Bytes(0)) + Bytes(*size);
   }
   return total;

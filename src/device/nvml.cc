@@ -50,7 +50,6 @@ static_assert(sizeof(RawProcessV1) == 16 && sizeof(RawProcess) == 24);
 
 constexpr unsigned int kMemoryV2 = sizeof(RawMemoryV2) | (2U << 24U);
 constexpr unsigned int kClockSm = 1;                       // NVML_CLOCK_SM
-constexpr unsigned long long kNotAvailable = ~0ULL;        // NVML_VALUE_NOT_AVAILABLE
 constexpr std::size_t kNameSize = 96;                      // NVML_DEVICE_NAME_V2_BUFFER_SIZE, _UUID_V2_ too
 constexpr unsigned long long kLargestMemory = 1ULL << 50;  // above: nonsense, not memory
 
@@ -135,7 +134,7 @@ class LoadedNvml final : public Nvml {
 
   NvmlValue<std::vector<NvmlProcess>> processes(NvmlDevice device) override {
     auto all = process_list("nvmlDeviceGetComputeRunningProcesses", device);
-    const auto graphics = process_list("nvmlDeviceGetGraphicsRunningProcesses", device);
+    auto graphics = process_list("nvmlDeviceGetGraphicsRunningProcesses", device);
     if (!all.ok()) return graphics;
     for (const NvmlProcess& process : graphics.value) {
       const bool known = std::any_of(all.value.begin(), all.value.end(),
@@ -244,8 +243,8 @@ class LoadedNvml final : public Nvml {
     for (const Raw& process : raw) {
       NvmlProcess& entry = list.emplace_back();
       entry.pid = process.pid;
-      // WSL and Windows report NVML_VALUE_NOT_AVAILABLE here.
-      if (process.used != kNotAvailable && process.used < kLargestMemory) {
+      // WSL and Windows report NVML_VALUE_NOT_AVAILABLE here: all bits set.
+      if (process.used < kLargestMemory) {
         entry.used_bytes = static_cast<std::int64_t>(process.used);
       }
     }

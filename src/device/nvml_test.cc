@@ -135,7 +135,7 @@ void* look_up(const char* symbol) {
       {"nvmlDeviceGetGraphicsRunningProcesses", reinterpret_cast<void*>(&no_processes)},
   };
   const auto found = kSymbols.find(symbol);
-  return found == kSymbols.end() || library.missing.count(symbol) > 0 ? nullptr : found->second;
+  return found == kSymbols.end() || library.missing.contains(symbol) ? nullptr : found->second;
 }
 
 class NvmlTest : public ::testing::Test {

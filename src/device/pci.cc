@@ -72,6 +72,7 @@ std::vector<std::string> drm_cards(System& system, std::int64_t vendor) {
   }
   std::sort(found.begin(), found.end());  // card10 comes after card9
   std::vector<std::string> folders;
+  folders.reserve(found.size());
   for (auto& [number, folder] : found) folders.push_back(std::move(folder));
   return folders;
 }

@@ -13,7 +13,7 @@ std::string path_tail(const std::string& path) { return path.substr(path.find_la
 std::optional<std::string> read_line(System& system, const std::string& path) {
   const auto text = system.read_file(path);
   if (!text) return std::nullopt;
-  const std::string line(trim(std::string_view(*text).substr(0, text->find('\n'))));
+  std::string line(trim(std::string_view(*text).substr(0, text->find('\n'))));
   if (line.empty()) return std::nullopt;
   return line;
 }

@@ -42,12 +42,12 @@ Found usable(const Cards& cards, std::size_t card) {
 
 Found find_index(std::string_view entry, const Cards& cards) {
   // As strtoul reads it: an optional plus sign, then digits, and the rest is ignored.
-  const std::string_view digits = entry.starts_with("+") ? entry.substr(1) : entry;
+  const std::string_view digits = entry.starts_with('+') ? entry.substr(1) : entry;
   const auto* const end =
       std::find_if_not(digits.begin(), digits.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
   const std::string_view number = digits.substr(0, static_cast<std::size_t>(end - digits.begin()));
   if (number.empty()) {
-    if (entry.starts_with("-")) return {std::nullopt, "is negative"};
+    if (entry.starts_with('-')) return {std::nullopt, "is negative"};
     return {std::nullopt, entry == "all" ? "is no index (to show all cards, unset the variable)" : "is no index"};
   }
   const auto index = parse_integer(number);
