@@ -174,6 +174,13 @@ void add_notes_on_threads(DryRun& run, const Json& json) {
   }
 }
 
+void add_note_on_loaders(DryRun& run, std::int64_t unused) {
+  run.notes.push_back(fmt::format(
+      "{} ended because many of its batches were read and no model was called for them; where the program uses them "
+      "later, in more passes a step or after it has looked at all, --full reads them to their end",
+      unused == 1 ? "a data loader was" : fmt::format("each of {} data loaders was", unused)));
+}
+
 Status add_torch_counters(DryRun& run, const Json& json, const std::string& history_path, const std::string& id,
                           const SeenProcesses& processes, const std::vector<Bytes>& workspaces) {
   VRAMWISE_ASSIGN_OR_RETURN(run.torch, json_get<std::string>(json, "torch"));
@@ -182,11 +189,7 @@ Status add_torch_counters(DryRun& run, const Json& json, const std::string& hist
   run.steps = std::max(run.steps, steps);
   run.loaders_ended += ended;
   VRAMWISE_ASSIGN_OR_RETURN(const auto unused, json_get_or<std::int64_t>(json, "loaders_unused", 0));
-  if (unused > 0)
-    run.notes.push_back(fmt::format(
-        "{} ended because many of its batches were read and no model was called for them; where the program uses them "
-        "later, in more passes a step or after it has looked at all, --full reads them to their end",
-        unused == 1 ? "a data loader was" : fmt::format("each of {} data loaders was", unused)));
+  if (unused > 0) add_note_on_loaders(run, unused);
   if (json.contains("values") && !json["values"].is_null()) run.values = json["values"].dump();
   add_notes_on_threads(run, json);
   std::vector<DryRunGpu> seen;

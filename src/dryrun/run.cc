@@ -33,6 +33,7 @@ std::vector<Bytes> workspaces_of(const std::vector<GpuModel>& cards) {
   const char* config = std::getenv("CUBLAS_WORKSPACE_CONFIG");
   const auto text = config == nullptr ? std::nullopt : std::optional<std::string_view>(config);
   std::vector<Bytes> sizes;
+  sizes.reserve(cards.size());
   for (const GpuModel& card : cards)
     sizes.push_back(cublas_workspace(card.compute_capability.value_or(kAssumedCapability), text).bytes);
   return sizes;
@@ -54,6 +55,7 @@ Result<std::vector<std::string>> read_traces(const std::string& folder) {
   }
   std::sort(traces.begin(), traces.end());
   std::vector<std::string> texts;
+  texts.reserve(traces.size());
   for (auto& [unused, text] : traces) texts.push_back(std::move(text));
   return texts;
 }

@@ -10,6 +10,19 @@ namespace vramwise {
 
 namespace {
 
+Status read_step(const Json& c, StepSettings& step) {
+  VRAMWISE_ASSIGN_OR_RETURN(step.micro_batch, json_get<std::int64_t>(c, "batch_size"));
+  VRAMWISE_ASSIGN_OR_RETURN(step.seq_len, json_get<std::int64_t>(c, "max_seq_len"));
+  VRAMWISE_ASSIGN_OR_RETURN(step.gradient_accumulation_steps, json_get<std::int64_t>(c, "gradient_accumulation_steps"));
+  VRAMWISE_ASSIGN_OR_RETURN(const std::string precision, json_get<std::string>(c, "precision"));
+  VRAMWISE_ASSIGN_OR_RETURN(step.precision, parse_precision(precision));
+  VRAMWISE_ASSIGN_OR_RETURN(step.checkpointed_blocks, json_get<std::int64_t>(c, "checkpointed_blocks"));
+  VRAMWISE_ASSIGN_OR_RETURN(step.offload_optimizer, json_get<bool>(c, "use_cpu_offload"));
+  VRAMWISE_ASSIGN_OR_RETURN(step.loss_chunk_tokens, json_get<std::int64_t>(c, "loss_chunk_tokens"));
+  VRAMWISE_RETURN_IF_ERROR(step_settings_from_json(to_json(step)));
+  return Done{};
+}
+
 Status add_card(const Json& card, SavedPlan& saved) {
   VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t micro_batch, json_get<std::int64_t>(card, "micro_batch"));
   VRAMWISE_ASSIGN_OR_RETURN(const std::int64_t sequences, json_get<std::int64_t>(card, "sequences"));
@@ -42,16 +55,7 @@ Result<SavedPlan> saved_plan_from_json(const Json& json) {
   VRAMWISE_ASSIGN_OR_RETURN(saved.model_name, json_get<std::string>(model, "name"));
   VRAMWISE_ASSIGN_OR_RETURN(saved.model, decoder_config_from_json(model.value("config", Json())));
   const Json c = json.value("configuration", Json::object());
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.micro_batch, json_get<std::int64_t>(c, "batch_size"));
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.seq_len, json_get<std::int64_t>(c, "max_seq_len"));
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.gradient_accumulation_steps,
-                            json_get<std::int64_t>(c, "gradient_accumulation_steps"));
-  VRAMWISE_ASSIGN_OR_RETURN(const std::string precision, json_get<std::string>(c, "precision"));
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.precision, parse_precision(precision));
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.checkpointed_blocks, json_get<std::int64_t>(c, "checkpointed_blocks"));
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.offload_optimizer, json_get<bool>(c, "use_cpu_offload"));
-  VRAMWISE_ASSIGN_OR_RETURN(saved.step.loss_chunk_tokens, json_get<std::int64_t>(c, "loss_chunk_tokens"));
-  VRAMWISE_RETURN_IF_ERROR(step_settings_from_json(to_json(saved.step)));
+  VRAMWISE_RETURN_IF_ERROR(read_step(c, saved.step));
   for (const Json& card : json.value("cards", Json::array())) VRAMWISE_RETURN_IF_ERROR(add_card(card, saved));
   if (saved.micro_batches.empty()) return world_error("the plan has no cards");
   return saved;

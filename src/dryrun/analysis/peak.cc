@@ -78,6 +78,7 @@ std::vector<PeakTensors> largest_at(std::int64_t event, const DeviceHistory& his
     }
   }
   std::vector<PeakTensors> largest;
+  largest.reserve(groups.size());
   for (auto& [unused, group] : groups) largest.push_back(std::move(group));
   std::stable_sort(largest.begin(), largest.end(),
                    [](const PeakTensors& a, const PeakTensors& b) { return a.each * a.count > b.each * b.count; });
