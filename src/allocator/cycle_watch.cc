@@ -15,11 +15,15 @@ constexpr std::size_t kLongestPeriod = 4;
 }  // namespace
 
 CycleWatch::Skip CycleWatch::after(std::size_t turn) {
-  if (turn == 0 && first_turn_) {
-    has_settled_large_blocks_ = first_turn_->is_reached();
-    first_turn_.reset();
-  }
+  has_settled_large_blocks_ = has_settled_large_blocks_ || (turn_ && turn_->is_reached());
+  turn_.reset();
   if (turn >= cycle_.times) return {};
+  const Skip skip = skip_after(turn);
+  if (skip.turns == 0 && !has_settled_large_blocks_) watch(turn + 1);
+  return skip;
+}
+
+CycleWatch::Skip CycleWatch::skip_after(std::size_t turn) {
   std::optional<State> state = state_after(turn);
   if (!state) {
     states_.clear();
@@ -50,8 +54,8 @@ bool CycleWatch::settles_large_blocks(const State& state) const {
 }
 
 std::vector<AllocationId> CycleWatch::names_for_next_turn(std::vector<AllocationId> ids) const {
-  if (!cycle_.unwritten) return ids;
   for (AllocationId& id : ids) {
+    if (!cycle_.unwritten) break;
     const auto place = std::ranges::find(cycle_.unwritten->left, id);
     if (place != cycle_.unwritten->left.end())
       id = cycle_.unwritten->freed[static_cast<std::size_t>(place - cycle_.unwritten->left.begin())];
@@ -60,10 +64,10 @@ std::vector<AllocationId> CycleWatch::names_for_next_turn(std::vector<Allocation
   return ids;
 }
 
-std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
-  State state;
+std::optional<CycleWatch::Exchange> CycleWatch::exchange_of(std::size_t turn) {
+  if (turn > 0 && cycle_.unwritten) return exchange_;
+  Exchange exchange;
   const auto stretch = events_.subspan(cycle_.begin_of(turn), cycle_.length());
-  std::vector<AllocationId> freed;
   for (std::size_t i = 0; i < stretch.size(); ++i) {
     const AllocationEvent& event = stretch[i];
     if (event.kind == EventKind::kMark) continue;
@@ -75,24 +79,33 @@ std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
     } else if (birth > 0) {
       birth = 0;
     } else {
-      freed.push_back(event.id);
+      exchange.freed.push_back(event.id);
     }
   }
   for (std::size_t i = 0; i < stretch.size(); ++i)
-    if (stretch[i].kind == EventKind::kAllocate && births_[stretch[i].id] == i + 1) state.left.push_back(i);
-  std::vector<AllocationId> ids;
-  for (const std::size_t offset : state.left) {
-    ids.push_back(stretch[offset].id);
-    state.addresses.push_back(replayer_.address_of(ids.back()));
-    births_[ids.back()] = 0;
+    if (stretch[i].kind == EventKind::kAllocate && births_[stretch[i].id] == i + 1) exchange.left.push_back(i);
+  for (const std::size_t offset : exchange.left) {
+    exchange.to_free.push_back(stretch[offset].id);
+    births_[exchange.to_free.back()] = 0;
   }
-  std::ranges::sort(freed);
-  std::ranges::sort(ids);
-  const bool frees_what_was_left = turn == 0 || freed == to_free_;
-  to_free_ = names_for_next_turn(std::move(ids));
-  state.reserved_bytes = allocator_.stats().reserved_bytes.current;
-  state.retries = allocator_.stats().num_alloc_retries;
-  if (!frees_what_was_left || !allocator_.tell_layout(state.layout)) return std::nullopt;
+  std::ranges::sort(exchange.freed);
+  exchange.to_free = names_for_next_turn(std::move(exchange.to_free));
+  return exchange;
+}
+
+std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
+  std::optional<Exchange> exchange = exchange_of(turn);
+  const bool frees_what_was_left = turn == 0 || (exchange && exchange_ && exchange->freed == exchange_->to_free);
+  exchange_ = std::move(exchange);
+  if (!exchange_ || !frees_what_was_left) return std::nullopt;
+  State state{.layout = {},
+              .reserved_bytes = allocator_.stats().reserved_bytes.current,
+              .retries = allocator_.stats().num_alloc_retries,
+              .left = exchange_->left,
+              .addresses = {}};
+  for (const std::size_t offset : state.left)
+    state.addresses.push_back(replayer_.address_of(events_[cycle_.begin_of(turn) + offset].id));
+  if (!allocator_.tell_layout(state.layout)) return std::nullopt;
   return state;
 }
 

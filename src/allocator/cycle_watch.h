@@ -23,7 +23,7 @@ class CycleWatch {
   CycleWatch(CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
              const EventCycle& cycle)
       : allocator_(allocator), replayer_(replayer), events_(events), cycle_(cycle) {
-    if (cycle.times > 0) first_turn_.emplace(allocator, events.subspan(cycle.first, cycle.length()));
+    watch(0);
   }
 
   struct Skip {
@@ -47,21 +47,36 @@ class CycleWatch {
     bool operator==(const State&) const = default;
   };
 
+  /// What a turn allocates and leaves, and what it frees of before.
+  struct Exchange {
+    std::vector<std::size_t> left;      ///< offsets of events
+    std::vector<AllocationId> freed;    ///< in order
+    std::vector<AllocationId> to_free;  ///< likewise, of the next turn, if it frees what this one left
+  };
+
+  /// None: there are events of which the allocator's layout does not tell.
+  std::optional<Exchange> exchange_of(std::size_t turn);
   /// None: the state does not tell all that decides what follows.
   std::optional<State> state_after(std::size_t turn);
+  Skip skip_after(std::size_t turn);
   bool settles_large_blocks(const State& state) const;
   std::vector<AllocationId> names_for_next_turn(std::vector<AllocationId> ids) const;
   void rename(const State& state, std::size_t turn, std::size_t turns);
 
-  const CachingAllocator& allocator_;
+  /// Whether the turn that begins settles large blocks.
+  void watch(std::size_t turn) {
+    if (turn < cycle_.times) turn_.emplace(allocator_, events_.subspan(cycle_.begin_of(turn), cycle_.length()));
+  }
+
+  CachingAllocator& allocator_;
   Replayer& replayer_;
   std::span<const AllocationEvent> events_;
   const EventCycle& cycle_;
-  std::optional<SteadyState> first_turn_;  ///< as long as it runs
-  std::deque<State> states_;               ///< the newest first
-  std::vector<std::size_t> births_;        ///< by id, of what the turn allocated and did not free: offset + 1
+  std::optional<SteadyState> turn_;  ///< that runs
+  std::deque<State> states_;         ///< the newest first
+  std::vector<std::size_t> births_;  ///< by id, of what the turn allocated and did not free: offset + 1
   bool has_settled_large_blocks_ = false;
-  std::vector<AllocationId> to_free_;  ///< what the turn before left
+  std::optional<Exchange> exchange_;  ///< of the turn before; those of unwritten ones are all alike
 };
 
 /// run(begin, end, is_small) for all events of [first, last), of cycles only for those turns that have to be replayed.
