@@ -98,6 +98,7 @@ class TrainingJudge {
   EngineRun engine_of(std::size_t option, const PassProfile& passes) const;
   /// Context and communicators.
   Bytes outside(std::size_t option) const { return outside_[option]; }
+  static Precision computed_in(TrainingPrecision precision);
   double shared_seconds(const TrainingSettings& settings, const PassProfile& passes, const StepSeconds& step) const;
 
   const TrainingRequest& request_;
