@@ -3,6 +3,7 @@
 #include "estimate/repeated_stretch.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 namespace vramwise {
@@ -10,6 +11,23 @@ namespace {
 
 std::int64_t host_bytes(const tape::Tape& tape) {
   return tape.host_bytes(tape::HostMemory::kManaged) + tape.host_bytes(tape::HostMemory::kPageable);
+}
+
+// By another name where it is repeated, that of the event at the same place.
+EventCycle repeated_cycle(const EventCycle& cycle, std::size_t shift, const EventList& events) {
+  EventCycle repeat = cycle;
+  repeat.first += shift;
+  repeat.last += shift;
+  if (!repeat.unwritten) return repeat;
+  // An id may be given anew once it is free: what is left was allocated last, what is freed was before all.
+  std::unordered_map<AllocationId, AllocationId> left, freed;
+  for (std::size_t i = cycle.first; i < cycle.last; ++i) {
+    if (events[i].kind == EventKind::kAllocate) left[events[i].id] = events[i + shift].id;
+    if (events[i].kind == EventKind::kFree) freed.try_emplace(events[i].id, events[i + shift].id);
+  }
+  for (AllocationId& id : repeat.unwritten->left) id = left.at(id);
+  for (AllocationId& id : repeat.unwritten->freed) id = freed.at(id);
+  return repeat;
 }
 
 }  // namespace
@@ -94,14 +112,12 @@ void RepeatedStretch::add_repeated(std::vector<std::size_t>& places) const {
   std::ranges::inplace_merge(places, places.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
-void RepeatedStretch::add_repeated(std::vector<EventCycle>& cycles) const {
+void RepeatedStretch::add_repeated(std::vector<EventCycle>& cycles, const EventList& events) const {
   const std::size_t count = cycles.size();
-  for (const std::size_t begin : repeats_) {
-    const std::size_t shift = begin - begin_;
+  for (const std::size_t begin : repeats_)
     for (std::size_t i = 0; i < count; ++i)
       if (cycles[i].first >= begin_ && cycles[i].last <= end_)
-        cycles.push_back({.first = cycles[i].first + shift, .last = cycles[i].last + shift, .times = cycles[i].times});
-  }
+        cycles.push_back(repeated_cycle(cycles[i], begin - begin_, events));
 }
 
 }  // namespace vramwise

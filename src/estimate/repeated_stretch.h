@@ -36,7 +36,8 @@ class RepeatedStretch {
 
   /// Adds the repeats' places to places in the events of the real one, which are in order and stay so.
   void add_repeated(std::vector<std::size_t>& places) const;
-  void add_repeated(std::vector<EventCycle>& cycles) const;
+  /// `events`: all of the tape's.
+  void add_repeated(std::vector<EventCycle>& cycles, const EventList& events) const;
 
  private:
   std::size_t begin_;

@@ -121,8 +121,9 @@ class Run {
     }
     return ids;
   }
+  bool writes_passes() const { return settings_.writes_repeats || zero3() != nullptr; }
   /// After a recipe's steps come further events.
-  bool writes_repeats() const { return settings_.writes_repeats || zero3() != nullptr || recipe_ != nullptr; }
+  bool writes_steps() const { return writes_passes() || recipe_ != nullptr; }
   /// ZeRO-3 records its first pass and looks at that in the second.
   bool is_past_recording() const { return zero3() == nullptr || passes_run_ >= kRecordingPasses; }
   void note_owners(TrainingTrace& trace) const {
@@ -147,13 +148,13 @@ class Run {
       const std::size_t first = tape_.events().size();
       const std::vector<AllocationId> found = batch_ids();
       const Way way = add_pass(i, i + 1 == passes);
-      if (i == 1 && writes_repeats()) VRAMWISE_RETURN_IF_ERROR(check_passes(tape_.events().size() - first));
+      if (i == 1 && writes_passes()) VRAMWISE_RETURN_IF_ERROR(check_passes(tape_.events().size() - first));
       ++passes_run_;
       if (zero3() != nullptr) {
         // Memory that several streams use comes back by a rule of its own: such passes are replayed one by one.
       } else if (way == Way::kRecorded || (way == Way::kRepeated && !is_in_cycle_)) {
         cycles_.push_back({.first = first, .last = tape_.events().size(), .times = 0});
-        if (!writes_repeats()) cycles_.back().unwritten = Renaming{.left = batch_ids(), .freed = found};
+        if (!writes_passes()) cycles_.back().unwritten = Renaming{.left = batch_ids(), .freed = found};
       } else if (way == Way::kRepeated) {
         ++cycles_.back().times;
       }
@@ -211,7 +212,7 @@ class Run {
     }
     PassState found = state();
     if (alike_ && found == found_by_alike_) {
-      if (is_in_cycle_ && !writes_repeats()) {
+      if (is_in_cycle_ && !writes_passes()) {
         alike_->repeat_unwritten(tape_);
       } else {
         alike_->repeat(tape_, batch_ids());
@@ -335,7 +336,7 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
   for (int i = 0; i < settings.steps; ++i) {
     before = tape.work();
     if (is_settled) {
-      if (run.writes_repeats())
+      if (run.writes_steps())
         last->repeat(tape);
       else
         last->repeat_unwritten(tape);
@@ -366,9 +367,9 @@ Result<TrainingTrace> trace_training(const ModelConfig& model, const TrainingSet
     trace.repeats = {.layers = run.repeated_layers(), .steps = last->repeats(), .passes = 0, .events = last->events()};
   }
   run.note_passes(trace);
-  if (last) last->add_repeated(trace.repeats.events.cycles);
-  // What follows the steps ends what can be told as their repeats.
-  if (run.finish()) trace.repeats.events = {};
+  if (last) last->add_repeated(trace.repeats.events.cycles, tape.events());
+  // What follows the steps ends what can be told as their repeats; those of passes lie within steps.
+  if (run.finish()) trace.repeats.events = {.cycles = std::move(trace.repeats.events.cycles)};
   trace.step_work = tape.work() - before;
   trace.host_managed_bytes = tape.host_bytes(tape::HostMemory::kManaged);
   trace.host_pageable_bytes = tape.host_bytes(tape::HostMemory::kPageable);

@@ -1,7 +1,6 @@
 // The training loop of torchtune's recipe full_finetune_single_device, around a model and an optimizer.
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "estimate/training.h"

@@ -1,9 +1,11 @@
 // Drawn runs of torchtune's recipe: what is repeated, against the same with every layer, pass and step really run.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <random>
 #include <string>
 
+#include "allocator/reserved_within.h"
 #include "estimate/training.h"
 #include "models/torchtune/config.h"
 
@@ -28,12 +30,37 @@ TrainingSettings draw(std::mt19937_64& random) {
   settings.uses_cache = false;
   settings.micro_batch = 1 + static_cast<std::int64_t>(random() % 3);
   settings.seq_len = 16 + static_cast<std::int64_t>(random() % 500);
-  settings.gradient_accumulation_steps = 1 + static_cast<std::int64_t>(random() % 5);
+  settings.gradient_accumulation_steps = 1 + static_cast<std::int64_t>(random() % 9);
+  settings.steps = 1 + static_cast<int>(random() % 4);
   settings.precision = random() % 3 == 0 ? TrainingPrecision::kFp32 : TrainingPrecision::kBf16;
   settings.loss = random() % 2 == 0 ? LossKind::kWhole : LossKind::kChunked;
   settings.optimizer = random() % 2 == 0 ? TrainingOptimizer::kAdamWFused : TrainingOptimizer::kAdamW;
   if (random() % 2 == 0) settings.checkpointing.layers = kAllLayers;
   return settings;
+}
+
+// Passes of which no event is written, in steps of which each is, before the checkpoint is saved. So many events fewer.
+std::size_t expect_unwritten_passes_alike(const ModelConfig& model, TrainingSettings settings,
+                                          const tape::Hardware& hardware) {
+  settings.repeats = false;
+  const TrainingTrace whole = trace_training(model, settings, hardware).value();
+  settings.repeats = true;
+  settings.writes_repeats = false;
+  const TrainingTrace shorter = trace_training(model, settings, hardware).value();
+  EXPECT_EQ(shorter.step_work, whole.step_work);
+  EXPECT_EQ(shorter.last_pass, whole.last_pass);
+  EXPECT_EQ(least_reserved(shorter.events), least_reserved(whole.events));
+  for (const bool expandable : {false, true}) {
+    const AllocatorOptions options{.expandable_segments = expandable};
+    const std::int64_t reserved = replay(whole.events, options).reserved.bytes;
+    for (const std::int64_t most : {reserved, reserved - 1})
+      EXPECT_EQ(reserved_within(shorter.events, options, most, shorter.repeats.events),
+                most == reserved ? std::optional(reserved) : std::nullopt);
+  }
+  std::size_t unwritten = 0;
+  for (const EventCycle& cycle : shorter.repeats.events.cycles) unwritten += cycle.times * cycle.length();
+  EXPECT_EQ(shorter.events.size() + unwritten, whole.events.size());
+  return unwritten;
 }
 
 TEST(TuneRecipe, RepeatsTakeWhatRunsTake) {
@@ -42,6 +69,7 @@ TEST(TuneRecipe, RepeatsTakeWhatRunsTake) {
   std::mt19937_64 random(seed);
   const TrainingCard card{.hardware = tape::Hardware::of(86, 82), .total = {}};
   int repeated_layers = 0, repeated_passes = 0;
+  std::size_t unwritten = 0, told_cycles = 0;
   for (int i = 0; i < 30; ++i) {
     const ModelConfig model = parse_tune_model(kModels[random() % std::size(kModels)], "config.json")->model;
     TrainingSettings settings = draw(random);
@@ -49,6 +77,8 @@ TEST(TuneRecipe, RepeatsTakeWhatRunsTake) {
     const TrainingTrace trace = trace_training(model, settings, card.hardware).value();
     repeated_layers += trace.repeats.layers;
     repeated_passes += trace.repeats.passes;
+    told_cycles += trace.repeats.events.cycles.size();
+    unwritten += expect_unwritten_passes_alike(model, settings, card.hardware);
     settings.repeats = false;
     const TrainingEstimate run = estimate_training(model, settings, card).value();
     EXPECT_EQ(told.allocated, run.allocated) << i;
@@ -57,6 +87,8 @@ TEST(TuneRecipe, RepeatsTakeWhatRunsTake) {
   }
   EXPECT_GT(repeated_layers, 0);
   EXPECT_GT(repeated_passes, 0);
+  EXPECT_GT(told_cycles, 0U);
+  EXPECT_GT(unwritten, 0U);
 }
 
 // The embeddings of a position table are there in whole, however short the rows are.
