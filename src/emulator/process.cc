@@ -70,7 +70,7 @@ void leave_a_sign() {
   const char* folder = std::getenv("VRAMWISE_LEDGER_DIR");
   if (folder == nullptr || *folder == '\0') return;
   process().ledger_folder = folder;
-  std::ofstream(process().ledger_folder + "/alive." + std::to_string(getpid()));
+  const std::ofstream sign(process().ledger_folder + "/alive." + std::to_string(getpid()));
   process().machine->share(SharedCards::open(process().ledger_folder + "/cards"));
 }
 

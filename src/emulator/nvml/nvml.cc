@@ -1,6 +1,7 @@
 // NVML: the same cards, as monitoring tools see them. NVML knows nothing of CUDA_VISIBLE_DEVICES and shows all of them.
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -174,10 +175,10 @@ VRAMWISE_ENTRY int nvmlDeviceGetHandleByUUID(const char* uuid, NvmlDevice* devic
 }
 VRAMWISE_ENTRY int nvmlDeviceGetHandleByPciBusId_v2(const char* text, NvmlDevice* device) {
   return nvml([&](Machine& machine) {
-    unsigned domain = 0;
+    const char* domain_end = std::strchr(text, ':');  // DOMAIN:BUS:DEVICE.FUNCTION
     unsigned bus = 0;
-    if (std::sscanf(text, "%x:%x", &domain, &bus) != 2 || bus < 1 || bus > machine.spec().cards.size())
-      return kNvmlNotFound;
+    if (domain_end != nullptr) std::from_chars(domain_end + 1, text + std::strlen(text), bus, 16);
+    if (bus < 1 || bus > machine.spec().cards.size()) return kNvmlNotFound;
     *device = bus;
     return kNvmlSuccess;
   });

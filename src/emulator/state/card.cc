@@ -2,7 +2,7 @@
 #include "emulator/state/card.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
 #include <utility>
 
 #include "base/json.h"
@@ -13,7 +13,7 @@ namespace vramwise::emulator {
 namespace {
 
 struct KnownLimits {
-  int capability;
+  int capability = 0;
   CapabilityLimits limits;
 };
 
@@ -48,11 +48,9 @@ Result<std::array<std::uint8_t, 16>> parse_uuid(const std::string& text) {
   std::array<std::uint8_t, 16> uuid{};
   if (digits.size() != 32) return usage_error("'" + text + "' is not the UUID of a GPU");
   for (std::size_t i = 0; i < uuid.size(); ++i) {
-    unsigned byte = 0;
-    if (std::sscanf(digits.substr(2 * i, 2).c_str(), "%2x", &byte) != 1) {
-      return usage_error("'" + text + "' is not the UUID of a GPU");
-    }
-    uuid[i] = static_cast<std::uint8_t>(byte);
+    const char* digit = digits.data() + 2 * i;
+    const auto [stop, error] = std::from_chars(digit, digit + 2, uuid[i], 16);
+    if (error != std::errc() || stop != digit + 2) return usage_error("'" + text + "' is not the UUID of a GPU");
   }
   return uuid;
 }
@@ -70,43 +68,59 @@ Status read_capability(const std::string& text, CardSpec& card) {
   return Done{};
 }
 
-Result<CardSpec> parse_card(const Json& json, std::size_t index) {
-  CardSpec card;
-  const auto bytes = [&](const char* key, Bytes fallback) -> Result<Bytes> {
-    VRAMWISE_ASSIGN_OR_RETURN(const auto count, json_get_or<std::int64_t>(json, key, fallback.count()));
-    if (count < 0) return usage_error(std::string("'") + key + "' of an emulated card is negative");
-    return Bytes(count);
-  };
-  VRAMWISE_ASSIGN_OR_RETURN(card.name, json_get<std::string>(json, "name"));
+Result<Bytes> bytes_or(const Json& json, const char* key, Bytes fallback) {
+  VRAMWISE_ASSIGN_OR_RETURN(const auto count, json_get_or<std::int64_t>(json, key, fallback.count()));
+  if (count < 0) return usage_error(std::string("'") + key + "' of an emulated card is negative");
+  return Bytes(count);
+}
+
+Status read_memory(const Json& json, CardSpec& card) {
   VRAMWISE_ASSIGN_OR_RETURN(const auto total, json_get<std::int64_t>(json, "total_bytes"));
   card.total = Bytes(total);
-  VRAMWISE_ASSIGN_OR_RETURN(const auto capability, json_get<std::string>(json, "capability"));
-  VRAMWISE_RETURN_IF_ERROR(read_capability(capability, card));
-  VRAMWISE_ASSIGN_OR_RETURN(card.nvml_total, bytes("nvml_total_bytes", card.total));
-  VRAMWISE_ASSIGN_OR_RETURN(card.context, bytes("context_bytes", Bytes(0)));
-  VRAMWISE_ASSIGN_OR_RETURN(card.other, bytes("other_bytes", Bytes(0)));
+  VRAMWISE_ASSIGN_OR_RETURN(card.nvml_total, bytes_or(json, "nvml_total_bytes", card.total));
+  VRAMWISE_ASSIGN_OR_RETURN(card.context, bytes_or(json, "context_bytes", Bytes(0)));
+  VRAMWISE_ASSIGN_OR_RETURN(card.other, bytes_or(json, "other_bytes", Bytes(0)));
   if (json.contains("communicator_bytes")) {
-    VRAMWISE_ASSIGN_OR_RETURN(card.communicator, bytes("communicator_bytes", Bytes(0)));
+    VRAMWISE_ASSIGN_OR_RETURN(card.communicator, bytes_or(json, "communicator_bytes", Bytes(0)));
   }
-  card.nccl_link = usual_nccl_link(card.name, card.capability());
-  VRAMWISE_ASSIGN_OR_RETURN(const auto link, json_get_or<std::string>(json, "nccl_link", to_string(card.nccl_link)));
-  const auto parsed_link = parse_nccl_link(link);
-  if (!parsed_link) return usage_error("'" + link + "' is no 'nccl_link'", "write nvswitch, nvlink, pcie or host");
-  card.nccl_link = *parsed_link;
-  VRAMWISE_ASSIGN_OR_RETURN(card.l2_cache, bytes("l2_cache_bytes", Bytes::mib(6)));
+  if (card.total <= card.context + card.other) {
+    return usage_error("the emulated card '" + card.name +
+                       "' has no memory left beside its context and other processes");
+  }
+  return Done{};
+}
+
+Status read_link(const Json& json, CardSpec& card) {
+  const NcclLink usual = usual_nccl_link(card.name, card.capability());
+  VRAMWISE_ASSIGN_OR_RETURN(const auto link, json_get_or<std::string>(json, "nccl_link", to_string(usual)));
+  const auto parsed = parse_nccl_link(link);
+  if (!parsed) return usage_error("'" + link + "' is no 'nccl_link'", "write nvswitch, nvlink, pcie or host");
+  card.nccl_link = *parsed;
+  return Done{};
+}
+
+Status read_chip(const Json& json, CardSpec& card) {
+  VRAMWISE_ASSIGN_OR_RETURN(card.l2_cache, bytes_or(json, "l2_cache_bytes", Bytes::mib(6)));
   VRAMWISE_ASSIGN_OR_RETURN(card.sm_count, json_get_or<int>(json, "sm_count", 80));
   VRAMWISE_ASSIGN_OR_RETURN(card.clock_khz, json_get_or<int>(json, "clock_khz", card.clock_khz));
   VRAMWISE_ASSIGN_OR_RETURN(card.memory_clock_khz, json_get_or<int>(json, "memory_clock_khz", card.memory_clock_khz));
   VRAMWISE_ASSIGN_OR_RETURN(card.memory_bus_bits, json_get_or<int>(json, "memory_bus_bits", card.memory_bus_bits));
+  return Done{};
+}
+
+Result<CardSpec> parse_card(const Json& json, std::size_t index) {
+  CardSpec card;
+  VRAMWISE_ASSIGN_OR_RETURN(card.name, json_get<std::string>(json, "name"));
+  VRAMWISE_RETURN_IF_ERROR(read_memory(json, card));
+  VRAMWISE_ASSIGN_OR_RETURN(const auto capability, json_get<std::string>(json, "capability"));
+  VRAMWISE_RETURN_IF_ERROR(read_capability(capability, card));
+  VRAMWISE_RETURN_IF_ERROR(read_link(json, card));
+  VRAMWISE_RETURN_IF_ERROR(read_chip(json, card));
   VRAMWISE_ASSIGN_OR_RETURN(const auto uuid, json_get_or<std::string>(json, "uuid", ""));
   if (uuid.empty()) {
     card.uuid = derived_uuid(card.name, index);
   } else {
     VRAMWISE_ASSIGN_OR_RETURN(card.uuid, parse_uuid(uuid));
-  }
-  if (card.total <= card.context + card.other) {
-    return usage_error("the emulated card '" + card.name +
-                       "' has no memory left beside its context and other processes");
   }
   return card;
 }

@@ -11,7 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
+#include <charconv>
 #include <cstring>
 
 namespace vramwise::emulator {
@@ -34,7 +34,9 @@ std::int64_t beginning_of(std::int64_t process) {
   const char* field = length > 0 ? std::strrchr(text, ')') : nullptr;
   if (field == nullptr || field[1] == '\0' || field[2] == 'Z' || field[2] == 'X') return 0;
   for (int number = 2; field != nullptr && number < 22; ++number) field = std::strchr(field + 1, ' ');
-  return field == nullptr ? 0 : std::atoll(field + 1);
+  std::int64_t began = 0;
+  if (field != nullptr) std::from_chars(field + 1, text + length, began);
+  return began;
 }
 
 bool is_there(const ProcessId& process) { return process.id != 0 && beginning_of(process.id) == process.began; }
@@ -47,12 +49,12 @@ ProcessId self() {
 }  // namespace
 
 struct SharedCards::Table {
-  pthread_mutex_t mutex;
-  std::int64_t rows;  ///< that were ever taken
-  std::int64_t peak[kMostCards];
+  pthread_mutex_t mutex = {};
+  std::int64_t rows = 0;  ///< that were ever taken
+  std::int64_t peak[kMostCards] = {};
   struct Row {
     ProcessId owner;
-    std::int64_t held[kMostCards];
+    std::int64_t held[kMostCards] = {};
   } row[kMostProcesses];
 
   void begin() {
