@@ -50,7 +50,7 @@ void note_what_ran(const RankChoice& choice, std::int64_t asked, DryRun& run) {
                                     choice.all ? fmt::format("rank {} (--rank all)", asked) : flag, run.rank->rank,
                                     run.rank->world_size));
   } else if (choice.all && run.rank->world_size == 1) {
-    run.notes.push_back("--rank all: there is one rank only");
+    run.notes.emplace_back("--rank all: there is one rank only");
   }
 }
 

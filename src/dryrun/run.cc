@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "base/text.h"
+#include "base/units.h"
 #include "dryrun/description.h"
 #include "dryrun/environment.h"
 #include "dryrun/host_memory_watch.h"
@@ -44,14 +46,15 @@ struct SingleRun {
   std::vector<std::string> traces;  ///< of its processes, with check_values
 };
 
-/// The traces of all processes, in the order of their starts.
+/// The traces of all processes (trace.PROCESS.txt), in the order of their starts.
 Result<std::vector<std::string>> read_traces(const std::string& folder) {
   std::vector<std::pair<std::int64_t, std::string>> traces;
   VRAMWISE_ASSIGN_OR_RETURN(const auto names, list_folder(folder));
   for (const std::string& name : names) {
-    if (!name.starts_with("trace.") || !name.ends_with(".txt")) continue;
+    const auto parts = split(name, '.');
+    if (parts.size() != 3 || parts[0] != "trace" || parts[2] != "txt") continue;
     VRAMWISE_ASSIGN_OR_RETURN(auto text, read_file(join_path(folder, name), std::int64_t{4} << 30));
-    traces.emplace_back(std::atoll(name.c_str() + std::string_view("trace.").size()), std::move(text));
+    traces.emplace_back(parse_integer(parts[1]).value_or(0), std::move(text));
   }
   std::sort(traces.begin(), traces.end());
   std::vector<std::string> texts;

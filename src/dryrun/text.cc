@@ -215,7 +215,7 @@ std::string values_text(const DryRun& run) {
   const Json values = Json::parse(run.values);
   if (values.contains("note"))
     return fmt::format("Small values on the card were not true: {}.\n", values["note"].get<std::string>());
-  const std::string sizes = reads_text(values) + guessed_sizes(values) + mirrored_text(values);
+  std::string sizes = reads_text(values) + guessed_sizes(values) + mirrored_text(values);
   const std::size_t routed = values.value("routed", Json::array()).size();
   if (routed == 0) return sizes;
   return sizes + fmt::format("Experts: {} (--routing {}), in {}.\n",
@@ -293,12 +293,12 @@ std::string describe(const DryRun& run, TextStyle style) {
   if (run.host_peak > Bytes(0)) {
     text += fmt::format("Host memory: {} resident", format_size(run.host_peak));
     if (run.pinned_host_peak > Bytes(0)) text += fmt::format(", {} page-locked", format_size(run.pinned_host_peak));
-    text += "\n";
+    text += '\n';
   }
   if (!run.torch.empty()) {
     text += fmt::format("PyTorch {}, {}", run.torch, counted(run.steps, "optimizer step"));
     if (run.loaders_ended > 0) text += fmt::format(", {} ended early", counted(run.loaders_ended, "data loader"));
-    text += "\n";
+    text += '\n';
   }
   if (const auto missing = run.phases_not_reached(); !missing.empty())
     text += fmt::format("Not reached: {}.\n", fmt::join(missing, ", "));

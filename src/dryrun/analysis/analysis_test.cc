@@ -49,6 +49,7 @@ Json frame(const char* file, int line, const char* name = "f") {
 
 std::vector<std::string> owner_names(const std::vector<OwnedBlock>& owned) {
   std::vector<std::string> names;
+  names.reserve(owned.size());
   for (const OwnedBlock& block : owned) names.push_back(to_string(block.owner));
   return names;
 }
@@ -229,7 +230,7 @@ TEST(Peak, TensorsThatDifferByANumberAreOneLine) {
   for (int layer = 0; layer < 12; ++layer) {
     run.modules.push_back("layers." + std::to_string(layer) + ".mlp");
     run.calls.push_back({.time_us = snapshot.now() + 1, .module = layer});
-    snapshot.allocate(4096 * (layer + 1), 2048, Json::array({frame("/me/model.py", 7)}));
+    snapshot.allocate(std::int64_t{4096} * (layer + 1), 2048, Json::array({frame("/me/model.py", 7)}));
   }
   snapshot.allocate(1 << 20, 512, Json::array({frame("/me/model.py", 9)}));
   run.calls.push_back({.time_us = snapshot.now(), .module = -1});

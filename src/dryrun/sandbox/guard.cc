@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -14,6 +15,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +24,7 @@
 #include <map>
 #include <optional>
 
+#include "base/units.h"
 #include "dryrun/sandbox/run_folder.h"
 
 namespace vramwise {
@@ -48,7 +51,7 @@ std::map<pid_t, pid_t> parents() {
   DIR* folder = opendir("/proc");
   if (folder == nullptr) return result;
   while (const dirent* entry = readdir(folder)) {
-    const pid_t process = std::atoi(entry->d_name);
+    const auto process = static_cast<pid_t>(parse_integer(entry->d_name).value_or(0));
     if (process <= 0) continue;
     char text[512] = {};
     const int file = open(("/proc/" + std::string(entry->d_name) + "/stat").c_str(), O_RDONLY | O_CLOEXEC);
@@ -57,7 +60,8 @@ std::map<pid_t, pid_t> parents() {
     close(file);
     // "PID (NAME) STATE PARENT …", and the name may hold spaces and parentheses.
     const char* after_name = length > 0 ? std::strrchr(text, ')') : nullptr;
-    if (after_name != nullptr) result[process] = std::atoi(after_name + 3);
+    const char* end = text + std::max<ssize_t>(length, 0);
+    if (after_name != nullptr && end - after_name > 4) std::from_chars(after_name + 4, end, result[process]);
   }
   closedir(folder);
   return result;
@@ -106,12 +110,13 @@ std::vector<std::string> merged_environment(const std::map<std::string, std::str
     const std::string text = *entry;
     if (!added.contains(text.substr(0, text.find('=')))) merged.push_back(text);
   }
-  for (const auto& [name, value] : added) merged.push_back(name + "=" + value);
+  for (const auto& [name, value] : added) merged.push_back(fmt::format("{}={}", name, value));
   return merged;
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;
+  result.reserve(texts.size() + 1);
   for (std::string& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;

@@ -14,6 +14,8 @@
 #include <ctime>
 #include <vector>
 
+#include "io/files.h"
+
 namespace vramwise {
 namespace {
 
@@ -52,7 +54,7 @@ int locked(const std::string& path) {
 void remove_left_behind(const std::string& base, int seconds) {
   for (const std::string& name : names_in(base)) {
     if (!name.starts_with(kPrefix)) continue;
-    const std::string path = base + "/" + name;
+    const std::string path = join_path(base, name);
     struct stat status = {};
     if (lstat(path.c_str(), &status) != 0 || status.st_uid != geteuid()) continue;
     if (time(nullptr) - status.st_ctime < seconds) continue;
@@ -74,7 +76,7 @@ void remove_tree(const std::string& path) {
   }
   // The work folder of an overlay has no permissions at all, and the program may have taken them from its own.
   if ((status.st_mode & 0700) != 0700) chmod(path.c_str(), 0700);
-  for (const std::string& name : names_in(path)) remove_tree(path + "/" + name);
+  for (const std::string& name : names_in(path)) remove_tree(join_path(path, name));
   rmdir(path.c_str());
 }
 

@@ -30,6 +30,7 @@ using testing::HasSubstr;
 
 std::vector<std::string> points(const std::vector<Mount>& mounts) {
   std::vector<std::string> result;
+  result.reserve(mounts.size());
   for (const Mount& mount : mounts) result.push_back(mount.point);
   return result;
 }

@@ -34,7 +34,7 @@ struct Notes {
 };
 
 Notes& notes() {
-  static auto* const instance = new Notes;
+  static auto* instance = new Notes;
   return *instance;
 }
 

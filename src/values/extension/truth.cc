@@ -35,7 +35,7 @@ struct Table {
 };
 
 Table& table() {
-  static auto* const instance = new Table;  // never destroyed: PyTorch's threads outlive static objects
+  static auto* instance = new Table;  // never destroyed: PyTorch's threads outlive static objects
   return *instance;
 }
 
