@@ -36,6 +36,7 @@ Result<NamedModel> read_named_model(const std::string& named) {
     const CatalogueModel* known = find_model(named);
     if (known == nullptr) return unknown_model(named);
     result.text = known->config;
+    result.is_of_catalogue = true;
     VRAMWISE_ASSIGN_OR_RETURN(result.model, parse_model_config(result.text, named));
     return result;
   }

@@ -12,6 +12,7 @@ struct NamedModel {
   std::string path;  ///< of its config.json, or the name in the catalogue
   std::string text;  ///< of that config.json
   ModelConfig model;
+  bool is_of_catalogue = false;
 };
 
 /// `named`: a name of the catalogue, a config.json, or the folder that holds it.

@@ -154,16 +154,20 @@ Status take_cards(const PlanOptions& options, TrainingRequest& request, GpuModel
 }
 
 /// torchtune trains models of its own, in its own loop.
-Status take_tune_model(const std::string& text, const std::string& where, TrainingRequest& request) {
-  VRAMWISE_ASSIGN_OR_RETURN(const TuneModel tuned, parse_tune_model(text, where));
+Status take_tune_model(const NamedModel& named, TrainingRequest& request) {
+  VRAMWISE_ASSIGN_OR_RETURN(TuneModel tuned, parse_tune_model(named.text, named.path));
+  VRAMWISE_RETURN_IF_ERROR(check_tokenizer(tuned));
+  // The catalogue leaves out what takes no memory.
+  if (!named.is_of_catalogue) take_unsaid(tuned.decoder);
   request.model = tuned.model;
   request.shorter = {with_layers(tuned, 1), with_layers(tuned, 2)};
   request.named = {{"builder", tuned.builder},
                    {"arguments", tune_arguments(tuned.decoder)},
                    {"tokenizer", tuned.tokenizer},
+                   {"tokenizer_files", tuned.tokenizer_files},
                    {"checkpoint", tuned.checkpoint_type}};
   if (const std::string names = left_out(tuned.decoder); !names.empty())
-    request.named.push_back({"unsaid", fmt::format("  # add {} as its config.json has them: not known here", names)});
+    request.named.push_back({"unsaid", fmt::format("  # add of its config.json: {}", names)});
   request.start.settings.runs_tune_recipe = true;
   request.start.settings.clips_gradients = false;  // clip_grad_norm: null
   return Done{};
@@ -189,8 +193,7 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   VRAMWISE_ASSIGN_OR_RETURN(NamedModel named, read_named_model(choice.model));
   request.model = std::move(named.model);
   request.shorter = shorter_models(named.text, request.model);
-  if (request.trainer == Trainer::kTorchtune)
-    VRAMWISE_RETURN_IF_ERROR(take_tune_model(named.text, choice.model, request));
+  if (request.trainer == Trainer::kTorchtune) VRAMWISE_RETURN_IF_ERROR(take_tune_model(named, request));
   question.config = std::move(named.text);
   request.model_name = choice.model;
   const Architecture& architecture = request.model.architecture;
@@ -210,7 +213,8 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   VRAMWISE_RETURN_IF_ERROR(check_length(request.model, s.seq_len));
   if (request.trainer == Trainer::kTorchtune && s.seq_len > architecture.max_positions)
     return usage_error(
-        fmt::format("--seq_len {}: torchtune's model takes at most {} tokens", s.seq_len, architecture.max_positions));
+        fmt::format("--seq_len {}: torchtune's model takes at most {} tokens", s.seq_len, architecture.max_positions),
+        fmt::format("--seq_len {}: max_position_embeddings of its config.json.", architecture.max_positions));
   VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));
   VRAMWISE_RETURN_IF_ERROR(take_fixed(options, request));
   VRAMWISE_RETURN_IF_ERROR(take_values(choice.fixed, request));

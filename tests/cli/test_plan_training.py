@@ -25,6 +25,13 @@ def model(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def llama3(tmp_path):
+    (tmp_path / "llama3").mkdir()
+    (tmp_path / "llama3" / "config.json").write_text(json.dumps({**LLAMA, "vocab_size": 128256}))
+    return tmp_path / "llama3"
+
+
 def plan_json(vramwise, *flags):
     ended = vramwise("plan", *flags, "--json")
     assert ended.returncode == 0, ended.stderr
@@ -158,8 +165,8 @@ def test_weights_are_shared_out_where_nothing_else_fits(vramwise, model):
     assert vramwise("plan", "--for", "deepspeed", *unknown).returncode == 0
 
 
-def test_a_recipe_of_torchtune_has_the_plans_knobs(vramwise, model):
-    flags = ("--model", model, "--for", "torchtune", "--gpu", "rtx-3090", "--effective_batch", 8)
+def test_a_recipe_of_torchtune_has_the_plans_knobs(vramwise, llama3):
+    flags = ("--model", llama3, "--for", "torchtune", "--gpu", "rtx-3090", "--effective_batch", 8)
     plan = plan_json(vramwise, *flags, "--gradient_checkpointing", "all", "--fix", "loss=chunked", "--batch_size", 2)
     documents = {document["name"]: document["text"] for document in plan["documents"]}
     recipe = documents["recipe.yaml"]
@@ -167,11 +174,32 @@ def test_a_recipe_of_torchtune_has_the_plans_knobs(vramwise, model):
         assert line in recipe.splitlines()
     assert "CEWithChunkedOutputLoss" in recipe and "torchtune.models.llama3.llama3," in recipe
     assert "tune run full_finetune_single_device --config recipe.yaml" in documents["command"]
+    # What the file leaves out is what transformers takes for it.
+    assert "norm_eps: 1.00e-06, rope_base: 10000}" in recipe and "# add" not in recipe
+    assert "max_seq_len: 1024}  # takes original/tokenizer.model of the checkpoint's folder" in recipe
 
 
-def test_what_torchtune_does_not_make_is_refused(vramwise, model):
-    several = vramwise("plan", "--model", model, "--gpu", "2xrtx-3090", "--for", "torchtune")
+def test_a_recipe_of_torchtune_says_what_the_catalogue_does_not(vramwise):
+    plan = plan_json(vramwise, "--model", "Qwen/Qwen2.5-0.5B", "--for", "torchtune", "--gpu", "rtx-3090")
+    recipe = next(document["text"] for document in plan["documents"] if document["name"] == "recipe.yaml")
+    assert "# add of its config.json: rope_base (rope_theta there, else 10000), norm_eps (" in recipe
+    assert "# takes vocab.json and merges.txt of the checkpoint's folder" in recipe
+
+
+def test_what_torchtune_does_not_make_is_refused(vramwise, model, llama3):
+    flags = ("plan", "--for", "torchtune", "--gpu")
+    several = vramwise(*flags, "2xrtx-3090", "--model", llama3)
     assert several.returncode == 5 and "full_finetune_single_device" in several.stderr
+    for older in (model, "TinyLlama/TinyLlama-1.1B-Chat-v1.0"):
+        refused = vramwise(*flags, "rtx-3090", "--model", older)
+        assert refused.returncode == 5 and "vocabulary of 32000 tokens" in refused.stderr
+    for more, code, words in [
+        (("--gradient_checkpointing", "2"), 5, "checkpointing of llama"),
+        (("--precision", "bf16-mixed"), 2, "precision"),
+        (("--seq_len", 4096), 2, "--seq_len 2048"),
+    ]:
+        refused = vramwise(*flags, "rtx-3090", "--model", llama3, *more)
+        assert refused.returncode == code and words in refused.stderr, refused.stderr
     other = vramwise("plan", "--model", "google/gemma-2-2b", "--gpu", "rtx-3090", "--for", "torchtune")
     assert other.returncode == 5 and "llama, mistral, qwen2" in other.stderr
 
@@ -180,8 +208,6 @@ def test_bad_questions_are_refused(vramwise, model):
     flags = ("plan", "--model", model, "--gpu", "rtx-3090")
     assert vramwise(*flags).returncode == 2
     for trainer, more, code in [
-        ("torchtune", ("--gradient_checkpointing", "2"), 5),
-        ("torchtune", ("--precision", "bf16-mixed"), 2),
         ("deepspeed", ("--precision", "bf16-mixed"), 5),
         ("deepspeed", ("--allow", "lora"), 2),
         ("deepspeed", ("--allow", "8bit_adam"), 2),

@@ -91,7 +91,7 @@ def test_a_package_that_is_missing_is_named(vramwise, tmp_path):
 @pytest.mark.sweep
 @pytest.mark.skipif(shutil.which("tune") is not None, reason="torchtune is installed")
 def test_torchtune_is_named_with_the_versions_that_go_together(vramwise, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "vocab_size": 128256}))
     flags = ("--model", tmp_path, "--for", "torchtune", "--gpu", "rtx-3090", "--seq_len", 128)
     ended = vramwise("plan", *flags, "--verify", timeout=600)
     assert ended.returncode == 4 and "pip install torchtune==0.6.1 torchao==0.15.0" in ended.stderr

@@ -27,7 +27,7 @@ def draw_model(rng):
         "num_hidden_layers": rng.randint(1, 5),
         "num_attention_heads": heads,
         "intermediate_size": 128 * rng.randint(2, 9),
-        "vocab_size": rng.randint(900, 9000),
+        "vocab_size": 128256 if family.startswith("llama") else rng.randint(900, 9000),
         "max_position_embeddings": rng.choice([1024, 2048, 16384]),
         "tie_word_embeddings": rng.random() < 0.5,
         "torch_dtype": "bfloat16",

@@ -15,16 +15,25 @@ namespace {
 // What torchtune's own Qwen2 and Mistral have; max_seq_len is anybody's choice.
 constexpr std::int64_t kOwnPositions = 32768;
 
+// The tokens of models/llama3/_tokenizer.py, special ones included.
+constexpr std::int64_t kLlama3Tokens = 128256;
+
+// transformers 5: default_theta of modeling_rope_utils.py, rms_norm_eps of models/{llama,mistral,qwen2}.
+constexpr double kUsualRopeTheta = 10000;
+constexpr double kUsualNormEps = 1e-6;
+
 struct Builder {
   TuneBuilder builder;
   const char* path;
   const char* checkpoint_type;
   const char* tokenizer;
+  const char* tokenizer_files;
 };
 
 constexpr const char* kLlama3Tokenizer =
     "_component_: torchtune.models.llama3.llama3_tokenizer, "
     "path: \"${checkpointer.checkpoint_dir}/original/tokenizer.model\"";
+constexpr const char* kLlama3Files = "original/tokenizer.model";
 constexpr const char* kQwen2Tokenizer =
     "_component_: torchtune.models.qwen2.qwen2_tokenizer, path: \"${checkpointer.checkpoint_dir}/vocab.json\", "
     "merges_file: \"${checkpointer.checkpoint_dir}/merges.txt\"";
@@ -34,10 +43,10 @@ constexpr const char* kMistralTokenizer =
 
 // Llama 3.1's builder is that of 3.2 without tied embeddings.
 constexpr Builder kBuilders[] = {
-    {TuneBuilder::kLlama3, "torchtune.models.llama3.llama3", "LLAMA3", kLlama3Tokenizer},
-    {TuneBuilder::kLlama32, "torchtune.models.llama3_2.llama3_2", "LLAMA3_2", kLlama3Tokenizer},
-    {TuneBuilder::kQwen2, "torchtune.models.qwen2.qwen2", "QWEN2", kQwen2Tokenizer},
-    {TuneBuilder::kMistral, "torchtune.models.mistral.mistral", "MISTRAL", kMistralTokenizer},
+    {TuneBuilder::kLlama3, "torchtune.models.llama3.llama3", "LLAMA3", kLlama3Tokenizer, kLlama3Files},
+    {TuneBuilder::kLlama32, "torchtune.models.llama3_2.llama3_2", "LLAMA3_2", kLlama3Tokenizer, kLlama3Files},
+    {TuneBuilder::kQwen2, "torchtune.models.qwen2.qwen2", "QWEN2", kQwen2Tokenizer, "vocab.json and merges.txt"},
+    {TuneBuilder::kMistral, "torchtune.models.mistral.mistral", "MISTRAL", kMistralTokenizer, "tokenizer.model"},
 };
 
 Error no_builder(const std::string& why) {
@@ -110,16 +119,36 @@ Result<TuneModel> parse_tune_model(std::string_view text, const std::string& whe
     return no_builder(fmt::format("\"{}\" is none of llama, mistral, qwen2", type));
   VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, where));
   ConfigReader reader(json);
-  TuneModel made{.model = known, .decoder = read(type, reader), .builder = {}, .tokenizer = {}, .checkpoint_type = {}};
+  TuneModel made{.model = known,
+                 .decoder = read(type, reader),
+                 .builder = {},
+                 .tokenizer = {},
+                 .tokenizer_files = {},
+                 .checkpoint_type = {}};
   if (reader.error()) return *reader.error();
   for (const Builder& each : kBuilders) {
     if (each.builder != made.decoder.builder) continue;
     made.builder = each.path;
     made.tokenizer = each.tokenizer;
+    made.tokenizer_files = each.tokenizer_files;
     made.checkpoint_type = each.checkpoint_type;
   }
   made.model.architecture = tune_architecture(made.decoder);
   return made;
+}
+
+Status check_tokenizer(const TuneModel& tuned) {
+  const TuneDecoderConfig& c = tuned.decoder;
+  const bool is_llama3 = c.builder == TuneBuilder::kLlama3 || c.builder == TuneBuilder::kLlama32;
+  if (!is_llama3 || c.vocab_size == kLlama3Tokens) return Done{};
+  return no_builder(
+      fmt::format("this llama has a vocabulary of {} tokens, and the recipe takes Llama 3's tokenizer of {}",
+                  c.vocab_size, kLlama3Tokens));
+}
+
+void take_unsaid(TuneDecoderConfig& config) {
+  config.rope_base = config.rope_base.value_or(kUsualRopeTheta);
+  config.norm_eps = config.norm_eps.value_or(kUsualNormEps);
 }
 
 ModelConfig with_layers(const TuneModel& tuned, int layers) {
@@ -145,8 +174,9 @@ std::string tune_arguments(const TuneDecoderConfig& c) {
 
 std::string left_out(const TuneDecoderConfig& config) {
   std::string names;
-  if (!config.rope_base) names = "rope_base";
-  if (!config.norm_eps) names += names.empty() ? "norm_eps" : ", norm_eps";
+  if (!config.rope_base) names = fmt::format("rope_base (rope_theta there, else {})", kUsualRopeTheta);
+  if (!config.norm_eps)
+    names += fmt::format("{}norm_eps (rms_norm_eps there, else {})", names.empty() ? "" : ", ", kUsualNormEps);
   return names;
 }
 

@@ -44,7 +44,8 @@ TEST(TuneModel, BuildersAndTheirArgumentsAreTorchtunes) {
   EXPECT_EQ(llama.builder, "torchtune.models.llama3_2.llama3_2");
   EXPECT_THAT(tune_arguments(llama.decoder),
               HasSubstr("max_seq_len: 131072, scale_factor: 32, tie_word_embeddings: True"));
-  EXPECT_EQ(left_out(llama.decoder), "rope_base, norm_eps");
+  EXPECT_EQ(left_out(llama.decoder),
+            "rope_base (rope_theta there, else 10000), norm_eps (rms_norm_eps there, else 1e-06)");
   EXPECT_EQ(of_catalogue("Qwen/Qwen2.5-0.5B")->builder, "torchtune.models.qwen2.qwen2");
   const TuneModel plain = parse_tune_model(small("llama", ""), "config.json").value();
   EXPECT_EQ(plain.builder, "torchtune.models.llama3.llama3");
@@ -52,8 +53,30 @@ TEST(TuneModel, BuildersAndTheirArgumentsAreTorchtunes) {
       parse_tune_model(small("llama", R"(, "rope_theta": 500000.0, "rms_norm_eps": 1e-05)"), "config.json").value();
   EXPECT_THAT(tune_arguments(said.decoder), HasSubstr("max_seq_len: 1024, norm_eps: 1.00e-05, rope_base: 500000"));
   EXPECT_EQ(left_out(said.decoder), "");
+  TuneDecoderConfig filled = plain.decoder;
+  take_unsaid(filled);
+  EXPECT_THAT(tune_arguments(filled), HasSubstr("max_seq_len: 1024, norm_eps: 1.00e-06, rope_base: 10000"));
+  EXPECT_EQ(left_out(filled), "");
+  TuneDecoderConfig kept = said.decoder;
+  take_unsaid(kept);
+  EXPECT_EQ(tune_arguments(kept), tune_arguments(said.decoder));
   EXPECT_EQ(plain.model.architecture.layers, 2);
   EXPECT_EQ(with_layers(plain, 1).architecture.layers, 1);
+}
+
+TEST(TuneModel, ALlamaThatIsNoLlama3HasAnotherTokenizer) {
+  for (const char* name :
+       {"meta-llama/Llama-3.2-1B", "meta-llama/Meta-Llama-3-8B", "Qwen/Qwen2.5-0.5B", "mistralai/Mistral-7B-v0.3"}) {
+    const Status known = check_tokenizer(of_catalogue(name).value());
+    EXPECT_TRUE(known.ok()) << name;
+  }
+  for (const char* name : {"TinyLlama/TinyLlama-1.1B-Chat-v1.0", "meta-llama/Llama-2-7b-hf"}) {
+    const Status other = check_tokenizer(of_catalogue(name).value());
+    ASSERT_FALSE(other.ok()) << name;
+    EXPECT_EQ(other.error().code, ErrorCode::kIncomplete);
+    EXPECT_THAT(other.error().what, HasSubstr("vocabulary of 32000 tokens"));
+  }
+  EXPECT_EQ(of_catalogue("Qwen/Qwen2.5-0.5B")->tokenizer_files, "vocab.json and merges.txt");
 }
 
 TEST(TuneModel, WhatNoBuilderMakesIsRefused) {

@@ -183,8 +183,8 @@ checkpointer:
   model_type: @checkpoint
   output_dir: ${output_dir}
 resume_from_checkpoint: False
-tokenizer: {@tokenizer, max_seq_len: @length}
-dataset: {_component_: torchtune.datasets.alpaca_dataset, packed: False}  # or another, of rows up to @length tokens
+tokenizer: {@tokenizer, @length}  # takes @tokenizer_files of the checkpoint's folder
+dataset: {_component_: torchtune.datasets.alpaca_dataset, packed: False}  # or another, of rows up to max_seq_len tokens
 seed: null
 shuffle: True
 epochs: 1

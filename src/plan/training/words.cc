@@ -242,7 +242,7 @@ constexpr Words kWords[] = {
 
     {"seq_len", nullptr, kOwn, Place::kFlag, "--seq_len {}"},
     {"seq_len", nullptr, kScripts, Place::kLength, "{}"},
-    {"seq_len", nullptr, kTune, Place::kLength, "{}"},
+    {"seq_len", nullptr, kTune, Place::kLength, "max_seq_len: {}"},
 
     {"loss_chunks", nullptr, kOwn, Place::kFlag, "--loss_chunk_tokens {}"},
     {"optimizer_offload", nullptr, kOwn, Place::kFlag, "--cpu_offload on"},
