@@ -223,10 +223,11 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
 }
 
 Outcome tell_refusal(const Question& question, const TrainingPlanReport& report, const Error& why,
-                     const PlanOutput& output) {
+                     const PlanOutput& output, SearchProgress& progress) {
   tell_unsaved(output.save);
   const Json json = no_training_plan_json(report, why.what, changes_that_fit(question.request, question.margin),
                                           cards_that_fit(question.request, question.margin));
+  progress.clear();
   if (output.as_json) {
     fmt::print("{}\n", json.dump(2));
     return why;
@@ -298,9 +299,9 @@ Outcome plan_for_other(const TrainerChoice& choice, const PlanOptions& options, 
   question.request.sink = &progress;
   const TrainingPlanReport report{.request = question.request, .card = question.card.name};
   Result<TrainingPlan> plan = plan_training(question.request);
-  if (!plan.ok() && plan.error().code == ErrorCode::kDoesNotFit)
-    return tell_refusal(question, report, plan.error(), output);
   progress.clear();
+  if (!plan.ok() && plan.error().code == ErrorCode::kDoesNotFit)
+    return tell_refusal(question, report, plan.error(), output, progress);
   if (!plan.ok()) return plan.error();
   for (std::string& note : notes_on(question, *plan)) plan->notes.push_back(std::move(note));
   Json json = training_plan_json(report, *plan);

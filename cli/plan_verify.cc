@@ -20,12 +20,14 @@ namespace vramwise::cli {
 namespace {
 constexpr std::int64_t kLargestOutput = std::int64_t{64} << 20;
 
-/// What stands on one line between the first `begin` and the next `end`; empty: it is not there.
+/// What stands between `begin` and `end` in the last line that begins so, if that is the last line at all; empty: it is
+/// not.
 std::string between(const std::string& text, std::string_view begin, std::string_view end) {
-  const std::size_t found = text.find(begin);
-  if (found == std::string::npos) return {};
-  const std::string rest = text.substr(found + begin.size());
-  const std::string line = rest.substr(0, rest.find('\n'));
+  const std::size_t text_end = text.find_last_not_of(" \n") + 1;
+  const std::size_t line_begin = text.rfind('\n', text_end == 0 ? 0 : text_end - 1) + 1;
+  std::string line = text.substr(line_begin, text_end - line_begin);
+  if (!line.starts_with(begin)) return {};
+  line = line.substr(begin.size());
   const std::size_t last = line.find(end);
   return last == std::string::npos ? std::string() : line.substr(0, last);
 }

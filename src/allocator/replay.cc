@@ -257,6 +257,7 @@ class WholeReplay {
 
 Replay replay(std::span<const AllocationEvent> events, const AllocatorOptions& options,
               const DeviceMemoryLimits& limits, const EventRepeat& repeat) {
+  VRAMWISE_CHECK(!repeat.unwritten);
   if (repeat.any()) {
     WholeReplay shortened(events, options, limits, repeat.cycles);
     if (shortened.run_to_end(repeat)) return shortened.result();

@@ -12,7 +12,8 @@
 namespace vramwise {
 
 /// The peak of what the allocator reserves on a card without end; none where that is more than `most`, or than
-/// such a card counts (DeviceMemoryLimits::kUnlimited). `repeat`: as for replay().
+/// such a card counts (DeviceMemoryLimits::kUnlimited). `repeat`: as for replay(), but what it
+/// tells of may be left out of the list.
 std::optional<std::int64_t> reserved_within(std::span<const AllocationEvent> events, const AllocatorOptions& options,
                                             std::int64_t most, const EventRepeat& repeat = {});
 

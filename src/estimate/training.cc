@@ -200,7 +200,9 @@ class Run {
     return usage_error(
         fmt::format("{} steps of {} passes, each of {} allocations and releases, are more than an estimate keeps",
                     settings_.steps, settings_.gradient_accumulation_steps, events_a_pass),
-        fmt::format("--gradient_accumulation_steps {} or less", most));
+        fmt::format("--gradient_accumulation_steps {} or less; a plan gets there by a larger --batch_size or a smaller "
+                    "--effective_batch",
+                    std::max<std::size_t>(1, most)));
   }
   Way add_pass(std::int64_t number, bool is_last) {
     // The first pass makes gradients, to which the others add.

@@ -95,7 +95,7 @@ std::string training_plan_text(const Json& plan, TextStyle style) {
   std::string text =
       head_text(plan) + documents_text(plan) + "\n" + decisions_text(plan, style) + runner_ups_text(plan, style);
   if (is_known(plan))
-    text += "Speeds: 78 published runs were predicted with a median error of 20 %, either way (docs/accuracy.md)\n";
+    text += "Speeds: 78 published runs were predicted with a median error of 16 %, either way (docs/accuracy.md)\n";
   if (const auto verified = plan.find("verified"); verified != plan.end()) text += verified_text(*verified);
   for (const Json& note : list_of(plan, "notes"))
     if (note.is_string()) text += "Note: " + note.get<std::string>() + "\n";

@@ -85,12 +85,23 @@ void smaller_margin(Trials& trials, const TrainingRequest& request, Bytes margin
 struct OtherTrainer {
   Trainer trainer;
   const char* why;
+  const char* on_one_card;  ///< null: it takes no less there
 };
 constexpr OtherTrainer kOtherTrainers[] = {
-    {Trainer::kFsdp2, "fully_shard divides weights, gradients and states, and gathers weights layer by layer"},
-    {Trainer::kDeepSpeed, "its ZeRO divides states, gradients and, in stage 3, weights"},
-    {Trainer::kAccelerate, "ZeroRedundancyOptimizer divides states; the loss can be taken in chunks"},
-    {Trainer::kTransformers, "no engine's buffers lie beside the model"}};
+    {Trainer::kFsdp2, "fully_shard divides weights, gradients and states, and gathers weights layer by layer", nullptr},
+    {Trainer::kDeepSpeed, "its ZeRO divides states, gradients and, in stage 3, weights", nullptr},
+    {Trainer::kAccelerate, "ZeroRedundancyOptimizer divides states; the loss can be taken in chunks",
+     "the loss can be taken in chunks"},
+    {Trainer::kTransformers, "no engine's buffers lie beside the model", "no engine's buffers lie beside the model"}};
+
+bool is_16bit(TrainingPrecision precision) {
+  return precision == TrainingPrecision::kBf16 || precision == TrainingPrecision::kFp16;
+}
+
+/// DeepSpeed's engine steps a float32 copy of 16-bit weights; the other trainers step the weights themselves.
+bool keeps_float32_copy(const TrainingRequest& request) {
+  return request.trainer == Trainer::kDeepSpeed && is_16bit(request.start.settings.precision);
+}
 
 // What is fixed of how cards share the model has another name there; models of torchtune are others.
 void other_trainers(Trials& trials, const TrainingRequest& request) {
@@ -98,10 +109,20 @@ void other_trainers(Trials& trials, const TrainingRequest& request) {
   for (const char* knob : {"sharing", "bucket", "overlap"})
     if (request.fixes(knob)) return;
   for (const OtherTrainer& other : kOtherTrainers) {
-    if (other.trainer == request.trainer || (other.trainer == Trainer::kFsdp2 && request.cards == 1)) continue;
+    const char* why = request.cards == 1 ? other.on_one_card : other.why;
+    if (other.trainer == request.trainer || why == nullptr) continue;
     TrainingRequest changed = request;
     take_trainer(changed, other.trainer);
-    trials.offer(fmt::format("--for {}", trainer_name(other.trainer)), Mathematics::kRounding, other.why, changed);
+    const TrainingPrecision precision = changed.start.settings.precision;
+    std::string text = why;
+    if (precision != request.start.settings.precision)
+      text += fmt::format("; in {}", training_precision_name(precision));
+    if (keeps_float32_copy(request) && !keeps_float32_copy(changed)) text += "; no float32 copy of the weights";
+    if (!keeps_float32_copy(request) && keeps_float32_copy(changed)) text += "; a float32 copy of the weights";
+    const bool is_precise_alike =
+        precision == request.start.settings.precision && keeps_float32_copy(request) == keeps_float32_copy(changed);
+    trials.offer(fmt::format("--for {}", trainer_name(other.trainer)),
+                 is_precise_alike ? Mathematics::kRounding : Mathematics::kArithmetic, std::move(text), changed);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -51,6 +52,10 @@ class TrainingJudge {
   Result<Bytes> device_of_all_passes(const TrainingCandidate& candidate);
   /// Likewise, with all that an estimate tells.
   Result<TrainingEstimate> estimate(const TrainingCandidate& candidate);
+
+  /// Candidates of as many passes or more are out of the question from now on.
+  void exclude(const TrainingCandidate& candidate) { fewest_excluded_ = passes_in_step(candidate.micro_batch); }
+  bool is_excluded(std::int64_t micro_batch) const { return passes_in_step(micro_batch) >= fewest_excluded_; }
 
   TrainingConfiguration configuration(const TrainingCandidate& candidate) const;
   TrainingChoice choice(const TrainingCandidate& candidate, Bytes device);
@@ -116,6 +121,8 @@ class TrainingJudge {
   std::map<Numbers, Known> known_;
   std::deque<std::unique_ptr<Traced>> traces_;  ///< the last few
   std::optional<Error> error_;
+  std::int64_t passes_in_step(std::int64_t micro_batch) const { return space_.sequences / micro_batch; }
+  std::int64_t fewest_excluded_ = std::numeric_limits<std::int64_t>::max();
   int replays_ = 0;
   bool is_contradicted_ = false;
 };

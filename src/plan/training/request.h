@@ -56,7 +56,7 @@ struct TrainingChoice {
   TrainingCandidate candidate;
   TrainingConfiguration configuration;
   Bytes device{};             ///< what a card holds of it, by the replay
-  TrainingEstimate estimate;  ///< of up to two passes of a step: what comes after takes no more; of the best alone
+  TrainingEstimate estimate;  ///< of all passes and ranks; of the best alone
   double seconds = 0;         ///< of an optimizer step
   int cards = 1;
 

@@ -68,6 +68,7 @@ class Search {
     for (std::size_t option = 0; option < space_.options.size(); ++option) {
       if (!judge_.may_fit(option, usable) || !judge_.is_possible(option)) continue;
       for (std::size_t size = 0; size < space_.micro_batches.size(); ++size) {
+        if (judge_.is_excluded(space_.micro_batches[size])) continue;
         Line line{.candidate = {.option = option, .micro_batch = space_.micro_batches[size]}, .size = size};
         line.is_asked_later = has_expandable_segments(line) != prefers_expandable;
         line.seconds = least_seconds(line);
@@ -276,17 +277,31 @@ Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const Training
 
 enum class Wanted : std::uint8_t { kDevice, kEstimate };
 
-/// The fastest that takes no more with all of its passes either.
+/// With what the card then holds: by the estimate, or by a replay of all passes on all ranks.
+Status measure(TrainingJudge& judge, Wanted wanted, TrainingChoice& choice) {
+  if (wanted == Wanted::kEstimate) {
+    VRAMWISE_ASSIGN_OR_RETURN(choice.estimate, judge.estimate(choice.candidate));
+    choice.device = choice.estimate.device;
+  } else if (!judge.replays_all_passes(choice.candidate)) {
+    VRAMWISE_ASSIGN_OR_RETURN(choice.device, judge.device_of_all_passes(choice.candidate));
+  }
+  return Done{};
+}
+
+/// The fastest that takes no more with all of its passes either. One of more passes than an estimate keeps is none, and
+/// the error where there is no other.
 Result<TrainingChoice> fastest_of_all_passes(Search& search, TrainingJudge& judge, Bytes usable, Wanted wanted) {
+  std::optional<Error> too_long;
   while (true) {
-    VRAMWISE_ASSIGN_OR_RETURN(TrainingChoice choice, search.fastest(usable));
-    if (wanted == Wanted::kEstimate) {
-      VRAMWISE_ASSIGN_OR_RETURN(choice.estimate, judge.estimate(choice.candidate));
-      choice.device = choice.estimate.device;
-    } else if (!judge.replays_all_passes(choice.candidate)) {
-      VRAMWISE_ASSIGN_OR_RETURN(choice.device, judge.device_of_all_passes(choice.candidate));
-    }
-    if (choice.device <= usable) return choice;
+    Result<TrainingChoice> choice = search.fastest(usable);
+    if (!choice.ok() && choice.error().code == ErrorCode::kDoesNotFit && too_long) return *too_long;
+    if (!choice.ok()) return choice;
+    const Status measured = measure(judge, wanted, *choice);
+    if (measured.ok() && choice->device <= usable) return choice;
+    if (measured.ok()) continue;
+    if (measured.error().code != ErrorCode::kUsage) return measured.error();
+    too_long = measured.error();
+    judge.exclude(choice->candidate);
   }
 }
 

@@ -348,6 +348,41 @@ TEST(TrainingAlternatives, FitAndSayWhetherTheObjectiveChanges) {
   EXPECT_GT(*cards.front()->cuda_total - Bytes::mib(256), request.usable);
 }
 
+// Their 16-bit states are float32 in DeepSpeed's engine, and 16-bit themselves in the other trainers.
+TEST(TrainingAlternatives, SayWhatPrecisionOtherTrainersStepIn) {
+  TrainingRequest request = request_for(Bytes::mib(700), Trainer::kDeepSpeed, 2);
+  request.start.settings.precision = TrainingPrecision::kBf16;
+  request.usable = too_little(request);
+  const auto of_trainers = [](const std::vector<TrainingAlternative>& changes) {
+    std::vector<Mathematics> found;
+    for (const TrainingAlternative& each : changes)
+      if (each.change.starts_with("--for")) found.push_back(each.mathematics);
+    return found;
+  };
+  EXPECT_THAT(of_trainers(changes_that_fit(request, Bytes::mib(1024))),
+              testing::AllOf(testing::Not(testing::IsEmpty()), testing::Each(Mathematics::kArithmetic)));
+  request = request_for(Bytes::mib(700), Trainer::kAccelerate, 2);
+  request.start.settings.precision = TrainingPrecision::kBf16;
+  request.usable = too_little(request);
+  const std::vector<Mathematics> found = of_trainers(changes_that_fit(request, Bytes::mib(1024)));
+  EXPECT_THAT(found, testing::Contains(Mathematics::kRounding));
+}
+
+// An estimate keeps the events of all passes.
+TEST(TrainingSearch, MorePassesThanAnEstimateKeepsAreRefusedOrAvoided) {
+  TrainingRequest request = request_for(Bytes::gib(20));
+  take_model(request, llama(24));
+  request.start.settings.seq_len = 64;
+  request.sequences = std::int64_t{1} << 16;
+  const TrainingPlan plan = plan_training(request).value();
+  EXPECT_GT(plan.best.candidate.micro_batch, 1);
+  request.fixed = {"micro_batch"};
+  request.start.settings.micro_batch = 1;
+  const Result<TrainingPlan> refused = plan_training(request);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUsage);
+  EXPECT_THAT(refused.error().remedy, testing::HasSubstr("--effective_batch"));
+}
+
 // 2^50 bytes a matrix.
 TEST(TrainingSearch, WhatIsBeyondAnyCardDoesNotFit) {
   TrainingRequest request = request_for(Bytes::mib(24'000));
