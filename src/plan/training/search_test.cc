@@ -361,8 +361,9 @@ TEST(TrainingAlternatives, SayWhatPrecisionOtherTrainersStepIn) {
   };
   EXPECT_THAT(of_trainers(changes_that_fit(request, Bytes::mib(1024))),
               testing::AllOf(testing::Not(testing::IsEmpty()), testing::Each(Mathematics::kArithmetic)));
-  request = request_for(Bytes::mib(700), Trainer::kAccelerate, 2);
-  request.start.settings.precision = TrainingPrecision::kBf16;
+  request = request_for(Bytes::mib(700), Trainer::kDeepSpeed, 2);
+  request.start.settings.precision = TrainingPrecision::kFp32;
+  request.fixed = {"precision"};
   request.usable = too_little(request);
   const std::vector<Mathematics> found = of_trainers(changes_that_fit(request, Bytes::mib(1024)));
   EXPECT_THAT(found, testing::Contains(Mathematics::kRounding));
