@@ -15,11 +15,6 @@ bool is_flag(const std::string& argument) { return argument.size() > 2 && argume
 
 std::string flag_name(const std::string& argument) { return argument.substr(0, argument.find('=')); }
 
-const CLI::App& chosen_command(const CLI::App& app) {
-  const auto chosen = app.get_subcommands();
-  return chosen.empty() ? app : *chosen.front();
-}
-
 std::vector<std::string> known_flags(const CLI::App& app) {
   std::vector<std::string> flags;
   for (const CLI::Option* option : app.get_options()) {
@@ -53,7 +48,7 @@ Error unknown_command(const CLI::App& app, const std::string& word) {
 
 /// CLI11's own words put into ours, where they are short of a sentence.
 std::string plain_words(const CLI::ParseError& error) {
-  const std::string text = error.what();
+  std::string text = error.what();
   const std::size_t equals = text.find(" = "), colon = text.find(": ");
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr && equals != std::string::npos &&
       colon < equals) {  // "Could not convert: --batch_size = abc"
@@ -80,8 +75,9 @@ std::vector<std::string> normalized_arguments(int argc, const char* const* argv)
 
 Error explain_parse_error(const CLI::App& app, const CLI::ParseError& error,
                           const std::vector<std::string>& arguments) {
-  const CLI::App& command = chosen_command(app);
-  if (&command == &app && !arguments.empty() && !arguments.front().starts_with("-"))
+  const auto chosen = app.get_subcommands();
+  const CLI::App& command = chosen.empty() ? app : *chosen.front();
+  if (chosen.empty() && !arguments.empty() && !arguments.front().starts_with('-'))
     return unknown_command(app, arguments.front());
   const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
   // A "--" is only left over where something else is wrong before it.

@@ -237,7 +237,7 @@ Result<CardSet> detected_cards(const Machine& machine) {
   if (!others.cards.empty()) return others;
   VRAMWISE_ASSIGN_OR_RETURN(CardSet host, host_card(machine));
   host.notes = set.notes;
-  host.notes.push_back("No GPU was found: planned for the CPU and the host's memory");
+  host.notes.emplace_back("No GPU was found: planned for the CPU and the host's memory");
   return host;
 }
 
@@ -256,7 +256,7 @@ Result<CardSet> trainable_cards(const Machine& machine) {
   }
   VRAMWISE_ASSIGN_OR_RETURN(CardSet host, host_card(machine));
   host.notes = set.notes;
-  host.notes.push_back("No GPU was found: training on the CPU, with the host's memory as the budget");
+  host.notes.emplace_back("No GPU was found: training on the CPU, with the host's memory as the budget");
   return host;
 }
 

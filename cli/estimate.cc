@@ -48,7 +48,7 @@ Result<TrainingReport> report_for_cards(const std::string& spec, const TrainingS
   const auto number = static_cast<int>(cards.size());
   if (const int opened = communicators(settings, number); opened > 0)
     report.hardware.communicator = Bytes(opened * usual_communicator(card.name, assumed, number).count());
-  if (!context.measured) report.notes.push_back("the CUDA context was not measured on such a card");
+  if (!context.measured) report.notes.emplace_back("the CUDA context was not measured on such a card");
   return report;
 }
 
@@ -108,14 +108,14 @@ Status take_deepspeed(const CLI::App& command, std::int64_t hidden_size, Estimat
 /// What several cards are taken to be like.
 void add_notes_on_cards(TrainingReport& report, const ParallelOptions& parallel) {
   if (parallel.kind == Parallel::kFullyShard)
-    report.notes.push_back(
+    report.notes.emplace_back(
         "rank 0 is shown, whose shards are the largest; the model is built on the host and sharded layer by layer");
   if (parallel.kind == Parallel::kDeepSpeed && parallel.deepspeed.stage == 3) {
-    report.notes.push_back(
+    report.notes.emplace_back(
         "the model is made under deepspeed.zero.Init, as transformers' Trainer has it; in a script of your own, "
         "deepspeed.initialize() of a whole model begins with all of it on each card");
     if (parallel.deepspeed.overlaps)
-      report.notes.push_back(
+      report.notes.emplace_back(
           "gathered parameters come back when the GPU is through with them; where it lags behind the host, more "
           "of them are there at once");
   } else if (parallel.kind == Parallel::kDeepSpeed && parallel.ranks > 1) {
@@ -127,9 +127,9 @@ void add_notes_on_cards(TrainingReport& report, const ParallelOptions& parallel)
 void add_notes(TrainingReport& report, const TrainingSettings& settings, const Architecture& architecture) {
   add_notes_on_cards(report, settings.parallel);
   if (report.estimate.has_estimates)
-    report.notes.push_back("what cuDNN's convolutions need for themselves is estimated");
+    report.notes.emplace_back("what cuDNN's convolutions need for themselves is estimated");
   if (settings.attention == Attention::kFlash2)
-    report.notes.push_back(
+    report.notes.emplace_back(
         "flash-attention 2 is modelled after its source and not verified: no run of it was compared");
   constexpr std::int64_t kFusedKernelRows = 1536;
   if (settings.quantization != Quantization::kNone && settings.micro_batch * settings.seq_len <= kFusedKernelRows)
