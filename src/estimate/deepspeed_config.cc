@@ -5,122 +5,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <string_view>
 #include <utility>
+
+#include "estimate/deepspeed_section.h"
 
 namespace vramwise {
 namespace {
 
 using tape::DType;
-
-constexpr std::int64_t kMost = std::int64_t{1} << 40;
-
-/// The file is not what it should be, as one that is no JSON.
-Error bad_value(std::string what, std::string remedy = {}) { return world_error(std::move(what), std::move(remedy)); }
-
-Error not_modelled(const std::string& what) {
-  return incomplete(fmt::format("{} is not modelled", what), "`vramwise dryrun` measures it");
-}
-
-/// Who looks at the values: pydantic, which takes numbers and truths written as texts and as each other, or nobody.
-enum class Reader : std::uint8_t { kPlain, kPydantic };
-
-/// What pydantic takes a text for.
-std::optional<bool> truth_of(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const char* yes : {"1", "true", "t", "yes", "y", "on"})
-    if (text == yes) return true;
-  for (const char* no : {"0", "false", "f", "no", "n", "off"})
-    if (text == no) return false;
-  return std::nullopt;
-}
-
-// The values of one object of the file; the first error stays. "auto" and null are as good as absent.
-class Section {
- public:
-  Section(const Json& parent, const char* key, std::string where, Reader reader = Reader::kPlain)
-      : where_(std::move(where)), reader_(reader) {
-    const auto found = parent.find(key);
-    if (found == parent.end() || found->is_null() || *found == "auto") return;
-    if (found->is_object())
-      json_ = *found;
-    else
-      error_ = bad_value(fmt::format("{}: {} must be an object", where_, key));
-    where_ += fmt::format(": {}", key);
-  }
-  Section(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
-
-  const Json& json() const { return json_; }
-  const std::string& where() const { return where_; }
-  bool has(const char* key) const {
-    const auto found = json_.find(key);
-    return found != json_.end() && !found->is_null() && *found != "auto";
-  }
-  bool is_auto(const char* key) const {
-    const auto found = json_.find(key);
-    return found != json_.end() && *found == "auto";
-  }
-  bool flag(const char* key, bool fallback) {
-    if (!has(key)) return fallback;
-    if (const std::optional<bool> truth = truth_at(json_.at(key))) return *truth;
-    fail(bad_value(fmt::format("{}: {} must be true or false", where_, key)));
-    return fallback;
-  }
-  double number(const char* key, double fallback) {
-    if (!has(key)) return fallback;
-    if (const std::optional<double> number = number_at(json_.at(key))) return *number;
-    fail(bad_value(fmt::format("{}: {} must be a number", where_, key)));
-    return fallback;
-  }
-  std::int64_t count(const char* key, std::int64_t fallback, std::int64_t least = 1) {
-    const double value = number(key, static_cast<double>(fallback));
-    if (value >= static_cast<double>(least) && value <= static_cast<double>(kMost) && value == std::floor(value))
-      return static_cast<std::int64_t>(value);
-    fail(bad_value(fmt::format("{}: {} must be a whole number from {} to {}", where_, key, least, kMost)));
-    return fallback;
-  }
-  std::string text(const char* key, const char* fallback) {
-    if (!has(key)) return fallback;
-    if (json_.at(key).is_string()) return json_.at(key).get<std::string>();
-    fail(bad_value(fmt::format("{}: {} must be a text", where_, key)));
-    return fallback;
-  }
-  void require(const char* key, bool modelled) {
-    if (flag(key, modelled) != modelled)
-      fail(not_modelled(fmt::format("{}: {} {}", where_, key, modelled ? "false" : "true")));
-  }
-  void fail(Error error) {
-    if (!error_) error_ = std::move(error);
-  }
-  Status status() const { return error_ ? Status(*error_) : Status(Done{}); }
-
- private:
-  std::optional<bool> truth_at(const Json& value) const {
-    if (value.is_boolean()) return value.get<bool>();
-    if (reader_ == Reader::kPlain) return std::nullopt;
-    if (value.is_string()) return truth_of(value.get<std::string>());
-    if (value.is_number() && (value == 0 || value == 1)) return value == 1;
-    return std::nullopt;
-  }
-  std::optional<double> number_at(const Json& value) const {
-    if (value.is_number()) return value.get<double>();
-    if (reader_ == Reader::kPlain) return std::nullopt;
-    if (value.is_boolean()) return value.get<bool>() ? 1 : 0;
-    if (!value.is_string()) return std::nullopt;
-    const auto text = value.get<std::string>();
-    std::int64_t number = 0;
-    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (problem != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return static_cast<double>(number);
-  }
-
-  Json json_ = Json::object();
-  std::string where_;
-  Reader reader_ = Reader::kPlain;
-  std::optional<Error> error_;
-};
+using Section = DeepSpeedSection;
 
 // Those that are read for stage 3 only, and those that do nothing to memory.
 constexpr std::string_view kWithoutEffect[] = {"stage",
@@ -171,13 +65,13 @@ void check_keys(Section& zero) {
     const bool is_known = std::ranges::find(kRead, key) != std::end(kRead) ||
                           std::ranges::find(kWithoutEffect, key) != std::end(kWithoutEffect) ||
                           key.starts_with("stage3_");
-    if (!is_known) zero.fail(bad_value(fmt::format("{}: {} is no setting of DeepSpeed's", zero.where(), key)));
+    if (!is_known) zero.fail(deepspeed_stops(fmt::format("{}: {} is no setting of DeepSpeed's", zero.where(), key)));
   }
 }
 
 void require_on_card(Section& zero, const char* key) {
   Section offload(zero.json(), key, zero.where());
-  if (offload.text("device", "none") != "none") zero.fail(not_modelled(fmt::format("{}: {}", zero.where(), key)));
+  if (offload.text("device", "none") != "none") zero.fail(unmodelled_setting(fmt::format("{}: {}", zero.where(), key)));
   if (const Status status = offload.status(); !status.ok()) zero.fail(status.error());
 }
 
@@ -197,24 +91,25 @@ void read_stage3(Section& zero, tape::Zero3Options& options) {
     const std::string key = stage3_key(zero, name);
     if (zero.has(key.c_str())) *value = zero.count(key.c_str(), 0, 0);
     if (zero.is_auto(key.c_str()) && value != &options.prefetch_bucket_size && value != &options.persistence_threshold)
-      zero.fail(
-          bad_value(fmt::format("{}: {} is \"auto\", which transformers' Trainer does not fill", zero.where(), key),
-                    "give the number"));
+      zero.fail(deepspeed_stops(
+          fmt::format("{}: {} is \"auto\", which transformers' Trainer does not fill", zero.where(), key),
+          "give the number"));
   }
   options.sub_group_size = zero.count("sub_group_size", options.sub_group_size, 0);
   if (zero.count(stage3_key(zero, "module_granularity_threshold").c_str(), 0, 0) != 0)
-    zero.fail(not_modelled("stage3_module_granularity_threshold"));
+    zero.fail(unmodelled_setting("stage3_module_granularity_threshold"));
   for (const char* name : {"use_all_reduce_for_fetch_params", "allgather_sequential"})
     zero.require(stage3_key(zero, name).c_str(), false);
   zero.require("memory_efficient_linear", true);
-  if (zero.has("leaf_module")) zero.fail(not_modelled("leaf_module"));
+  if (zero.has("leaf_module")) zero.fail(unmodelled_setting("leaf_module"));
 }
 
 tape::DeepSpeedOptions options_of(Section& zero) {
   tape::DeepSpeedOptions options;
   const std::int64_t stage = zero.count("stage", 0, 0);
-  if (stage == 0) zero.fail(not_modelled(fmt::format("{}: stage 0, which is DeepSpeed without ZeRO,", zero.where())));
-  if (stage > 3) zero.fail(bad_value(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
+  if (stage == 0)
+    zero.fail(unmodelled_setting(fmt::format("{}: stage 0, which is DeepSpeed without ZeRO,", zero.where())));
+  if (stage > 3) zero.fail(deepspeed_stops(fmt::format("{}: stage is {}; ZeRO has 1 to 3", zero.where(), stage)));
   options.stage = static_cast<int>(std::clamp<std::int64_t>(stage, 0, 3));
   check_keys(zero);
   options.reduce_bucket_size = zero.count("reduce_bucket_size", options.reduce_bucket_size);
@@ -230,8 +125,8 @@ tape::DeepSpeedOptions options_of(Section& zero) {
        {"cpu_offload", "cpu_offload_param", "elastic_checkpoint", "legacy_stage1", "parameter_alignment",
         "zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients"})
     zero.require(key, false);
-  if (zero.count("zero_hpz_partition_size", 1) != 1) zero.fail(not_modelled("zero_hpz_partition_size"));
-  if (zero.has("zenflow")) zero.fail(not_modelled("ZenFlow"));
+  if (zero.count("zero_hpz_partition_size", 1) != 1) zero.fail(unmodelled_setting("zero_hpz_partition_size"));
+  if (zero.has("zenflow")) zero.fail(unmodelled_setting("ZenFlow"));
   require_on_card(zero, "offload_optimizer");
   require_on_card(zero, "offload_param");
   return options;
@@ -248,11 +143,11 @@ Status check_types(Section& all, DType computed) {
            std::ranges::any_of(names, [&](const auto& each) { return name == each.first && computed == each.second; });
   };
   if (!is_same(all.text("communication_data_type", "")))
-    return not_modelled("a communication_data_type other than that of the computation");
+    return unmodelled_setting("a communication_data_type other than that of the computation");
   Section types(all.json(), "data_types", all.where());
   for (const char* key : {"grad_accum_dtype", "param_dtype", "buffer_dtype"})
-    if (!is_same(types.text(key, ""))) return not_modelled(fmt::format("data_types: {}", key));
-  if (types.has("keep_in_fp32_modules")) return not_modelled("data_types: keep_in_fp32_modules");
+    if (!is_same(types.text(key, ""))) return unmodelled_setting(fmt::format("data_types: {}", key));
+  if (types.has("keep_in_fp32_modules")) return unmodelled_setting("data_types: keep_in_fp32_modules");
   VRAMWISE_RETURN_IF_ERROR(types.status());
   return all.status();
 }
@@ -263,7 +158,8 @@ Status read_precision(Section& all, DeepSpeedConfig& config) {
   const bool is_fp16 = fp16.flag("enabled", false);
   const bool is_bf16 = bf16.flag("enabled", false);
   if (is_fp16 && is_bf16)
-    return bad_value(fmt::format("{}: fp16 and bf16 are both enabled", all.where()), "DeepSpeed takes one of them");
+    return deepspeed_stops(fmt::format("{}: fp16 and bf16 are both enabled", all.where()),
+                           "DeepSpeed takes one of them");
   fp16.require("fp16_master_weights_and_grads", false);
   fp16.require("auto_cast", false);
   bf16.require("bf16_master_weights_and_grads", false);
@@ -305,11 +201,11 @@ Status read_optimizer(Section& all, DeepSpeedConfig& config) {
 Status check_others(Section& all) {
   for (const char* key : {"amp", "torch_autocast", "hybrid_engine"}) {
     Section section(all.json(), key, all.where());
-    if (section.flag("enabled", false)) return not_modelled(fmt::format("{}: {}", all.where(), key));
+    if (section.flag("enabled", false)) return unmodelled_setting(fmt::format("{}: {}", all.where(), key));
     VRAMWISE_RETURN_IF_ERROR(section.status());
   }
   for (const char* key : {"sequence_parallel_size", "tensor_parallel", "zenflow", "expert_parallel", "compile"})
-    if (all.has(key)) return not_modelled(fmt::format("{}: {}", all.where(), key));
+    if (all.has(key)) return unmodelled_setting(fmt::format("{}: {}", all.where(), key));
   all.require("managed_gradient_accumulation", true);
   all.require("sparse_gradients", false);
   return all.status();
@@ -339,12 +235,17 @@ void read_batch(Section& all, DeepSpeedConfig& config) {
 }  // namespace
 
 Result<DeepSpeedConfig> parse_deepspeed_config(const std::string& text, const std::string& where) {
-  VRAMWISE_ASSIGN_OR_RETURN(const Json json, parse_json(text, where));
-  if (!json.is_object()) return bad_value(fmt::format("{} is no configuration of DeepSpeed", where));
+  VRAMWISE_ASSIGN_OR_RETURN(Json json, parse_json(text, where));
+  if (!json.is_object()) return deepspeed_stops(fmt::format("{} is no configuration of DeepSpeed", where));
   if (!json.contains("zero_optimization"))
-    return not_modelled(fmt::format("{} without zero_optimization, that is DeepSpeed without ZeRO,", where));
+    return unmodelled_setting(fmt::format("{} without zero_optimization, that is DeepSpeed without ZeRO,", where));
+  Json& described = json.at("zero_optimization");
+  // read_zero_config_deprecated: a form of old, which transformers' Trainer does not take.
+  if (described.is_boolean()) described = {{"stage", described.get<bool>() ? 1 : 0}};
+  if (!described.is_object())
+    return deepspeed_stops(fmt::format("{}: zero_optimization must be an object, or true", where));
   Section all(json, where);
-  Section zero(json, "zero_optimization", where, Reader::kPydantic);
+  Section zero(json, "zero_optimization", where, DeepSpeedReader::kPydantic);
   DeepSpeedConfig config;
   config.options = options_of(zero);
   read_sizes(zero, config);
@@ -380,7 +281,7 @@ Result<DeepSpeedBatch> share_out_batch(const DeepSpeedConfig& config, std::int64
                                        const std::string& where) {
   DeepSpeedBatch batch{.micro_batch = config.micro_batch, .passes = config.passes};
   if (!config.train_batch && !config.leaves_train_batch && !config.micro_batch && !config.leaves_micro_batch)
-    return bad_value(
+    return deepspeed_stops(
         fmt::format("{} has neither train_batch_size nor train_micro_batch_size_per_gpu, at which DeepSpeed stops",
                     where),
         "\"train_micro_batch_size_per_gpu\": \"auto\" leaves it to the trainer");

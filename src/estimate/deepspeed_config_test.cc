@@ -142,6 +142,8 @@ TEST(DeepSpeedConfig, SaysWhatIsWrong) {
   const std::pair<const char*, const char*> wrong[] = {
       {"[]", "ds.json"},
       {R"({"zero_optimization": 2})", "zero_optimization must be an object"},
+      {R"({"zero_optimization": null})", "zero_optimization must be an object"},
+      {R"({"zero_optimization": "auto"})", "zero_optimization must be an object"},
       {R"({"zero_optimization": {"stage": 4294967298}})", "stage is 4294967298"},
       {R"({"zero_optimization": {"stage": "two"}})", "stage must be a number"},
       {R"({"zero_optimization": {"stage": 2, "reduce_bucket_size": -1}})", "reduce_bucket_size"},
@@ -173,9 +175,21 @@ TEST(DeepSpeedConfig, TakesWhatPydanticTakes) {
     EXPECT_EQ(parse(text).error().code, ErrorCode::kWorld) << text;
 }
 
+// read_zero_config_deprecated of zero/config.py.
+TEST(DeepSpeedConfig, TrueIsStage1WithItsDefaults) {
+  const auto config = parse(R"({"zero_optimization": true, "allgather_size": 2e8})");
+  const auto written_out = parse(R"({"zero_optimization": {"stage": 1}})");
+  ASSERT_TRUE(config.ok()) << config.error().what;
+  EXPECT_EQ(config->options.stage, 1);
+  EXPECT_EQ(config->options.reduce_bucket_size, written_out->options.reduce_bucket_size);
+  EXPECT_EQ(config->options.overlaps, written_out->options.overlaps);
+  EXPECT_EQ(config->told, written_out->told);
+}
+
 TEST(DeepSpeedConfig, RefusesWhatIsNotModelled) {
   for (const char* text :
-       {"{}", R"({"zero_optimization": {"stage": 0}})", R"({"zero_optimization": {}})",
+       {"{}", R"({"zero_optimization": {"stage": 0}})", R"({"zero_optimization": false})",
+        R"({"zero_optimization": {}})",
         R"({"zero_optimization": {"stage": 3, "stage3_module_granularity_threshold": 100}})",
         R"({"zero_optimization": {"stage": 3, "stage3_allgather_sequential": true}})",
         R"({"zero_optimization": {"stage": 3, "use_all_reduce_for_fetch_params": true}})",
