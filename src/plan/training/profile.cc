@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace vramwise {
@@ -223,20 +224,24 @@ double PassProfile::alive_bytes(int recomputed, bool accumulates) const {
   return most + (is_told ? accumulation_->alive_bytes : 0);
 }
 
+// The buckets come once the first gradient has gone to its parameter, that is after all that its operator held is let
+// go. At the third they are there: no operator has more than two, and those of a tied embedding that wait for others do
+// not stay.
 double PassProfile::alive_without_gradients(int recomputed, double bucket_bytes) const {
   const Weights of = weights(recomputed > 0 && has_unlike_layers_ ? layers_ : recomputed);
-  // What comes to stay in the backward pass is a gradient.
-  const auto has_gradient = [](const Run& run, std::size_t i) {
-    const Moments& moments = run.passes[0];
-    return i > moments.backward && moments.kept[i] > moments.kept[moments.backward];
-  };
-  double most = 0;
+  double most = 0, least_at_first = std::numeric_limits<double>::infinity();
+  int gradients = 0;
   for (std::size_t i = 0; i < common_[0]; ++i) {
-    const bool is_filled = std::ranges::all_of(runs_, [&](const Run& run) { return has_gradient(run, i); });
+    // What comes to stay in the backward pass is a gradient.
+    gradients += std::ranges::all_of(runs_, [i](const Run& run) {
+      const Moments& moments = run.passes[0];
+      return i > moments.backward && moments.kept[i] > moments.kept[i - 1];
+    });
     const double alive = sum(of, [i](const Run& run) { return run.passes[0].alive[i] - run.passes[0].kept[i]; });
-    most = std::max(most, alive + (is_filled ? bucket_bytes : 0));
+    most = std::max(most, alive + (gradients > 2 ? bucket_bytes : 0));
+    if (gradients > 0 && gradients < 3) least_at_first = std::min(least_at_first, alive);
   }
-  return most;
+  return gradients == 0 ? most : std::max(most, least_at_first + bucket_bytes);
 }
 
 Accumulation PassProfile::accumulation() const {
