@@ -18,6 +18,10 @@ constexpr std::int64_t kOwnPositions = 32768;
 // The tokens of models/llama3/_tokenizer.py, special ones included.
 constexpr std::int64_t kLlama3Tokens = 128256;
 
+// The tokens of Tekken, which Mistral's models of 2024-07 and later have (Nemo, Ministral-8B: mistral_common's table of
+// models): its checkpoints come with a tekken.json, and models/mistral/_tokenizer.py reads a file of SentencePiece.
+constexpr std::int64_t kTekkenTokens = 131072;
+
 // transformers 5: default_theta of modeling_rope_utils.py, rms_norm_eps of models/{llama,mistral,qwen2}.
 constexpr double kUsualRopeTheta = 10000;
 constexpr double kUsualNormEps = 1e-6;
@@ -140,10 +144,16 @@ Result<TuneModel> parse_tune_model(std::string_view text, const std::string& whe
 Status check_tokenizer(const TuneModel& tuned) {
   const TuneDecoderConfig& c = tuned.decoder;
   const bool is_llama3 = c.builder == TuneBuilder::kLlama3 || c.builder == TuneBuilder::kLlama32;
-  if (!is_llama3 || c.vocab_size == kLlama3Tokens) return Done{};
-  return no_builder(
-      fmt::format("this llama has a vocabulary of {} tokens, and the recipe takes Llama 3's tokenizer of {}",
-                  c.vocab_size, kLlama3Tokens));
+  if (is_llama3 && c.vocab_size != kLlama3Tokens)
+    return no_builder(
+        fmt::format("this llama has a vocabulary of {} tokens, and the recipe takes Llama 3's tokenizer of {}",
+                    c.vocab_size, kLlama3Tokens));
+  if (c.builder == TuneBuilder::kMistral && c.vocab_size == kTekkenTokens)
+    return no_builder(
+        fmt::format("this mistral has the {} tokens of Tekken, whose checkpoints have no tokenizer.model, which "
+                    "torchtune's Mistral tokenizer reads",
+                    kTekkenTokens));
+  return Done{};
 }
 
 void take_unsaid(TuneDecoderConfig& config) {

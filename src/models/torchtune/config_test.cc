@@ -79,6 +79,23 @@ TEST(TuneModel, ALlamaThatIsNoLlama3HasAnotherTokenizer) {
   EXPECT_EQ(of_catalogue("Qwen/Qwen2.5-0.5B")->tokenizer_files, "vocab.json and merges.txt");
 }
 
+// Ministral-8B-Instruct-2410.
+TEST(TuneModel, AMistralWithTekkenHasNoTokenizerModel) {
+  const auto mistral = [](int tokens) {
+    return parse_tune_model(fmt::format(R"({{"model_type": "mistral", "vocab_size": {}, "hidden_size": 4096,
+        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 12288,
+        "head_dim": 128, "max_position_embeddings": 32768, "tie_word_embeddings": false}})",
+                                        tokens),
+                            "config.json")
+        .value();
+  };
+  EXPECT_TRUE(check_tokenizer(mistral(32768)).ok());
+  const Status tekken = check_tokenizer(mistral(131072));
+  ASSERT_FALSE(tekken.ok());
+  EXPECT_EQ(tekken.error().code, ErrorCode::kIncomplete);
+  EXPECT_THAT(tekken.error().what, HasSubstr("no tokenizer.model"));
+}
+
 TEST(TuneModel, WhatNoBuilderMakesIsRefused) {
   for (const std::string& text :
        {small("gemma", ""), small("llama", R"(, "attention_bias": true)"), small("llama", R"(, "head_dim": 128)"),
