@@ -8,6 +8,7 @@ import random
 import shutil
 
 import pytest
+from support import verified
 
 FAMILIES = {
     "llama": {"architectures": ["LlamaForCausalLM"], "num_key_value_heads": 2, "intermediate_size": 704},
@@ -53,22 +54,6 @@ def draw_flags(rng, cards, stages=("deepspeed zero1", "deepspeed zero2")):
     return flags
 
 
-def verified(vramwise, folder, config, gpu, flags):
-    """The plan for that model on those cards, if one is known, has run as predicted."""
-    (folder / "config.json").write_text(json.dumps(config))
-    named = ("--model", folder, "--for", "deepspeed", "--gpu", gpu, *flags)
-    ended = vramwise("plan", *named, "--verify", "--json", timeout=900)
-    if ended.returncode == 5:
-        pytest.skip(ended.stderr)
-    assert ended.returncode == 0, ended.stderr
-    plan = json.loads(ended.stdout)
-    print(gpu, *flags, "->", plan["configuration"]["summary"], plan["verified"])
-    (card,) = plan["verified"]["cards"]
-    assert plan["verified"]["verdict"] == "fits"
-    assert card["measured_bytes"] == card["predicted_bytes"] == plan["device_bytes"]
-    return plan
-
-
 @pytest.mark.sweep
 @pytest.mark.skipif(shutil.which("deepspeed") is None, reason="DeepSpeed is not installed")
 @pytest.mark.parametrize(
@@ -83,5 +68,11 @@ def test_a_drawn_plan_takes_what_it_says(vramwise, tmp_path, number, stages):
     config, flags = draw_model(rng), draw_flags(rng, cards, stages)
     print(f"DEEPSPEED_SEED={seed}, number {number}: {json.dumps(config)}")
     card = rng.choice(["rtx-3090", "a100-80gb", "h100-80gb"])
-    plan = verified(vramwise, tmp_path, config, card if cards == 1 else f"{cards}x{card}", flags)
-    assert plan["configuration"]["sharing"] in stages
+    gpu = card if cards == 1 else f"{cards}x{card}"
+    print(gpu, *flags)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    named = ("--model", tmp_path, "--for", "deepspeed", "--gpu", gpu, *flags)
+    ended = vramwise("plan", *named, "--verify", "--json", timeout=900)
+    if ended.returncode == 5:
+        pytest.skip(ended.stderr)
+    assert verified(ended)["configuration"]["sharing"] in stages

@@ -8,6 +8,7 @@ import random
 import shutil
 
 import pytest
+from support import verified
 
 SCALING = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 FAMILIES = {
@@ -66,12 +67,8 @@ def test_a_drawn_plan_takes_what_it_says(vramwise, tmp_path, number):
     print(f"TORCHTUNE_SEED={seed}, number {number}: {json.dumps(config)}")
     (tmp_path / "config.json").write_text(json.dumps(config))
     gpu = rng.choice(["rtx-3090", "a100-80gb", "h100-80gb"])
+    print(gpu, *flags)
     ended = vramwise(
         "plan", "--model", tmp_path, "--for", "torchtune", "--gpu", gpu, *flags, "--verify", "--json", timeout=900
     )
-    assert ended.returncode == 0, ended.stderr
-    plan = json.loads(ended.stdout)
-    print(gpu, *flags, "->", plan["configuration"]["summary"], plan["verified"])
-    (card,) = plan["verified"]["cards"]
-    assert plan["verified"]["verdict"] == "fits"
-    assert card["measured_bytes"] == card["predicted_bytes"] == plan["device_bytes"]
+    verified(ended)

@@ -22,26 +22,11 @@ from omegaconf import OmegaConf
 from torchtune.config._utils import _get_component_from_path
 from torchtune.models import convert_weights
 
+# The configuration names classes of stand_ins.py there.
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "cli" / "verify"))
+
 RECIPE = pathlib.Path(torchtune.__file__).parents[1] / "recipes" / "full_finetune_single_device.py"
 TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-
-
-class Tokenizer:
-    pad_id = 0
-
-    def __init__(self, **unused):
-        pass
-
-
-class Rows:
-    def __init__(self, tokenizer, count, length, **unused):
-        self.count, self.length = count, length
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, index):
-        return {"tokens": [1] * self.length, "labels": [1] * self.length}
 
 
 class Weights:
@@ -85,7 +70,7 @@ def configuration(run):
     return OmegaConf.create(
         {
             "model": run["model"],
-            "tokenizer": {"_component_": "tune_side.Tokenizer"},
+            "tokenizer": {"_component_": "stand_ins.Tokenizer"},
             "checkpointer": {
                 "_component_": "tune_side.Weights",
                 "model": described,
@@ -97,7 +82,7 @@ def configuration(run):
                 "width": config["hidden_size"],
             },
             "dataset": {
-                "_component_": "tune_side.Rows",
+                "_component_": "stand_ins.Rows",
                 "count": run["batch"] * run["accumulate"] * run["steps"],
                 "length": run["length"],
             },
