@@ -95,6 +95,12 @@ class CachingAllocator {
   bool takes_best_fit() const {
     return exact_is_best_ && options_.older_segments_first && stats_.num_device_free == 0 && large_.streams.size() <= 1;
   }
+  /// An expandable segment that ends in addresses which are not mapped, as on a card without end, serves from there
+  /// only what no other free block is large enough for, and from the same address on however much is mapped already.
+  bool takes_end_last() const {
+    return options_.expandable_segments && options_.max_split_bytes == AllocatorOptions::kUnlimited &&
+           stats_.num_device_free == 0;
+  }
   bool is_small(std::int64_t bytes) const { return is_small_request(block_bytes(bytes)); }
   /// How many blocks are allocated in the pool of large ones.
   std::int64_t large_blocks() const;

@@ -12,6 +12,26 @@ namespace {
 // three of one size.
 constexpr std::size_t kLongestPeriod = 4;
 
+/// Of a layout, what large blocks are found by; `takes_end_last`: of what is free at the end of an expandable segment,
+/// mapped or not, only where it begins.
+std::vector<CachingAllocator::Place> large_places(const std::vector<CachingAllocator::Place>& layout,
+                                                  bool takes_end_last) {
+  std::vector<CachingAllocator::Place> places;
+  for (const CachingAllocator::Place& place : layout) {
+    if (place.is_small) continue;
+    if (takes_end_last && !place.mapped) {
+      const bool follows_free =
+          !places.empty() && !places.back().allocated && places.back().address + places.back().size == place.address;
+      const std::int64_t begin = follows_free ? places.back().address : place.address;
+      if (follows_free) places.pop_back();
+      places.push_back({.address = begin, .stream = place.stream});
+    } else {
+      places.push_back(place);
+    }
+  }
+  return places;
+}
+
 }  // namespace
 
 CycleWatch::Skip CycleWatch::after(std::size_t turn) {
@@ -45,28 +65,40 @@ CycleWatch::Skip CycleWatch::skip_after(std::size_t turn) {
 
 bool CycleWatch::settles_large_blocks(const State& state) const {
   if (states_.empty() || states_.front().left != state.left) return false;
-  const auto is_large = [](const CachingAllocator::Place& place) { return !place.is_small; };
-  return std::ranges::all_of(
-             state.left,
-             [this](std::size_t offset) { return allocator_.is_small(events_[cycle_.first + offset].bytes); }) &&
-         std::ranges::equal(states_.front().layout | std::views::filter(is_large),
-                            state.layout | std::views::filter(is_large));
+  const bool leaves_small_ones = std::ranges::all_of(
+      state.left, [this](std::size_t offset) { return allocator_.is_small(events_[cycle_.first + offset].bytes); });
+  const bool takes_end_last = allocator_.takes_end_last();
+  return leaves_small_ones &&
+         large_places(states_.front().layout, takes_end_last) == large_places(state.layout, takes_end_last);
+}
+
+AllocationId CycleWatch::name_for_next_turn(AllocationId id) const {
+  if (!cycle_.unwritten) return id;
+  const auto place = std::ranges::find(cycle_.unwritten->left, id);
+  if (place == cycle_.unwritten->left.end()) return id;
+  return cycle_.unwritten->freed[static_cast<std::size_t>(place - cycle_.unwritten->left.begin())];
 }
 
 std::vector<AllocationId> CycleWatch::names_for_next_turn(std::vector<AllocationId> ids) const {
-  for (AllocationId& id : ids) {
-    if (!cycle_.unwritten) break;
-    const auto place = std::ranges::find(cycle_.unwritten->left, id);
-    if (place != cycle_.unwritten->left.end())
-      id = cycle_.unwritten->freed[static_cast<std::size_t>(place - cycle_.unwritten->left.begin())];
-  }
+  for (AllocationId& id : ids) id = name_for_next_turn(id);
   std::ranges::sort(ids);
   return ids;
+}
+
+void CycleWatch::note_beginning() {
+  if (!cycle_.unwritten || cycle_.times == 0) return;
+  exchange_ = exchange_of(0);
+  if (!exchange_ || exchange_->freed != exchange_->to_free) return;
+  std::vector<std::int64_t> addresses;
+  for (const std::size_t offset : exchange_->left)
+    addresses.push_back(replayer_.address_of(name_for_next_turn(events_[cycle_.first + offset].id)));
+  if (std::optional<State> state = state_with(std::move(addresses))) states_.push_front(std::move(*state));
 }
 
 std::optional<CycleWatch::Exchange> CycleWatch::exchange_of(std::size_t turn) {
   if (turn > 0 && cycle_.unwritten) return exchange_;
   Exchange exchange;
+  std::size_t left = 0;
   const auto stretch = events_.subspan(cycle_.begin_of(turn), cycle_.length());
   for (std::size_t i = 0; i < stretch.size(); ++i) {
     const AllocationEvent& event = stretch[i];
@@ -76,13 +108,15 @@ std::optional<CycleWatch::Exchange> CycleWatch::exchange_of(std::size_t turn) {
     std::size_t& birth = births_[event.id];
     if (event.kind == EventKind::kAllocate) {
       birth = i + 1;
+      ++left;
     } else if (birth > 0) {
       birth = 0;
+      --left;
     } else {
       exchange.freed.push_back(event.id);
     }
   }
-  for (std::size_t i = 0; i < stretch.size(); ++i)
+  for (std::size_t i = 0; exchange.left.size() < left; ++i)
     if (stretch[i].kind == EventKind::kAllocate && births_[stretch[i].id] == i + 1) exchange.left.push_back(i);
   for (const std::size_t offset : exchange.left) {
     exchange.to_free.push_back(stretch[offset].id);
@@ -94,17 +128,23 @@ std::optional<CycleWatch::Exchange> CycleWatch::exchange_of(std::size_t turn) {
 }
 
 std::optional<CycleWatch::State> CycleWatch::state_after(std::size_t turn) {
-  std::optional<Exchange> exchange = exchange_of(turn);
+  const bool is_known = cycle_.unwritten && exchange_;
+  std::optional<Exchange> exchange = is_known ? exchange_ : exchange_of(turn);
   const bool frees_what_was_left = turn == 0 || (exchange && exchange_ && exchange->freed == exchange_->to_free);
   exchange_ = std::move(exchange);
   if (!exchange_ || !frees_what_was_left) return std::nullopt;
+  std::vector<std::int64_t> addresses;
+  for (const std::size_t offset : exchange_->left)
+    addresses.push_back(replayer_.address_of(events_[cycle_.begin_of(turn) + offset].id));
+  return state_with(std::move(addresses));
+}
+
+std::optional<CycleWatch::State> CycleWatch::state_with(std::vector<std::int64_t> addresses) const {
   State state{.layout = {},
               .reserved_bytes = allocator_.stats().reserved_bytes.current,
               .retries = allocator_.stats().num_alloc_retries,
               .left = exchange_->left,
-              .addresses = {}};
-  for (const std::size_t offset : state.left)
-    state.addresses.push_back(replayer_.address_of(events_[cycle_.begin_of(turn) + offset].id));
+              .addresses = std::move(addresses)};
   if (!allocator_.tell_layout(state.layout)) return std::nullopt;
   return state;
 }

@@ -23,6 +23,7 @@ class CycleWatch {
   CycleWatch(CachingAllocator& allocator, Replayer& replayer, std::span<const AllocationEvent> events,
              const EventCycle& cycle)
       : allocator_(allocator), replayer_(replayer), events_(events), cycle_(cycle) {
+    note_beginning();
     watch(0);
   }
 
@@ -54,12 +55,16 @@ class CycleWatch {
     std::vector<AllocationId> to_free;  ///< likewise, of the next turn, if it frees what this one left
   };
 
+  /// Of unwritten turns it is known what the first one finds for what it will leave.
+  void note_beginning();
   /// None: there are events of which the allocator's layout does not tell.
   std::optional<Exchange> exchange_of(std::size_t turn);
   /// None: the state does not tell all that decides what follows.
   std::optional<State> state_after(std::size_t turn);
+  std::optional<State> state_with(std::vector<std::int64_t> addresses) const;
   Skip skip_after(std::size_t turn);
   bool settles_large_blocks(const State& state) const;
+  AllocationId name_for_next_turn(AllocationId id) const;
   std::vector<AllocationId> names_for_next_turn(std::vector<AllocationId> ids) const;
   void rename(const State& state, std::size_t turn, std::size_t turns);
 

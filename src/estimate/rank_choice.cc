@@ -32,24 +32,27 @@ TrainingEstimate estimate_of(const TrainingTrace& trace, const TrainingSettings&
   return estimate;
 }
 
-struct RankTrace {
-  TrainingTrace trace;
-  std::int64_t reserved = 0;
-};
+std::int64_t reserved_of(const TrainingTrace& trace, const AllocatorOptions& options) {
+  return reserved_within(trace.events, options, DeviceMemoryLimits::kUnlimited, trace.repeats.events).value_or(kBeyond);
+}
 
 // Ranks under DeepSpeed have equal parts, but what they keep of gradients is not equal. Whether a card holds it is
 // decided by what is reserved.
-Result<RankTrace> fullest_rank(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
-                               const AllocatorOptions& options) {
-  std::optional<RankTrace> most;
-  for (const int rank : ranks_to_run(settings.parallel)) {
+Result<TrainingTrace> fullest_rank(const ModelConfig& model, TrainingSettings settings, const tape::Hardware& hardware,
+                                   const AllocatorOptions& options) {
+  const std::vector<int> ranks = ranks_to_run(settings.parallel);
+  std::optional<TrainingTrace> fullest;
+  std::int64_t most = 0;
+  for (const int rank : ranks) {
     settings.parallel.deepspeed.rank = rank;
     VRAMWISE_ASSIGN_OR_RETURN(TrainingTrace trace, trace_training(model, settings, hardware));
-    const std::int64_t reserved =
-        reserved_within(trace.events, options, DeviceMemoryLimits::kUnlimited, trace.repeats.events).value_or(kBeyond);
-    if (!most || reserved > most->reserved) most = RankTrace{.trace = std::move(trace), .reserved = reserved};
+    if (ranks.size() == 1) return trace;
+    const std::int64_t reserved = reserved_of(trace, options);
+    if (fullest && reserved <= most) continue;
+    fullest = std::move(trace);
+    most = reserved;
   }
-  return std::move(*most);
+  return std::move(*fullest);
 }
 
 TrainingSettings on_card(TrainingSettings settings, const TrainingCard& card) {
@@ -73,15 +76,22 @@ std::vector<int> ranks_to_run(const ParallelOptions& parallel) {
 
 Result<TrainingEstimate> estimate_training(const ModelConfig& model, const TrainingSettings& settings,
                                            const TrainingCard& card, const AllocatorOptions& options) {
-  VRAMWISE_ASSIGN_OR_RETURN(const RankTrace most, fullest_rank(model, on_card(settings, card), card.hardware, options));
-  return estimate_of(most.trace, settings, card, options);
+  VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace,
+                            fullest_rank(model, on_card(settings, card), card.hardware, options));
+  return estimate_of(trace, settings, card, options);
 }
 
 Result<std::optional<Bytes>> reserved_of_training(const ModelConfig& model, TrainingSettings settings,
                                                   const TrainingCard& card, const AllocatorOptions& options) {
+  settings = on_card(std::move(settings), card);
   settings.writes_repeats = false;
-  VRAMWISE_ASSIGN_OR_RETURN(const RankTrace most, fullest_rank(model, on_card(settings, card), card.hardware, options));
-  return most.reserved == kBeyond ? std::optional<Bytes>() : Bytes(most.reserved);
+  std::int64_t most = 0;
+  for (const int rank : ranks_to_run(settings.parallel)) {
+    settings.parallel.deepspeed.rank = rank;
+    VRAMWISE_ASSIGN_OR_RETURN(const TrainingTrace trace, trace_training(model, settings, card.hardware));
+    most = std::max(most, reserved_of(trace, options));
+  }
+  return most == kBeyond ? std::optional<Bytes>() : Bytes(most);
 }
 
 }  // namespace vramwise
