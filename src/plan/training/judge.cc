@@ -55,7 +55,7 @@ TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace
   for (std::size_t i = 0; i < space.options.size(); ++i) fused_.push_back(with_fused_optimizer(i));
   for (const TrainingConfiguration& option : space.options) {
     trace_keys_.push_back(key_of(option, StepPart::kPasses) + key_of(option, StepPart::kUpdate));
-    update_keys_.push_back(key_of(whole_on_a_card(option), StepPart::kUpdate));
+    update_keys_.push_back(number_of(key_of(whole_on_a_card(option), StepPart::kUpdate)));
     const TrainingCard card = request.card_for(option.settings);
     outside_.push_back(card.context + card.communicator);
     pass_options_.push_back(option);
@@ -64,10 +64,10 @@ TrainingJudge::TrainingJudge(const TrainingRequest& request, const TrainingSpace
     ParallelOptions& parallel = pass_options_.back().settings.parallel;
     parallel.shares_states = false;
     if (has_engine(option.settings)) parallel = {.kind = Parallel::kNone, .deepspeed = parallel.deepspeed};
-    pass_keys_.push_back(key_of(pass_options_.back(), StepPart::kPasses));
+    pass_keys_.push_back(number_of(key_of(pass_options_.back(), StepPart::kPasses)));
     TrainingConfiguration whole_layers = pass_options_.back();
     whole_layers.settings.checkpointing.is_selective = false;
-    plain_keys_.push_back("none: " + key_of(whole_layers, StepPart::kPasses));
+    plain_keys_.push_back(number_of("none: " + key_of(whole_layers, StepPart::kPasses)));
   }
 }
 
@@ -104,7 +104,7 @@ ModelLengths TrainingJudge::model_for(const TrainingSettings& settings) const {
 }
 
 const PassProfile* TrainingJudge::passes_of(std::size_t option, std::int64_t micro_batch, bool recomputes) {
-  const Key& key = recomputes ? pass_keys_[option] : plain_keys_[option];
+  const KeyNumber key = recomputes ? pass_keys_[option] : plain_keys_[option];
   const auto [place, is_new] = passes_.try_emplace({key, micro_batch}, Error{});
   if (is_new) {
     TrainingConfiguration plain = plain_but(pass_options_[option], StepPart::kPasses);
@@ -121,7 +121,7 @@ const PassProfile* TrainingJudge::passes_of(std::size_t option, std::int64_t mic
 
 // Gradients are added up in the same way whatever the micro-batch. On one card a single pass is like the first of many;
 // on several the last one differs.
-const Accumulation* TrainingJudge::accumulation_of(const Key& key, const TrainingConfiguration& plain) {
+const Accumulation* TrainingJudge::accumulation_of(KeyNumber key, const TrainingConfiguration& plain) {
   if (!model_for(plain.settings).are_told() || plain.settings.parallel.kind != Parallel::kNone) return nullptr;
   const auto [place, is_new] = accumulations_.try_emplace(key);
   if (is_new) {
@@ -182,14 +182,28 @@ double TrainingJudge::profiled_bytes(const TrainingCandidate& candidate) {
   if (has_engine(space_.options[candidate.option].settings)) {
     const EngineRun engine = engine_of(candidate.option, passes);
     states /= request_.cards;
-    alive = passes.alive_without_gradients(candidate.recomputed, engine.zero.stage < 3 ? engine.bucket_bytes() : 0) +
+    alive = alive_without_gradients(passes, candidate.recomputed, engine.zero.stage < 3 ? engine.bucket_bytes() : 0) +
             engine_pass_bytes(engine, accumulates);
   } else {
-    alive = passes.alive_bytes(candidate.recomputed, false);
-    if (accumulates) alive = std::max(alive, passes.alive_bytes(candidate.recomputed, true));
+    alive = alive_bytes(passes, candidate.recomputed, accumulates);
   }
   return std::max(alive + states, update_bytes(candidate.option, update)) +
          static_cast<double>(outside(candidate.option).count());
+}
+
+double TrainingJudge::alive_bytes(const PassProfile& passes, int recomputed, bool accumulates) {
+  const auto [place, is_new] = alive_.try_emplace({&passes, recomputed, accumulates});
+  if (is_new) {
+    place->second = passes.alive_bytes(recomputed, false);
+    if (accumulates) place->second = std::max(place->second, passes.alive_bytes(recomputed, true));
+  }
+  return place->second;
+}
+
+double TrainingJudge::alive_without_gradients(const PassProfile& passes, int recomputed, double bucket_bytes) {
+  const auto [place, is_new] = alive_without_gradients_.try_emplace({&passes, recomputed, bucket_bytes});
+  if (is_new) place->second = passes.alive_without_gradients(recomputed, bucket_bytes);
+  return place->second;
 }
 
 std::int64_t TrainingJudge::replayed_passes(const TrainingCandidate& candidate) const {

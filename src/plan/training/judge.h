@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,7 @@ class TrainingJudge {
 
  private:
   using Key = std::string;
+  using KeyNumber = std::size_t;
   using Numbers = std::array<std::int64_t, 4>;
 
   /// What is known of a candidate's memory.
@@ -80,11 +82,12 @@ class TrainingJudge {
   };
 
   Key key_of(const TrainingConfiguration& option, StepPart part) const;
+  KeyNumber number_of(const Key& key) { return key_numbers_.try_emplace(key, key_numbers_.size()).first->second; }
   TrainingConfiguration plain_but(const TrainingConfiguration& option, StepPart part) const;
   ModelLengths model_for(const TrainingSettings& settings) const;
   /// Null: not possible.
   const PassProfile* passes_of(std::size_t option, std::int64_t micro_batch, bool recomputes);
-  const Accumulation* accumulation_of(const Key& key, const TrainingConfiguration& plain);
+  const Accumulation* accumulation_of(KeyNumber key, const TrainingConfiguration& plain);
   const UpdateProfile* update_of(std::size_t option);
   const PassProfile* passes_of(const TrainingCandidate& candidate) {
     return passes_of(candidate.option, candidate.micro_batch, candidate.recomputed > 0);
@@ -93,6 +96,10 @@ class TrainingJudge {
   void count_replay();
   bool is_beyond(const TrainingCandidate& candidate, Bytes most) const;
   double profiled_bytes(const TrainingCandidate& candidate);
+  /// PassProfile::alive_bytes, of the first pass and where there are several of the later ones too.
+  double alive_bytes(const PassProfile& passes, int recomputed, bool accumulates);
+  /// PassProfile::alive_without_gradients.
+  double alive_without_gradients(const PassProfile& passes, int recomputed, double bucket_bytes);
   std::optional<std::size_t> with_fused_optimizer(std::size_t option) const;
   void compare(const TrainingCandidate& candidate, const Traced& traced);
   /// Of a step: what device_within() goes by.
@@ -111,12 +118,16 @@ class TrainingJudge {
   ModelLengths model_;
   tape::Hardware hardware_;
   DeviceRates rates_;
-  std::map<std::pair<Key, std::int64_t>, Result<PassProfile>> passes_;  ///< by micro-batch too
-  std::map<Key, std::optional<Accumulation>> accumulations_;
-  std::map<Key, Result<UpdateProfile>> updates_;
+  std::map<std::pair<KeyNumber, std::int64_t>, Result<PassProfile>> passes_;  ///< by micro-batch too
+  std::map<KeyNumber, std::optional<Accumulation>> accumulations_;
+  std::map<KeyNumber, Result<UpdateProfile>> updates_;
+  std::map<std::tuple<const PassProfile*, int, bool>, double> alive_;
+  std::map<std::tuple<const PassProfile*, int, double>, double> alive_without_gradients_;
   std::vector<TrainingConfiguration> pass_options_;  ///< the options without what only the update looks at
-  std::vector<Key> pass_keys_, plain_keys_, update_keys_, trace_keys_;  ///< of the options
-  std::vector<Bytes> outside_;                                          ///< of the options
+  std::map<Key, KeyNumber> key_numbers_;
+  std::vector<KeyNumber> pass_keys_, plain_keys_, update_keys_;  ///< of the options
+  std::vector<Key> trace_keys_;                                  ///< of the options
+  std::vector<Bytes> outside_;                                   ///< of the options
   std::vector<std::optional<std::size_t>> fused_;  ///< by option: the one that differs by taking the fused AdamW
   std::map<Numbers, Known> known_;
   std::deque<std::unique_ptr<Traced>> traces_;  ///< the last few

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <queue>
 #include <ranges>
@@ -30,10 +31,10 @@ struct Line {
   TrainingCandidate candidate;
   std::size_t size = 0;  ///< index of its micro-batch
   double seconds = 0;    ///< at least
+  double hoped = 0;      ///< of the fewest layers that are expected to fit
   bool is_seen = false;  ///< its own times and bounds are known
   std::size_t from = 0;  ///< fewer do not fit (as an index into the space's numbers)
   std::size_t next = 0;  ///< what is to be tried, as long as nothing fits
-  std::size_t to = 0;    ///< what is out of the question beyond
 
   bool is_asked_later = false;  ///< than others of the same seconds
 
@@ -43,7 +44,7 @@ struct Line {
   }
   // In which they are asked. std::priority_queue has the largest on top.
   bool operator<(const Line& other) const {
-    return std::tuple(seconds, is_asked_later, rank()) > std::tuple(other.seconds, other.is_asked_later, other.rank());
+    return std::tuple(hoped, is_asked_later, rank()) > std::tuple(other.hoped, other.is_asked_later, other.rank());
   }
 };
 
@@ -64,26 +65,28 @@ class Search {
     lines_ = {};
     // Those first that lose less memory, so that of others no more is asked than the numbers of layers with which they
     // would come before.
-    const bool prefers_expandable = last_excess_[1] <= last_excess_[0];
+    const bool prefers_expandable = last_excess_[1].value_or(0) <= last_excess_[0].value_or(0);
     for (std::size_t option = 0; option < space_.options.size(); ++option) {
       if (!judge_.may_fit(option, usable) || !judge_.is_possible(option)) continue;
       for (std::size_t size = 0; size < space_.micro_batches.size(); ++size) {
         if (judge_.is_excluded(space_.micro_batches[size])) continue;
         Line line{.candidate = {.option = option, .micro_batch = space_.micro_batches[size]}, .size = size};
         line.is_asked_later = has_expandable_segments(line) != prefers_expandable;
-        line.seconds = least_seconds(line);
+        line.seconds = line.hoped = least_seconds(line);
         lines_.push(line);
       }
     }
     while (!lines_.empty()) {
       Line line = lines_.top();
       lines_.pop();
-      if (best_ && line.seconds > best_->line.seconds) break;
       if (best_ && line.rank() >= best_->line.rank()) continue;
-      if (line.is_seen) {
-        VRAMWISE_RETURN_IF_ERROR(try_one(line));
-      } else {
+      if (!line.is_seen) {
         look_at(line);
+      } else if (const double hoped = hoped_seconds(line); hoped > line.hoped) {
+        line.hoped = hoped;
+        lines_.push(line);
+      } else {
+        VRAMWISE_RETURN_IF_ERROR(try_one(line));
       }
     }
     if (!best_) return does_not_fit("");
@@ -111,7 +114,7 @@ class Search {
   void look_at(Line line) {
     const double least = least_seconds(line);
     if (least > line.seconds) {
-      line.seconds = least;
+      line.seconds = line.hoped = least;
       return lines_.push(line);
     }
     seen_.try_emplace({line.candidate.option, line.size}, judge_.seconds(at(line.candidate, first(line.candidate))));
@@ -122,7 +125,6 @@ class Search {
     if (!start) return;
     line.is_seen = true;
     line.next = *start;
-    line.to = last();
     push_from(line, *start);
   }
 
@@ -130,6 +132,7 @@ class Search {
     line.from = index;
     line.next = std::max(line.next, index);
     line.seconds = judge_.seconds(at(line.candidate, index));
+    line.hoped = hoped_seconds(line);
     return line;
   }
   void push_from(const Line& line, std::size_t from) {
@@ -140,48 +143,61 @@ class Search {
   Status try_one(Line line) {
     const bool is_best =
         best_ && best_->line.candidate.option == line.candidate.option && best_->line.size == line.size;
-    std::size_t index = best_ ? line.next : hopeful(line);
+    std::size_t index = last_but_all(line.next);
+    index = std::min(index, best_ ? last_before(line, best_->line) : hopeful(line).value_or(last()));
     if (is_best) index = below_best(line);
-    if (best_ && !is_best) index = last_before(line, best_->line);
+    const TrainingCandidate candidate = at(line.candidate, index);
     // How much is missing tells where to look next, as long as there is nothing to compare with.
-    const bool looks_beyond = !best_ && !judge_.is_refused(at(line.candidate, index), usable_);
+    const bool looks_beyond = !best_ && !judge_.is_refused(candidate, usable_);
     const Bytes limit = looks_beyond ? usable_ + Bytes(usable_.count() / kLookBeyond) : usable_;
-    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device,
-                              judge_.device_within(at(line.candidate, index), limit));
-    if (device)
-      excess_[{line.candidate.option, line.size}] = last_excess_[has_expandable_segments(line) ? 1 : 0] =
-          static_cast<double>(device->count()) / judge_.told_bytes(at(line.candidate, index));
+    VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device, judge_.device_within(candidate, limit));
+    learn_excess(line, static_cast<double>(device.value_or(limit).count()) - judge_.told_bytes(candidate),
+                 device.has_value());
     if (device && *device <= usable_) {
       best_ = Found{.line = at_index(line, index), .device = *device};
+      line.next = line.from;
       if (index > line.from) push_from(line, line.from);
       return Done{};
-    }
-    if (best_ && !is_best) {
-      // With fewer layers it is faster, but does not fit either. All layers tell nothing of fewer.
-      if (index < last() || line.from == index) return Done{};
-      line.to = index - 1;
-      return try_one(line);
     }
     if (is_best) {
       if (index + 1 < best_->line.from) push_from(line, index + 1);
       return Done{};
     }
     if (index == last()) return Done{};
-    line = at_index(line, index + 1);
-    line.next = index + steps_for(line, index, device.value_or(limit) - usable_);
-    line.next = std::min(line.next, std::max(index + 1, last() - 1));
-    return try_one(line);  // until there is something to compare with
+    line.next = index + 1;
+    if (best_) {
+      push_from(line, index + 1);
+      return Done{};
+    }
+    line.next = std::min(index + steps_for(line, index, device.value_or(limit) - usable_), last_but_all(index + 1));
+    return try_one(at_index(line, index + 1));  // until there is something to compare with
   }
 
-  /// Where the line may fit if the allocator loses as much as it last did; all layers only where nothing else is left.
-  std::size_t hopeful(const Line& line) {
-    const auto lost = excess_.find({line.candidate.option, line.size});
-    const double hoped = static_cast<double>(usable_.count()) /
-                         (lost != excess_.end() ? lost->second : last_excess_[has_expandable_segments(line) ? 1 : 0]);
-    const auto found = first_index(
-        line.next, [&](std::size_t index) { return judge_.told_bytes(at(line.candidate, index)) <= hoped; });
-    return std::min(found.value_or(last()), std::max(line.next, last() > 0 ? last() - 1 : 0));
+  /// What a replay took beyond its bound. It hangs little on the number of layers.
+  void learn_excess(const Line& line, double excess, bool is_exact) {
+    double& known = excess_[{line.candidate.option, line.size}];
+    known = is_exact ? excess : std::max(known, excess);
+    if (is_exact) last_excess_[has_expandable_segments(line) ? 1 : 0] = excess;
   }
+  double expected_excess(const Line& line) const {
+    const auto own = excess_.find({line.candidate.option, line.size});
+    if (own != excess_.end()) return own->second;
+    const std::size_t kind = has_expandable_segments(line) ? 1 : 0;
+    return last_excess_[kind].value_or(last_excess_[1 - kind].value_or(0));
+  }
+
+  /// The fewest layers from `next` on that fit if the allocator loses as much as it last did.
+  std::optional<std::size_t> hopeful(const Line& line) {
+    const double hoped = static_cast<double>(usable_.count()) - expected_excess(line);
+    return first_index(line.next,
+                       [&](std::size_t index) { return judge_.told_bytes(at(line.candidate, index)) <= hoped; });
+  }
+  double hoped_seconds(const Line& line) {
+    const std::optional<std::size_t> index = hopeful(line);
+    return index ? judge_.seconds(at(line.candidate, *index)) : std::numeric_limits<double>::infinity();
+  }
+  /// All layers are tried only where nothing else is left.
+  std::size_t last_but_all(std::size_t from) const { return std::max(from, last() > 0 ? last() - 1 : 0); }
 
   /// So many layers more save that much; at least one.
   std::size_t steps_for(const Line& line, std::size_t index, Bytes missing) {
@@ -203,7 +219,7 @@ class Search {
   std::size_t last_before(const Line& line, const Line& other) {
     const auto behind =
         first_index(line.from, [&](std::size_t index) { return at_index(line, index).rank() >= other.rank(); });
-    return std::min(line.to, behind ? *behind - 1 : last());
+    return behind ? *behind - 1 : last();
   }
 
   bool has_expandable_segments(const Line& line) const {
@@ -245,7 +261,7 @@ class Search {
   std::priority_queue<Line> lines_;
   std::optional<Found> best_;
   std::map<std::pair<std::size_t, std::size_t>, double> excess_;
-  double last_excess_[2] = {1, 1};  ///< what the last replay took, by its bound; with expandable segments the second
+  std::optional<double> last_excess_[2];  ///< of the last replay; with expandable segments the second
 };
 
 Result<TrainingPlan> nothing_fits(const TrainingRequest& request, const TrainingSpace& space, TrainingJudge& judge) {
