@@ -151,8 +151,9 @@ class Search {
     const bool looks_beyond = !best_ && !judge_.is_refused(candidate, usable_);
     const Bytes limit = looks_beyond ? usable_ + Bytes(usable_.count() / kLookBeyond) : usable_;
     VRAMWISE_ASSIGN_OR_RETURN(const std::optional<Bytes> device, judge_.device_within(candidate, limit));
-    learn_excess(line, static_cast<double>(device.value_or(limit).count()) - judge_.told_bytes(candidate),
-                 device.has_value());
+    if (index < last() || last() == 0)
+      learn_excess(line, static_cast<double>(device.value_or(limit).count()) - judge_.told_bytes(candidate),
+                   device.has_value());
     if (device && *device <= usable_) {
       best_ = Found{.line = at_index(line, index), .device = *device};
       line.next = line.from;
@@ -173,7 +174,7 @@ class Search {
     return try_one(at_index(line, index + 1));  // until there is something to compare with
   }
 
-  /// What a replay took beyond its bound. It hangs little on the number of layers.
+  /// What a replay took beyond its bound. It hangs little on the number of layers, as long as not all are recomputed.
   void learn_excess(const Line& line, double excess, bool is_exact) {
     double& known = excess_[{line.candidate.option, line.size}];
     known = is_exact ? excess : std::max(known, excess);
