@@ -40,9 +40,9 @@ class Draw {
     TrainingRequest request = request_for(Bytes::gib(80), Trainer::kDeepSpeed, cards);
     take_model(request, config());
     if (number(0, 3) == 0) request.shorter.clear();
-    request.sequences = cards * number(1, 6);
+    request.sequences = std::int64_t{cards} * number(1, 6);
     TrainingSettings& start = request.start.settings;
-    start.seq_len = 32 * number(2, 24);
+    start.seq_len = std::int64_t{32} * number(2, 24);
     constexpr TrainingPrecision kPrecisions[] = {TrainingPrecision::kFp32, TrainingPrecision::kBf16,
                                                  TrainingPrecision::kFp16};
     start.precision = kPrecisions[number(0, 2)];

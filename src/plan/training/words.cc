@@ -290,33 +290,8 @@ constexpr Conflict kConflicts[] = {
      "on the host AdamW's kernels are planned fused only"},
 };
 
-bool is_for(const Words& words, Trainer trainer, std::string_view knob) {
-  return (words.trainers & only(trainer)) != 0 && knob == words.knob;
-}
-
 bool is_plain(const Knob& knob, std::string_view value) {
   return value == (knob.values.empty() ? "none" : knob.values.front().name);
-}
-
-bool is_plain(const Knob& knob, const Words& words) { return words.value != nullptr && is_plain(knob, words.value); }
-
-/// In a cell of Markdown.
-std::string in_code(const std::string& text) {
-  std::string line = text.substr(0, text.find('\n'));
-  if (line.size() < text.size()) line += " …";
-  return fmt::format("`{}`", line);
-}
-
-std::string cell_of(const Knob& knob, Trainer trainer) {
-  std::string cell;
-  for (const Words& words : kWords) {
-    if (!is_for(words, trainer, knob.name)) continue;
-    if (*words.text == 0 || is_plain(knob, words) || words.place == Place::kImport || words.place == Place::kTrainer)
-      continue;
-    const std::string text = in_code(words.text);
-    if (cell.find(text) == std::string::npos) cell += (cell.empty() ? "" : "; ") + text;
-  }
-  return cell.empty() ? "no" : cell;
 }
 
 }  // namespace
@@ -324,6 +299,12 @@ std::string cell_of(const Knob& knob, Trainer trainer) {
 const char* place_name(Place place) { return kPlaceNames[static_cast<int>(place)]; }
 
 std::span<const Words> all_words() { return kWords; }
+
+bool is_for(const Words& words, Trainer trainer, std::string_view knob) {
+  return (words.trainers & only(trainer)) != 0 && knob == words.knob;
+}
+
+bool is_plain(const Knob& knob, const Words& words) { return words.value != nullptr && is_plain(knob, words.value); }
 
 std::vector<const Words*> words_for(Trainer trainer, const char* knob, const std::string& value) {
   std::vector<const Words*> found;
@@ -373,28 +354,6 @@ const char* conflict(Trainer trainer, const TrainingConfiguration& configuration
   for (const Conflict& each : kConflicts)
     if ((each.trainers & only(trainer)) != 0 && each.holds(configuration)) return each.why;
   return nullptr;
-}
-
-std::string knob_table() {
-  std::vector<Trainer> shown;
-  for (const std::string& name : trainer_names()) shown.push_back(*parse_trainer(name));
-  std::string table = "| knob | changes | values | mathematics | freed by |";
-  std::string line = "\n|---|---|---|---|---|";
-  for (const Trainer trainer : shown) {
-    table += fmt::format(" `{}` |", trainer_name(trainer));
-    line += "---|";
-  }
-  table += line + "\n";
-  for (const Knob& knob : training_knobs()) {
-    std::string values;
-    for (const KnobValue& value : knob.values) values += fmt::format("{}`{}`", values.empty() ? "" : "; ", value.name);
-    table +=
-        fmt::format("| {} | {} | {} | {} | {} |", knob.name, knob.changes, values, mathematics_text(knob.mathematics),
-                    knob.allow == nullptr ? "" : fmt::format("`--allow {}`", knob.allow));
-    for (const Trainer trainer : shown) table += fmt::format(" {} |", cell_of(knob, trainer));
-    table += '\n';
-  }
-  return table;
 }
 
 }  // namespace vramwise

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plan/training/knobs.h"
@@ -56,6 +57,9 @@ struct Words {
 };
 
 std::span<const Words> all_words();
+bool is_for(const Words& words, Trainer trainer, std::string_view knob);
+/// Whether they are those of the knob's plain value.
+bool is_plain(const Knob& knob, const Words& words);
 std::vector<const Words*> words_for(Trainer trainer, const char* knob, const std::string& value);
 bool can_take(Trainer trainer, const Knob& knob, const std::string& value);
 /// Any value beside the plain one.
