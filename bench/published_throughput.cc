@@ -84,6 +84,7 @@ StepWork work_of(const PublishedRun& run, const GpuModel& card) {
     const Tensor positions = t.parameter({run.seq_len, run.hidden}, DType::kBFloat16);
     const Tensor last_norm = t.parameter({run.hidden}, DType::kBFloat16);
     std::vector<Block> blocks;
+    blocks.reserve(static_cast<std::size_t>(run.layers));
     for (std::int64_t i = 0; i < run.layers; ++i) blocks.emplace_back(t, run.hidden);
     std::vector<Tensor> parameters = {table, positions, last_norm};
     for (const Block& block : blocks) {
@@ -189,6 +190,7 @@ void print_summary(const std::vector<PublishedRun>& runs) {
   fmt::print("\n{} runs: median error {:.1f} %, worst {:.1f} %, median signed error {:+.1f} %\n", runs.size(),
              100 * median(all), 100 * *std::max_element(all.begin(), all.end()), 100 * median(signed_errors));
   std::vector<double> reached;
+  reached.reserve(runs.size());
   for (const PublishedRun& run : runs) reached.push_back(run.measured / run.predicted);
   std::sort(reached.begin(), reached.end());
   fmt::print("  measured over predicted: nine tenths of the runs between {:.2f} and {:.2f}\n",

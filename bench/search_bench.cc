@@ -106,7 +106,7 @@ bool other_searches(Worst& worst) {
     request.model_name = each.model;
     request.trainer = each.trainer;
     request.cards = each.cards;
-    request.sequences = 16 * each.cards;
+    request.sequences = std::int64_t{16} * each.cards;
     request.start.settings.seq_len = each.seq_len;
     request.start.settings.optimizer = TrainingOptimizer::kAdamWFused;
     if (each.trainer == Trainer::kDeepSpeed) request.start.settings.parallel.kind = Parallel::kDeepSpeed;

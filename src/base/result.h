@@ -84,10 +84,12 @@ using Status = Result<Done>;
 
 #define VRAMWISE_JOIN_INNER(a, b) a##b
 #define VRAMWISE_JOIN(a, b) VRAMWISE_JOIN_INNER(a, b)
+// NOLINTBEGIN(bugprone-macro-parentheses): `lhs` may declare a variable, and `name` is one
 #define VRAMWISE_ASSIGN_OR_RETURN_INNER(name, lhs, expression) \
   auto name = (expression);                                    \
   if (!name.ok()) return name.error();                         \
   lhs = std::move(name).value()
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// `VRAMWISE_ASSIGN_OR_RETURN(auto x, f());` takes the value, or returns f's error from the enclosing function.
 #define VRAMWISE_ASSIGN_OR_RETURN(lhs, expression) \

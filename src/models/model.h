@@ -69,9 +69,9 @@ struct BatchSize {
 
 /// A tensor of a batch: the name of forward()'s argument, and what the training loop copies to the device.
 struct BatchTensor {
-  const char* name;
+  const char* name = "";
   tape::Dims sizes;
-  DType type;
+  DType type = DType::kFloat32;
 };
 
 /// A batch, in the order of Model::inputs().

@@ -10,10 +10,10 @@ namespace vramwise {
 
 struct GuideRow {
   Bytes up_to;  ///< the largest target of one card that this row serves
-  std::int64_t micro_batch;
-  std::int64_t seq_len;
-  std::int64_t gradient_accumulation_steps;
-  bool activation_checkpointing;
+  std::int64_t micro_batch = 1;
+  std::int64_t seq_len = 0;
+  std::int64_t gradient_accumulation_steps = 1;
+  bool activation_checkpointing = false;
 };
 
 /// The row for a card with this much memory: the first whose `up_to` is not below it; the last row serves everything

@@ -27,8 +27,8 @@ class Reduction {
   /// `reduced` has a bit for each dimension of `input` that is summed over.
   Reduction(const Tensor& input, unsigned reduced, DType output_type);
   /// The plain form, for a part of a larger one.
-  Reduction(Dims shape, Operand output, Operand input)
-      : shape_(std::move(shape)), output_(std::move(output)), input_(std::move(input)) {}
+  Reduction(const Dims& shape, const Operand& output, const Operand& input)
+      : shape_(shape), output_(output), input_(input) {}
 
   int rank() const { return shape_.size(); }
   const Dims& shape() const { return shape_; }

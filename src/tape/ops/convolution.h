@@ -24,7 +24,7 @@ struct ConvolutionShape {
   Dims x;
   Dims y;
   Dims weight;
-  DType type;
+  DType type = DType::kFloat32;
 };
 
 /// The scratch memory that cuDNN asks for, in bytes: an estimate (see the .cc).

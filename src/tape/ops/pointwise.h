@@ -10,10 +10,11 @@ namespace vramwise::tape {
 
 /// A Python number as an operand: it takes no memory on the device and decides the result's type only by its kind.
 struct Scalar {
-  Scalar(int value) : value(value), is_floating(false) {}  // NOLINT(google-explicit-constructor)
-  Scalar(std::int64_t value)
-      : value(static_cast<double>(value)), is_floating(false) {}  // NOLINT(google-explicit-constructor)
-  Scalar(double value) : value(value), is_floating(true) {}       // NOLINT(google-explicit-constructor)
+  // NOLINTBEGIN(google-explicit-constructor): models write `x * 2`, as in Python
+  Scalar(int value) : value(value), is_floating(false) {}
+  Scalar(std::int64_t value) : value(static_cast<double>(value)), is_floating(false) {}
+  Scalar(double value) : value(value), is_floating(true) {}
+  // NOLINTEND(google-explicit-constructor)
 
   double value;
   bool is_floating;
