@@ -9,7 +9,6 @@ namespace vramwise {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 struct Reading {
   std::vector<std::string> documents;

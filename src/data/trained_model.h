@@ -1,10 +1,12 @@
 // For tests: a small SentencePiece model, trained on the spot.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sentencepiece_trainer.h>
 
 #include <string>
+#include <vector>
 
 #include "data/temporary_folder.h"
 
@@ -17,7 +19,7 @@ inline std::string train_model(const TemporaryFolder& folder, int vocab_size) {
   std::string text;
   for (const std::string& subject : subjects)
     for (const std::string& verb : verbs)
-      for (const std::string& object : subjects) text += "the " + subject + " " + verb + " the " + object + "\n";
+      for (const std::string& object : subjects) text += fmt::format("the {} {} the {}\n", subject, verb, object);
   text += "the river runs to the sea\n";
   const std::string corpus = folder.write("sentences.training", text);
   const auto status = sentencepiece::SentencePieceTrainer::Train(
