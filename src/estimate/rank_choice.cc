@@ -69,6 +69,7 @@ std::vector<int> ranks_to_run(const ParallelOptions& parallel) {
   if (!is_any) return {zero.rank};
   std::vector<int> chosen;
   const int spread = std::min(parallel.ranks, kRanksToRun);
+  chosen.reserve(static_cast<std::size_t>(spread) + 1);
   for (int i = 0; i < spread; ++i) chosen.push_back(i * (parallel.ranks - 1) / std::max(1, spread - 1));
   if (parallel.ranks > kRanksToRun) chosen.push_back(tape::kMostGradients);
   return chosen;

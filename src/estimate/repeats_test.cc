@@ -129,6 +129,12 @@ void expect_same(const Breakdown& a, const Breakdown& b) {
   EXPECT_EQ(a.workspaces, b.workspaces);
 }
 
+void expect_same_host(const TrainingEstimate& a, const TrainingEstimate& b) {
+  EXPECT_EQ(a.host_managed, b.host_managed);
+  EXPECT_EQ(a.host_pinned, b.host_pinned);
+  EXPECT_EQ(a.host_pageable, b.host_pageable);
+}
+
 void expect_same(const TrainingEstimate& a, const TrainingEstimate& b) {
   EXPECT_EQ(a.allocated, b.allocated);
   EXPECT_EQ(a.reserved, b.reserved);
@@ -138,9 +144,7 @@ void expect_same(const TrainingEstimate& a, const TrainingEstimate& b) {
   for (int i = 0; i < kTrainingPhases; ++i) EXPECT_EQ(a.phase_allocated[i], b.phase_allocated[i]);
   EXPECT_EQ(a.parameters, b.parameters);
   EXPECT_EQ(a.trained_parameters, b.trained_parameters);
-  EXPECT_EQ(a.host_managed, b.host_managed);
-  EXPECT_EQ(a.host_pinned, b.host_pinned);
-  EXPECT_EQ(a.host_pageable, b.host_pageable);
+  expect_same_host(a, b);
   EXPECT_EQ(a.has_estimates, b.has_estimates);
   EXPECT_EQ(a.step_work, b.step_work);
 }

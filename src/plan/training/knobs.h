@@ -46,9 +46,9 @@ inline bool changes_objective(Mathematics mathematics) { return mathematics == M
 enum class StepPart : std::uint8_t { kNone, kPasses, kUpdate, kBoth };
 
 struct KnobValue {
-  const char* name;
-  void (*set)(TrainingConfiguration&);
-  bool (*holds)(const TrainingConfiguration&);
+  const char* name = "";
+  void (*set)(TrainingConfiguration&) = nullptr;
+  bool (*holds)(const TrainingConfiguration&) = nullptr;
   Mathematics mathematics = Mathematics::kSame;
   const char* allow = nullptr;  ///< what --allow must name before a search takes it; null: nothing
 };

@@ -77,10 +77,10 @@ class Draw {
                                      Trainer::kDeepSpeed};
     const Trainer trainer = kTrainers[number(0, 3)];
     TrainingRequest request = request_for(Bytes::gib(80), trainer, trainer == Trainer::kFsdp2 ? 4 : number(1, 2));
-    request.sequences = (number(0, 1) == 0 ? 4 : 6) * request.cards;
+    request.sequences = std::int64_t{number(0, 1) == 0 ? 4 : 6} * request.cards;
     take_model(request, llama(number(3, 4)));
     if (number(0, 3) == 0) request.shorter.clear();
-    request.start.settings.seq_len = 64 * number(2, 16);
+    request.start.settings.seq_len = std::int64_t{64} * number(2, 16);
     request.fixed = {"attention"};
     if (number(0, 1) == 0) request.fixed.emplace_back("loss");
     if (number(0, 1) == 0) request.allowed = {"8bit_adam"};
@@ -92,8 +92,8 @@ class Draw {
   /// ZeRO-1 to -3 on two cards.
   TrainingRequest zero() {
     TrainingRequest request = request_for(Bytes::gib(80), Trainer::kDeepSpeed, 2);
-    request.sequences = 2 * number(2, 4);
-    request.start.settings.seq_len = 64 * number(2, 16);
+    request.sequences = std::int64_t{2} * number(2, 4);
+    request.start.settings.seq_len = std::int64_t{64} * number(2, 16);
     request.start.settings.parallel.deepspeed.reduce_bucket_size = number(0, 1) == 0 ? 5'000'000 : 50'000'000;
     request.fixed = {"attention", "optimizer", "segments", "bucket"};
     if (number(0, 1) == 0) request.shorter.clear();
@@ -155,7 +155,7 @@ TEST(TrainingSearch, ShortModelsTellWhatTheWholeOneTells) {
     TrainingRequest request = request_for(Bytes::gib(80), trainer, trainer == Trainer::kTransformers ? 1 : 2);
     take_model(request, llama(draw.number(4, 9)));
     ASSERT_EQ(request.shorter.size(), 2U);
-    request.sequences = 4 * request.cards;
+    request.sequences = std::int64_t{4} * request.cards;
     request.start.settings.seq_len = draw.number(40, 1100);
     TrainingRequest slow = request;
     slow.shorter.clear();
