@@ -96,7 +96,7 @@ Settings settings_of(int argc, char** argv) {
       continue;
     }
     ++i;
-    if (word == "--seconds") settings.seconds = std::atof(value);
+    if (word == "--seconds") settings.seconds = std::strtod(value, nullptr);
     if (word == "--runs") settings.runs = std::strtoull(value, nullptr, 10);
     if (word == "--seed") settings.seed = std::strtoull(value, nullptr, 10);
     if (word == "--keep") settings.keep = value;

@@ -28,8 +28,8 @@ struct Settings {
 };
 
 struct NamedStat {
-  const char* name;
-  AllocatorStat AllocatorStats::* stat;
+  const char* name = nullptr;
+  AllocatorStat AllocatorStats::* stat = nullptr;
   bool with_peak = true;
 };
 // When several blocks that waited for other streams are released at once, PyTorch goes through a hash table of streams,
@@ -220,9 +220,9 @@ AllocatorOptions options_of_environment() {
 Settings settings_of(int argc, char** argv) {
   Settings settings;
   for (int i = 1; i + 1 < argc; i += 2) {
-    if (std::strcmp(argv[i], "--calls") == 0) settings.calls = std::atoll(argv[i + 1]);
+    if (std::strcmp(argv[i], "--calls") == 0) settings.calls = std::strtoll(argv[i + 1], nullptr, 10);
     if (std::strcmp(argv[i], "--seed") == 0) settings.seed = std::strtoull(argv[i + 1], nullptr, 10);
-    if (std::strcmp(argv[i], "--segments-every") == 0) settings.segments_every = std::atoll(argv[i + 1]);
+    if (std::strcmp(argv[i], "--segments-every") == 0) settings.segments_every = std::strtoll(argv[i + 1], nullptr, 10);
   }
   return settings;
 }

@@ -75,6 +75,7 @@ std::unique_ptr<Optimizer> optimizer_of(const Json& described, const ParallelMod
   std::vector<std::unique_ptr<Optimizer>> optimizers;
   for (const auto& group : by_mesh(model.optimized())) {
     std::vector<Tensor> parameters;
+    parameters.reserve(group.size());
     for (const NamedParameter& parameter : group) parameters.push_back(parameter.tensor);
     optimizers.push_back(make_optimizer(described, std::move(parameters)));
   }
