@@ -173,6 +173,35 @@ Status take_tune_model(const NamedModel& named, TrainingRequest& request) {
   return Done{};
 }
 
+/// A search's batches are rows of tokens, each with its label.
+Status check_rows(const ModelConfig& model) {
+  const Architecture& architecture = model.architecture;
+  const bool takes_rows = architecture.takes.texts && !architecture.takes.targets && architecture.takes.image_size == 0;
+  if (takes_rows && architecture.auto_class != std::string_view("AutoModelForSequenceClassification")) return Done{};
+  return incomplete(
+      fmt::format("plans for {} are not made: only for models that take rows of tokens with as many labels",
+                  model.model_type),
+      "`vramwise estimate` tells what a configuration takes.");
+}
+
+Status take_length(std::optional<std::int64_t> asked, TrainingRequest& request) {
+  const std::int64_t positions = request.model.architecture.max_positions;
+  std::int64_t& seq_len = request.start.settings.seq_len;
+  seq_len = asked.value_or(positions > 0 ? std::min(kUsualLength, positions) : kUsualLength);
+  VRAMWISE_RETURN_IF_ERROR(check_length(request.model, seq_len));
+  if (request.trainer == Trainer::kTorchtune && seq_len > positions)
+    return usage_error(fmt::format("--seq_len {}: torchtune's model takes at most {} tokens", seq_len, positions),
+                       fmt::format("--seq_len {}: max_position_embeddings of its config.json.", positions));
+  return Done{};
+}
+
+/// What flags leave to the search: values that they fix, what they allow besides.
+Status take_knobs(const TrainerChoice& choice, const PlanOptions& options, TrainingRequest& request) {
+  VRAMWISE_RETURN_IF_ERROR(take_fixed(options, request));
+  VRAMWISE_RETURN_IF_ERROR(take_values(choice.fixed, request));
+  return take_allowed(options, request);
+}
+
 struct Question {
   TrainingRequest request;
   std::string config;  ///< text of the model's config.json
@@ -196,29 +225,16 @@ Result<Question> question_of(const TrainerChoice& choice, const PlanOptions& opt
   if (request.trainer == Trainer::kTorchtune) VRAMWISE_RETURN_IF_ERROR(take_tune_model(named, request));
   question.config = std::move(named.text);
   request.model_name = choice.model;
+  VRAMWISE_RETURN_IF_ERROR(check_rows(request.model));
   const Architecture& architecture = request.model.architecture;
-  const bool takes_rows = architecture.takes.texts && !architecture.takes.targets && architecture.takes.image_size == 0;
-  if (!takes_rows || architecture.auto_class == std::string_view("AutoModelForSequenceClassification"))
-    return incomplete(
-        fmt::format("plans for {} are not made: only for models that take rows of tokens with as many labels",
-                    request.model.model_type),
-        "`vramwise estimate` tells what a configuration takes.");
   TrainingSettings& s = request.start.settings;
   s.optimizer = TrainingOptimizer::kAdamWFused;  // what transformers 5's trainer takes by default
   if (!architecture.has_sdpa) s.attention = Attention::kEager;
   take_trainer(request, request.trainer);
   s.uses_cache = false;  // as the words have it
-  s.seq_len = options.seq_len.value_or(
-      architecture.max_positions > 0 ? std::min(kUsualLength, architecture.max_positions) : kUsualLength);
-  VRAMWISE_RETURN_IF_ERROR(check_length(request.model, s.seq_len));
-  if (request.trainer == Trainer::kTorchtune && s.seq_len > architecture.max_positions)
-    return usage_error(
-        fmt::format("--seq_len {}: torchtune's model takes at most {} tokens", s.seq_len, architecture.max_positions),
-        fmt::format("--seq_len {}: max_position_embeddings of its config.json.", architecture.max_positions));
+  VRAMWISE_RETURN_IF_ERROR(take_length(options.seq_len, request));
   VRAMWISE_RETURN_IF_ERROR(take_cards(options, request, question.card, question.margin));
-  VRAMWISE_RETURN_IF_ERROR(take_fixed(options, request));
-  VRAMWISE_RETURN_IF_ERROR(take_values(choice.fixed, request));
-  VRAMWISE_RETURN_IF_ERROR(take_allowed(options, request));
+  VRAMWISE_RETURN_IF_ERROR(take_knobs(choice, options, request));
   return question;
 }
 

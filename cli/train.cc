@@ -241,25 +241,42 @@ Status say_what_changes(const EarlierRun& earlier, const RunSpec& spec) {
   return Done{};
 }
 
+/// The lock on what --resume continues. Taken before the checkpoints are looked at, so that they are still the newest
+/// when the trainer reads them.
+Result<std::optional<FileLock>> lock_to_resume(const Options& options) {
+  if (!options.run.resume || options.plan_only || !path_exists(options.run.out_dir)) return std::optional<FileLock>();
+  VRAMWISE_ASSIGN_OR_RETURN(FileLock lock, lock_output_folder(options.run.out_dir));
+  return std::optional<FileLock>(std::move(lock));
+}
+
+struct Decided {
+  Dataset data;
+  Plan plan;
+  RunSpec spec;
+};
+
+/// Data, plan and run. Flags that a run to be resumed says are taken over into `options`.
+Result<Decided> decide(Options& options, const CLI::App& command, const std::optional<SavedPlan>& saved) {
+  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<EarlierRun> earlier, earlier_run(options));
+  if (earlier) take_over(*earlier, command, options.run);
+  VRAMWISE_ASSIGN_OR_RETURN(Dataset data, open_data(options.run));
+  for (const std::string& warning : data.warnings) fmt::print(stderr, "vramwise: {}\n", warning);
+  VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model,
+                            saved ? Result<DecoderConfig>(saved->model) : model_for(options, earlier, data, command));
+  VRAMWISE_ASSIGN_OR_RETURN(Plan plan, plan_for(options, model, earlier, saved));
+  VRAMWISE_RETURN_IF_ERROR(validate_for_training(data, plan.step.seq_len, model.vocab_size));
+  VRAMWISE_ASSIGN_OR_RETURN(RunSpec spec, run_spec_for(options, plan));
+  if (earlier) VRAMWISE_RETURN_IF_ERROR(say_what_changes(*earlier, spec));
+  return Decided{.data = std::move(data), .plan = std::move(plan), .spec = std::move(spec)};
+}
+
 Outcome train(Options options, const CLI::App& command) {
   VRAMWISE_RETURN_IF_ERROR(options.plan.target());
   VRAMWISE_RETURN_IF_ERROR(options.plan.margin());
   VRAMWISE_ASSIGN_OR_RETURN(const std::optional<SavedPlan> saved, saved_plan(options, command));
-  // Taken before the checkpoints are looked at, so that they are still the newest when the trainer reads them.
-  std::optional<FileLock> lock;
-  if (options.run.resume && !options.plan_only && path_exists(options.run.out_dir)) {
-    VRAMWISE_ASSIGN_OR_RETURN(lock, lock_output_folder(options.run.out_dir));
-  }
-  VRAMWISE_ASSIGN_OR_RETURN(const std::optional<EarlierRun> earlier, earlier_run(options));
-  if (earlier) take_over(*earlier, command, options.run);
-  VRAMWISE_ASSIGN_OR_RETURN(const Dataset data, open_data(options.run));
-  for (const std::string& warning : data.warnings) fmt::print(stderr, "vramwise: {}\n", warning);
-  VRAMWISE_ASSIGN_OR_RETURN(const DecoderConfig model,
-                            saved ? Result<DecoderConfig>(saved->model) : model_for(options, earlier, data, command));
-  VRAMWISE_ASSIGN_OR_RETURN(const Plan plan, plan_for(options, model, earlier, saved));
-  VRAMWISE_RETURN_IF_ERROR(validate_for_training(data, plan.step.seq_len, model.vocab_size));
-  VRAMWISE_ASSIGN_OR_RETURN(const RunSpec spec, run_spec_for(options, plan));
-  if (earlier) VRAMWISE_RETURN_IF_ERROR(say_what_changes(*earlier, spec));
+  VRAMWISE_ASSIGN_OR_RETURN(std::optional<FileLock> lock, lock_to_resume(options));
+  VRAMWISE_ASSIGN_OR_RETURN(const Decided decided, decide(options, command, saved));
+  const Plan& plan = decided.plan;
 
   if (options.plan_only && options.as_json) {
     fmt::print("{}\n", plan_json(plan).dump(2));
@@ -267,13 +284,13 @@ Outcome train(Options options, const CLI::App& command) {
   }
   // With --json the only document on stdout is the trainer's outcome.
   fmt::print(options.as_json ? stderr : stdout, "{}Data: {}\n",
-             plan_text(plan, options.as_json ? TextStyle() : terminal_style()), data.description);
+             plan_text(plan, options.as_json ? TextStyle() : terminal_style()), decided.data.description);
   std::fflush(nullptr);
   if (options.plan_only) return kExitDone;
   if (!lock) {
-    VRAMWISE_ASSIGN_OR_RETURN(lock, lock_output_folder(spec.out_dir));
+    VRAMWISE_ASSIGN_OR_RETURN(lock, lock_output_folder(decided.spec.out_dir));
   }
-  VRAMWISE_ASSIGN_OR_RETURN(const std::string run_file, prepare_output_folder(spec));
+  VRAMWISE_ASSIGN_OR_RETURN(const std::string run_file, prepare_output_folder(decided.spec));
   return become_trainer(run_file, options.as_json, visible_devices_of(plan.request.cards), std::move(*lock));
 }
 
