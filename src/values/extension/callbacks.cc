@@ -102,7 +102,7 @@ void on_end(const at::RecordFunction& function, at::ObserverContext* context) {
 }
 
 /// Runs when the library is loaded, which is after torch and before the program's own work.
-const bool installed = [] {
+const bool kInstalled = [] {
   if (!emulator().complete()) return false;
   at::addGlobalCallback(at::RecordFunctionCallback(on_start, on_end)
                             .needsInputs(true)
@@ -116,5 +116,5 @@ const bool installed = [] {
 
 /// 1: the emulator was found and values are kept; 0: they are not.
 extern "C" __attribute__((visibility("default"))) int vramwise_values_active() {
-  return vramwise::values::installed ? 1 : 0;
+  return vramwise::values::kInstalled ? 1 : 0;
 }

@@ -108,12 +108,12 @@ CallPointer run_collective(const Operator& op, Arguments arguments) {
   const std::string name = op.name.substr(op.name.find("::") + 2);
   if (arguments.empty()) return nullptr;
   // These leave this rank's own data in place.
-  const bool reduces = name.compare(0, 9, "allreduce") == 0 || name == "reduce_";
+  const bool reduces = name.starts_with("allreduce") || name == "reduce_";
   if (reduces && holds_small_numbers(arguments[0])) note_mirrored(op.name);
   if (reduces || name == "broadcast_" || name == "send") return nullptr;
   Tensors outputs = tensors_of(arguments[0]);
   if (outputs.empty() || !on_plain_cuda(outputs)) return nullptr;
-  const bool gathers = name.find("gather") != std::string::npos || name.compare(0, 8, "alltoall") == 0;
+  const bool gathers = name.find("gather") != std::string::npos || name.starts_with("alltoall");
   Tensors inputs = gathers && arguments.size() > 1 ? tensors_of(arguments[1]) : Tensors();
   if (!on_plain_cuda(inputs)) return nullptr;
   std::vector<c10::IValue> kept(arguments.begin(), arguments.end());

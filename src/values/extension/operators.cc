@@ -91,10 +91,10 @@ bool is_heavy(std::string_view name) {
                                "_embedding_bag",
                                "_histogramdd_bin_edges",
                                "_efficient_attention_forward"};
-  static constexpr std::string_view parts[] = {"conv",         "attention", "linalg",   "fft",  "upsample",
-                                               "grid_sampler", "cudnn",     "miopen",   "lstm", "gru",
-                                               "rnn",          "pool",      "cholesky", "pdist"};
-  return kNames.count(name) > 0 || std::any_of(std::begin(parts), std::end(parts), [&](std::string_view part) {
+  static constexpr std::string_view kParts[] = {"conv",         "attention", "linalg",   "fft",  "upsample",
+                                                "grid_sampler", "cudnn",     "miopen",   "lstm", "gru",
+                                                "rnn",          "pool",      "cholesky", "pdist"};
+  return kNames.contains(name) || std::any_of(std::begin(kParts), std::end(kParts), [&](std::string_view part) {
            return name.find(part) != std::string_view::npos;
          });
 }
@@ -126,9 +126,8 @@ const Names& scattering() {
 
 /// "aten::add" → "add"; empty where the namespace is another.
 std::string_view aten_name(const std::string& full) {
-  constexpr std::string_view prefix = "aten::";
-  return full.compare(0, prefix.size(), prefix) == 0 ? std::string_view(full).substr(prefix.size())
-                                                     : std::string_view();
+  constexpr std::string_view kPrefix = "aten::";
+  return full.starts_with(kPrefix) ? std::string_view(full).substr(kPrefix.size()) : std::string_view();
 }
 
 bool is_tensor_like(const c10::TypePtr& type) {
@@ -155,7 +154,7 @@ bool read_schema(const c10::FunctionSchema& schema, Operator& op) {
       op.out_variant = op.out_variant || argument.is_out();
     }
     const std::string type = argument.type()->str();
-    if (type.compare(0, 9, "Generator") == 0) op.generator = static_cast<int>(i);
+    if (type.starts_with("Generator")) op.generator = static_cast<int>(i);
   }
   bool view = false;
   for (const c10::Argument& result : schema.returns()) {
@@ -167,11 +166,11 @@ bool read_schema(const c10::FunctionSchema& schema, Operator& op) {
 }
 
 Special special_of(std::string_view name, const std::string& overload) {
-  if (compared().count(name) > 0) {
-    if (overload.compare(0, 6, "Scalar") == 0) return Special::kCompareScalar;
-    return overload.compare(0, 6, "Tensor") == 0 ? Special::kCompareTensor : Special::kNone;
+  if (compared().contains(name)) {
+    if (overload.starts_with("Scalar")) return Special::kCompareScalar;
+    return overload.starts_with("Tensor") ? Special::kCompareTensor : Special::kNone;
   }
-  if ((name == "max" || name == "min") && overload.compare(0, 3, "dim") == 0) return Special::kExtremeOfDim;
+  if ((name == "max" || name == "min") && overload.starts_with("dim")) return Special::kExtremeOfDim;
   const auto found = specials().find(name);
   return found == specials().end() ? Special::kNone : found->second;
 }
@@ -181,21 +180,21 @@ void classify(Operator& op) {
   const bool has_tensors = read_schema(schema, op);
   const std::string_view name = aten_name(schema.name());
   if (name.empty()) {
-    const bool collective = schema.name().compare(0, 6, "c10d::") == 0;
+    const bool collective = schema.name().starts_with("c10d::");
     if (collective) op.special = Special::kCollective;
     if (collective || !op.written.empty()) op.kind = Kind::kForeign;
     return;
   }
   op.special = special_of(name, schema.overload_name());
   const bool reads = op.special == Special::kScalarRead || op.special == Special::kEqual;
-  if ((!has_tensors && !reads) || without_values().count(name) > 0) return;
+  if ((!has_tensors && !reads) || without_values().contains(name)) return;
   if (!op.handle.hasKernelForDispatchKey(c10::DispatchKey::CUDA) && op.special != Special::kCopy) return;
   op.kind = Kind::kLeaf;
   op.random = op.generator >= 0 || op.handle.hasTag(at::Tag::nondeterministic_seeded);
   op.heavy = is_heavy(name);
-  op.overwrites = overwriting().count(name) > 0;
-  op.uniform = keeping_uniform().count(name) > 0;
-  op.scatters = scattering().count(name) > 0;
+  op.overwrites = overwriting().contains(name);
+  op.uniform = keeping_uniform().contains(name);
+  op.scatters = scattering().contains(name);
 }
 
 const Operator* look_up_schema(const at::RecordFunction& function) {
@@ -218,13 +217,13 @@ const Operator* operator_of(const at::RecordFunction& function) {
   const auto found = seen.find(name);
   if (found != seen.end()) return found->second;
   static std::mutex mutex;
-  static auto* const all = new std::unordered_map<const char*, const Operator*>;
+  static auto& all = *new std::unordered_map<const char*, const Operator*>;
   const std::lock_guard<std::mutex> lock(mutex);
-  auto known = all->find(name);
-  if (known == all->end()) {
+  auto known = all.find(name);
+  if (known == all.end()) {
     const Operator* op = look_up_schema(function);
     if (op == nullptr) return nullptr;  // its name may be a text that goes away
-    known = all->emplace(name, op).first;
+    known = all.emplace(name, op).first;
   }
   seen.emplace(name, known->second);
   return known->second;
