@@ -313,6 +313,7 @@ void add_to_float(const T* x, float* sum, Index count) {
   for_pieces({0, 1}, count, [&](Index at, Index n) { add(widen(x + at, scratch.row(0), n), sum + at, n); });
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): T is a type
 #define VRAMWISE_INSTANTIATE(T)                                                                            \
   template void rms_norm<T>(const T*, const T*, T*, float*, Rows, Index, float);                           \
   template void rms_norm_again<T>(const T*, const T*, const float*, T*, Rows, Index);                      \
@@ -323,6 +324,7 @@ void add_to_float(const T* x, float* sum, Index count) {
   template void negative_log_likelihood<T>(T*, const std::int64_t*, float*, Rows, const NllTask&);         \
   template void embedding_backward<T>(const T*, const std::int64_t*, float*, Index, Rows, Index);          \
   template void add_to_float<T>(const T*, float*, Index);
+// NOLINTEND(bugprone-macro-parentheses)
 VRAMWISE_INSTANTIATE(float)
 VRAMWISE_INSTANTIATE(c10::BFloat16)
 VRAMWISE_INSTANTIATE(c10::Half)

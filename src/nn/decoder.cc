@@ -20,8 +20,7 @@ constexpr std::size_t kWeightsBeforeBlocks = 1;  // the embedding
 
 }  // namespace
 
-Decoder::Decoder(DecoderConfig config, std::vector<Tensor> weights)
-    : config_(std::move(config)), weights_(std::move(weights)) {
+Decoder::Decoder(DecoderConfig config, std::vector<Tensor> weights) : config_(config), weights_(std::move(weights)) {
   const std::vector<ParameterShape> expected = parameters(config_);
   VRAMWISE_CHECK_THAT(weights_.size() == expected.size(), "one tensor for each parameter");
   for (std::size_t i = 0; i < expected.size(); ++i) {

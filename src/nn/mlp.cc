@@ -53,7 +53,7 @@ struct ProjectGateUp : torch::autograd::Function<ProjectGateUp> {
     return {at::mm(normed.y, gate_weight.t()), at::mm(normed.y, up_weight.t())};
   }
 
-  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     variable_list out =
         internal::normed_projection_backward(ctx->get_saved_variables(), ctx->saved_data["eps"].toDouble(), gradients);
     out.resize(5);

@@ -95,7 +95,7 @@ TEST_P(Operators, FeedForward) {
 }
 
 TEST_P(Operators, Attention) {
-  for (const auto& [n_heads, n_kv_heads] : {std::pair{4, 4}, {6, 2}, {4, 1}}) {
+  for (const auto& [n_heads, n_kv_heads] : {std::pair<std::int64_t, std::int64_t>{4, 4}, {6, 2}, {4, 1}}) {
     const HeadLayout layout{.batch = 2, .seq = 45, .n_heads = n_heads, .n_kv_heads = n_kv_heads, .head_dim = 16};
     const auto exact = [&](const Tensors& in) {
       const auto heads = [&](const Tensor& x, std::int64_t n) { return x.view({2, 45, n, 16}).transpose(1, 2); };

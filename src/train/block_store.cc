@@ -30,9 +30,9 @@ void* map_block(std::size_t bytes) {
   const auto start = reinterpret_cast<std::uintptr_t>(all);
   const std::uintptr_t aligned = (start + kHugePage - 1) / kHugePage * kHugePage;
   if (aligned > start) ::munmap(all, aligned - start);
-  void* const block = reinterpret_cast<void*>(aligned);
+  char* const block = static_cast<char*>(all) + (aligned - start);
   const std::size_t behind = start + mapped - (aligned + bytes);
-  if (behind > 0) ::munmap(reinterpret_cast<void*>(aligned + bytes), behind);
+  if (behind > 0) ::munmap(block + bytes, behind);
   ::madvise(block, bytes, MADV_HUGEPAGE);  // a wish: without huge pages it works too
   return block;
 }

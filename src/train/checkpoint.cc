@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
+#include <system_error>
 #include <utility>
 
 #include "base/text.h"
@@ -44,10 +46,10 @@ Result<FileSeal> seal_from_json(const Json& json) {
   FileSeal seal;
   VRAMWISE_ASSIGN_OR_RETURN(seal.bytes, json_get<std::int64_t>(json, "bytes"));
   VRAMWISE_ASSIGN_OR_RETURN(const std::string checksum, json_get<std::string>(json, "checksum"));
-  unsigned long long value = 0;
-  if (checksum.size() != 16 || std::sscanf(checksum.c_str(), "%16llx", &value) != 1)
+  const char* const end = checksum.data() + checksum.size();
+  const auto [stop, error] = std::from_chars(checksum.data(), end, seal.checksum, 16);
+  if (checksum.size() != 16 || error != std::errc() || stop != end)
     return world_error("key \"checksum\": 16 hexadecimal digits were expected");
-  seal.checksum = value;
   return seal;
 }
 

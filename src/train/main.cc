@@ -54,7 +54,7 @@ Result<Arguments> parse(int argc, char** argv) {
       arguments.lock = static_cast<int>(*descriptor);
     } else if (word == "--help" || word == "-h") {
       arguments.help = true;
-    } else if (word.starts_with("-")) {
+    } else if (word.starts_with('-')) {
       return usage_error("unknown flag " + word, kUsage);
     } else if (arguments.run_file.empty()) {
       arguments.run_file = word;

@@ -55,9 +55,10 @@ class FileMapping {
   /// Elements [begin, end) of the mapping leave resident memory; what was written to them stays in the file.
   void release(std::int64_t begin, std::int64_t end) const {
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const std::uintptr_t from = (reinterpret_cast<std::uintptr_t>(data_ + begin) + page - 1) / page * page;
-    const std::uintptr_t to = reinterpret_cast<std::uintptr_t>(data_ + end) / page * page;
-    if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+    // The mapping begins with a page.
+    const std::uintptr_t from = (static_cast<std::uintptr_t>(begin) * sizeof(float) + page - 1) / page * page;
+    const std::uintptr_t to = static_cast<std::uintptr_t>(end) * sizeof(float) / page * page;
+    if (from < to) ::madvise(reinterpret_cast<char*>(data_) + from, to - from, MADV_DONTNEED);
   }
 
  private:
@@ -70,7 +71,7 @@ class FileMapping {
 class FileOptimizer : public Optimizer {
  public:
   FileOptimizer(FlatModel model, OptimizerState state, AdamWRule rule, std::unique_ptr<FileMapping> mapping)
-      : Optimizer(std::move(model), std::move(state)), rule_(std::move(rule)), mapping_(std::move(mapping)) {}
+      : Optimizer(std::move(model), std::move(state)), rule_(rule), mapping_(std::move(mapping)) {}
 
   void step(const AdamWStep& step) override {
     const torch::NoGradGuard no_grad;
@@ -133,7 +134,7 @@ torch::Tensor pinned(std::int64_t count, torch::ScalarType type) {
 class HostOptimizer : public Optimizer {
  public:
   HostOptimizer(FlatModel model, OptimizerState state, AdamWRule rule)
-      : Optimizer(std::move(model), std::move(state)), rule_(std::move(rule)) {
+      : Optimizer(std::move(model), std::move(state)), rule_(rule) {
     const std::int64_t count = std::min(kPiece, model_.weights.numel());
     for (Slot& slot : slots_) {
       slot.gradients = pinned(count, torch::kFloat);

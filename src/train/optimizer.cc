@@ -12,7 +12,7 @@ namespace {
 class DeviceOptimizer : public Optimizer {
  public:
   DeviceOptimizer(FlatModel model, OptimizerState state, AdamWRule rule)
-      : Optimizer(std::move(model), std::move(state)), rule_(std::move(rule)) {}
+      : Optimizer(std::move(model), std::move(state)), rule_(rule) {}
 
   void step(const AdamWStep& step) override {
     const bool has_master = state_.master.defined();

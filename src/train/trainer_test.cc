@@ -163,7 +163,7 @@ TEST_F(TrainerTest, ABrokenCheckpointFallsBackToTheOneBefore) {
     RunSpec parts = spec("parts-" + file);
     parts.schedule.save_every = 2;
     ASSERT_TRUE(run(parts, stop_after(progress_, 6)).ok());
-    const std::string newest = "parts-" + file + "/step-000006/" + file;
+    const std::string newest = join_path("parts-" + file, "step-000006/" + file);
     damage(newest, bytes);
     parts.resume = true;
     ASSERT_TRUE(run(parts).ok());

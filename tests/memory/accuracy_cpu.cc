@@ -162,7 +162,7 @@ int run_all() {
 int main(int argc, char** argv) {
   using namespace vramwise::testing;
   if (argc < 2) return run_all();
-  const auto chosen = static_cast<std::size_t>(std::atoi(argv[1]));
+  const std::size_t chosen = std::strtoul(argv[1], nullptr, 10);
   if (chosen >= cases().size()) {
     std::cerr << "there are cases 0 to " << cases().size() - 1 << "\n";
     return 2;

@@ -92,9 +92,9 @@ void CountingAllocator::reset_peak() {
   counters().peak = counters().live;
 }
 
-void CountingAllocator::set_observer(std::function<void(std::int64_t, std::int64_t)> next) {
+void CountingAllocator::set_observer(std::function<void(std::int64_t, std::int64_t)> observer) {
   const std::lock_guard<std::mutex> lock(counters().mutex);
-  counters().observer = std::move(next);
+  counters().observer = std::move(observer);
 }
 
 }  // namespace vramwise::testing

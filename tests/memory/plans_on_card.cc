@@ -19,7 +19,7 @@
 
 // Declared in ATen/cuda/CUDAContextLight.h, which needs CUDA's headers.
 namespace at::cuda {
-void clearCublasWorkspaces();
+void clearCublasWorkspaces();  // NOLINT(readability-identifier-naming): PyTorch's
 }
 
 namespace vramwise::testing {
