@@ -129,7 +129,7 @@ class FakeSystem : public System {
   }
   std::optional<std::string> read_link(const std::string& path) override { return find(links, path); }
   bool exists(const std::string& path) override {
-    return files.count(path) > 0 || links.count(path) > 0 || disks.count(path) > 0 || !list_folder(path).empty();
+    return files.contains(path) || links.contains(path) || disks.contains(path) || !list_folder(path).empty();
   }
   std::optional<std::string> environment(const std::string& name) override { return find(variables, name); }
   std::optional<DiskSpace> disk_space(const std::string& path) override { return find(disks, path); }

@@ -221,7 +221,7 @@ bool compare(const ModelConfig& model, const TrainingSettings& settings, const T
   return true;
 }
 
-/// So many drawn runs that are modelled.
+/// So many drawn runs that are modelled, and more where few of them repeat layers and steps.
 Repeats compare_drawn(int wanted, TrainingSettings (*draw)(Random&)) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -229,7 +229,8 @@ Repeats compare_drawn(int wanted, TrainingSettings (*draw)(Random&)) {
   Random random(seed);
   int compared = 0;
   Repeats repeated;
-  while (compared < wanted) {
+  const auto are_few = [&] { return repeated.layers_and_steps <= wanted / 10 || repeated.passes == 0; };
+  while (compared < wanted || (are_few() && compared < 4 * wanted)) {
     std::string name;
     const ModelConfig model = draw_model(random, name);
     TrainingSettings settings = draw(random);
