@@ -93,7 +93,8 @@ class CachingAllocator {
   /// A request takes the smallest free block that is large enough, and of those the one at the lowest address; new
   /// segments have come at ever higher addresses.
   bool takes_best_fit() const {
-    return exact_is_best_ && options_.older_segments_first && stats_.num_device_free == 0 && large_.streams.size() <= 1;
+    return exact_is_best_ && options_.older_segments_first && stats_.num_device_free == 0 &&
+           large_.streams.size() <= 1 && keeps_pools_apart();
   }
   /// An expandable segment that ends in addresses which are not mapped, as on a card without end, serves from there
   /// only what no other free block is large enough for, and from the same address on however much is mapped already.
@@ -101,6 +102,8 @@ class CachingAllocator {
     return options_.expandable_segments && options_.max_split_bytes == AllocatorOptions::kUnlimited &&
            stats_.num_device_free == 0;
   }
+  /// On a card without end. Otherwise blocks of one pool may be released for the other one.
+  bool keeps_pools_apart() const { return allowed_ == AllocatorOptions::kUnlimited; }
   bool is_small(std::int64_t bytes) const { return is_small_request(block_bytes(bytes)); }
   /// How many blocks are allocated in the pool of large ones.
   std::int64_t large_blocks() const;

@@ -64,7 +64,7 @@ CycleWatch::Skip CycleWatch::skip_after(std::size_t turn) {
 }
 
 bool CycleWatch::settles_large_blocks(const State& state) const {
-  if (states_.empty() || states_.front().left != state.left) return false;
+  if (states_.empty() || states_.front().left != state.left || !allocator_.keeps_pools_apart()) return false;
   const bool leaves_small_ones = std::ranges::all_of(
       state.left, [this](std::size_t offset) { return allocator_.is_small(events_[cycle_.first + offset].bytes); });
   const bool takes_end_last = allocator_.takes_end_last();
@@ -116,7 +116,7 @@ std::optional<CycleWatch::Exchange> CycleWatch::exchange_of(std::size_t turn) {
       exchange.freed.push_back(event.id);
     }
   }
-  for (std::size_t i = 0; exchange.left.size() < left; ++i)
+  for (std::size_t i = 0; i < stretch.size() && exchange.left.size() < left; ++i)
     if (stretch[i].kind == EventKind::kAllocate && births_[stretch[i].id] == i + 1) exchange.left.push_back(i);
   for (const std::size_t offset : exchange.left) {
     exchange.to_free.push_back(stretch[offset].id);

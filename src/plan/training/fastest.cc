@@ -123,8 +123,7 @@ Status FastestSearch::try_one(Line line) {
 }
 
 void FastestSearch::learn_excess(const Line& line, double excess, bool is_exact) {
-  double& known = excess_[{line.candidate.option, line.size}];
-  known = is_exact ? excess : std::max(known, excess);
+  excess_[{line.candidate.option, line.size}] = is_exact ? excess : std::max(expected_excess(line), excess);
   if (is_exact) last_excess_[has_expandable_segments(line) ? 1 : 0] = excess;
 }
 
