@@ -105,8 +105,8 @@ std::string card_name(System& system, const std::string& device) {
   return fmt::format("AMD GPU {:04x}", *id);
 }
 
-DeviceMemory read_memory(System& system, const std::string& device, bool apu) {
-  DeviceMemory memory;
+CardMemory read_memory(System& system, const std::string& device, bool apu) {
+  CardMemory memory;
   memory.nvml_total = read_size(system, device + "/mem_info_vram_total");
   memory.used = read_size(system, device + "/mem_info_vram_used");
   if (apu) {

@@ -48,7 +48,7 @@ std::string processes_text(const Gpu& gpu) {
   return fmt::format(" by {}", fmt::join(parts, ", "));
 }
 
-void add_memory(Lines& lines, const DeviceMemory& memory, GpuVendor vendor, const std::string& processes) {
+void add_memory(Lines& lines, const CardMemory& memory, GpuVendor vendor, const std::string& processes) {
   if (vendor == GpuVendor::kNvidia) {
     add_line(lines, "total (nvidia-smi)", size_or(memory.nvml_total, "N/A"));
     const std::string source = source_text(memory.cuda_total_source);

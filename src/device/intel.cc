@@ -22,8 +22,8 @@ std::optional<Bytes> tile_memory(System& system, const std::string& device) {
   return total;
 }
 
-DeviceMemory read_memory(System& system, const std::string& folder) {
-  DeviceMemory memory;
+CardMemory read_memory(System& system, const std::string& folder) {
+  CardMemory memory;
   memory.nvml_total = tile_memory(system, folder + "/device");
   if (!memory.nvml_total) {
     const auto total = read_number(system, folder + "/lmem_total_bytes");

@@ -21,7 +21,7 @@ class System;
 /// "nvidia", "amd", "intel", "unknown": as in the JSON.
 const char* vendor_key(GpuVendor vendor);
 
-/// Where DeviceMemory::cuda_total comes from. The real figure is known only inside a CUDA context, which we don't make.
+/// Where CardMemory::cuda_total comes from. The real figure is known only inside a CUDA context, which we don't make.
 enum class TotalSource {
   kUnknown,    ///< cuda_total is absent
   kReserve,    ///< NVML's total less the memory that NVML says the driver keeps for itself, on this very card
@@ -31,7 +31,7 @@ enum class TotalSource {
 };
 
 /// The memory of a card or of a MIG instance.
-struct DeviceMemory {
+struct CardMemory {
   std::optional<Bytes> nvml_total;  ///< what nvidia-smi shows as total; on AMD and Intel the kernel driver's total
   std::optional<Bytes> cuda_total;  ///< what CUDA programs get at most (torch's total_memory); see cuda_total_source
   TotalSource cuda_total_source = TotalSource::kUnknown;
@@ -59,7 +59,7 @@ struct MigInstance {
   std::string uuid;
   std::optional<int> gpu_instance;
   std::optional<int> compute_instance;
-  DeviceMemory memory;
+  CardMemory memory;
   std::optional<int> cuda_index;
 };
 
@@ -69,7 +69,7 @@ struct Gpu {
   std::string name;
   std::string uuid;    ///< "GPU-…"; may be empty
   std::string pci_id;  ///< "0000:01:00.0"; may be empty
-  DeviceMemory memory;
+  CardMemory memory;
   bool unified_memory = false;                       ///< shares host memory: Jetson, GB10, APUs
   bool integrated = false;                           ///< part of the processor, no card of its own
   std::optional<ComputeCapability> capability;       ///< NVIDIA
@@ -93,7 +93,7 @@ struct CudaDevice {
   std::optional<std::size_t> mig;  ///< into that card's mig_instances
   std::string name;                ///< the card's, or the instance's
   std::optional<ComputeCapability> capability;
-  DeviceMemory memory;
+  CardMemory memory;
   bool unified_memory = false;
 };
 

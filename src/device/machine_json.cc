@@ -45,7 +45,7 @@ const char* state_key(NvidiaState state) {
   return "none";
 }
 
-Json memory_json(const DeviceMemory& memory) {
+Json memory_json(const CardMemory& memory) {
   return Json{{"nvml_total_bytes", value_or_null(memory.nvml_total)},
               {"cuda_total_bytes", value_or_null(memory.cuda_total)},
               {"cuda_total_source", source_key(memory.cuda_total_source)},

@@ -36,8 +36,8 @@ std::optional<Bytes> to_bytes(const std::optional<std::int64_t>& count) {
   return count ? std::optional(Bytes(*count)) : std::nullopt;
 }
 
-DeviceMemory own_memory(const NvmlMemory& raw, std::optional<Bytes> used_by_us) {
-  DeviceMemory memory;
+CardMemory own_memory(const NvmlMemory& raw, std::optional<Bytes> used_by_us) {
+  CardMemory memory;
   memory.nvml_total = Bytes(raw.total);
   memory.free = Bytes(raw.free);
   memory.reserved = to_bytes(raw.reserved);
@@ -52,7 +52,7 @@ DeviceMemory own_memory(const NvmlMemory& raw, std::optional<Bytes> used_by_us) 
 }
 
 // For drivers that tell no reserve. Where the total is far from the catalogue's, it is another card of that name.
-void derive_cuda_total(const std::string& name, DeviceMemory& memory) {
+void derive_cuda_total(const std::string& name, CardMemory& memory) {
   if (memory.cuda_total || !memory.nvml_total) return;
   const GpuModel* model = find_by_nvml_name(name, memory.nvml_total);
   if (model == nullptr || !model->nvml_total || !model->cuda_total) return;
@@ -62,8 +62,8 @@ void derive_cuda_total(const std::string& name, DeviceMemory& memory) {
   memory.cuda_total_source = TotalSource::kCatalogue;
 }
 
-DeviceMemory host_as_device_memory(const HostMemory& host) {
-  DeviceMemory memory;
+CardMemory host_as_device_memory(const HostMemory& host) {
+  CardMemory memory;
   memory.cuda_total = host.total;
   memory.free = host.available;
   if (host.total) memory.cuda_total_source = TotalSource::kHost;

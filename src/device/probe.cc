@@ -137,7 +137,7 @@ const char* vendor_key(GpuVendor vendor) {
   return "unknown";
 }
 
-std::optional<Bytes> DeviceMemory::available() const {
+std::optional<Bytes> CardMemory::available() const {
   const std::optional<Bytes> total = cuda_total ? cuda_total : nvml_total;
   if (!total) return std::nullopt;
   return std::max(*total - used_by_others.value_or(Bytes(0)), Bytes(0));

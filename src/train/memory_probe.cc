@@ -39,7 +39,7 @@ Json to_json(const std::optional<Bytes>& bytes) { return bytes ? Json(bytes->cou
 
 }  // namespace
 
-Json to_json(const DeviceMemory& memory) {
+Json to_json(const MemoryReading& memory) {
   return {{"device", memory.device},
           {"before_bytes", to_json(memory.before)},
           {"now_bytes", to_json(memory.now)},
@@ -71,7 +71,7 @@ std::optional<ProcessMemory> process_memory() {
 MemoryProbe::MemoryProbe(const std::vector<ReplicaSpec>& replicas) {
   for (const ReplicaSpec& replica : replicas) {
     const auto same = std::find_if(devices_.begin(), devices_.end(),
-                                   [&](const DeviceMemory& known) { return known.device == replica.device; });
+                                   [&](const MemoryReading& known) { return known.device == replica.device; });
     if (same != devices_.end()) {
       same->predicted_peak += replica.predicted_peak;
       continue;
@@ -80,12 +80,12 @@ MemoryProbe::MemoryProbe(const std::vector<ReplicaSpec>& replicas) {
   }
 }
 
-std::vector<DeviceMemory> MemoryProbe::read() const {
-  std::vector<DeviceMemory> all;
+std::vector<MemoryReading> MemoryProbe::read() const {
+  std::vector<MemoryReading> all;
   all.reserve(devices_.size());
-  for (const DeviceMemory& before : devices_) {
+  for (const MemoryReading& before : devices_) {
     const Reading reading = read_device(before.device);
-    DeviceMemory memory = before;
+    MemoryReading memory = before;
     memory.before = before.now;
     memory.now = memory.peak = std::nullopt;
     const Bytes taken = before.now.value_or(Bytes());

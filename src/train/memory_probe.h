@@ -12,7 +12,7 @@
 
 namespace vramwise {
 
-struct DeviceMemory {
+struct MemoryReading {
   std::string device;                ///< "cpu" or "cuda:N"
   std::optional<Bytes> now;          ///< beyond what was taken before the model was built
   std::optional<Bytes> peak;         ///< as now, the most since then
@@ -20,7 +20,7 @@ struct DeviceMemory {
   std::optional<Bytes> before = {};  ///< what was taken before the model was built
 };
 
-Json to_json(const DeviceMemory& memory);
+Json to_json(const MemoryReading& memory);
 
 /// The lines of /proc/self/status that tell about memory; nullopt where the system has none.
 struct ProcessMemory {
@@ -38,10 +38,10 @@ class MemoryProbe {
   explicit MemoryProbe(const std::vector<ReplicaSpec>& replicas);
 
   /// One entry a device, in the order of the replicas; replicas on one device share an entry.
-  std::vector<DeviceMemory> read() const;
+  std::vector<MemoryReading> read() const;
 
  private:
-  std::vector<DeviceMemory> devices_;  ///< with what was taken before in `now`
+  std::vector<MemoryReading> devices_;  ///< with what was taken before in `now`
 };
 
 }  // namespace vramwise

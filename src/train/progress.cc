@@ -27,9 +27,9 @@ std::string format_rate(double tokens_per_s) {
 
 /// "mem 0.91 GiB (peak 1.21, planned 1.35)", or "mem 0.91/1.35 GiB" where there is little room; a device after the
 /// other.
-std::string format_memory(const std::vector<DeviceMemory>& memory, bool brief) {
+std::string format_memory(const std::vector<MemoryReading>& memory, bool brief) {
   std::string text;
-  for (const DeviceMemory& device : memory) {
+  for (const MemoryReading& device : memory) {
     if (!device.now || !device.peak) continue;
     const char* name = memory.size() > 1 ? device.device.c_str() : "mem";
     const bool small = device.predicted_peak < Bytes::gib(1);

@@ -22,7 +22,7 @@ struct StepReport {
   double step_seconds = 0;
   std::optional<double> tokens_per_s;  ///< over the last steps, training alone; absent for the first step
   std::optional<double> seconds_left;  ///< of training
-  std::vector<DeviceMemory> memory;
+  std::vector<MemoryReading> memory;
 };
 
 struct EvalReport {

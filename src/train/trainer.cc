@@ -290,7 +290,7 @@ void Run::report_step(const StepOutcome& done, double learning_rate) {
   report.memory = memory_->read();
   if (engine_->scaler().scales()) report.loss_scale = engine_->scaler().scale();
   Json devices = Json::array();
-  for (const DeviceMemory& memory : report.memory) devices.push_back(to_json(memory));
+  for (const MemoryReading& memory : report.memory) devices.push_back(to_json(memory));
   Json line = {{"step", report.step},
                {"loss", report.loss},
                {"learning_rate", learning_rate},
@@ -346,7 +346,7 @@ Result<TrainOutcome> Run::go() {
 Json to_json(const TrainOutcome& o) {
   const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); };
   Json memory = Json::array();
-  for (const DeviceMemory& device : o.memory) memory.push_back(to_json(device));
+  for (const MemoryReading& device : o.memory) memory.push_back(to_json(device));
   return {{"schema", "vramwise.train"},
           {"schema_version", 1},
           {"steps", o.steps},

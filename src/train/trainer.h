@@ -29,7 +29,7 @@ struct TrainOutcome {
   std::string checkpoint;              ///< path of the last one
   std::string prompt;                  ///< of the sample, from the validation text
   std::string sample;                  ///< empty if none was asked for
-  std::vector<DeviceMemory> memory;    ///< at the end
+  std::vector<MemoryReading> memory;   ///< at the end
 };
 
 Json to_json(const TrainOutcome& outcome);
