@@ -5,12 +5,9 @@
 #include <string>
 
 #include "dryrun/ledger.h"
+#include "report/table.h"
 
 namespace vramwise {
-
-struct TextStyle {
-  bool colour = false;  ///< escape sequences of terminals
-};
 
 /// "backward, step 3", "evaluation, after step 3". `step`: optimizer steps that were complete by then.
 std::string place_text(const std::string& phase, std::int64_t step);
