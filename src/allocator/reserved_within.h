@@ -6,8 +6,8 @@
 #include <span>
 
 #include "allocator/event.h"
+#include "allocator/event_repeat.h"
 #include "allocator/options.h"
-#include "allocator/steady_state.h"
 
 namespace vramwise {
 
